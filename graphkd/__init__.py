@@ -1,0 +1,38 @@
+"""Knowledge-distillation losses for graph neural networks.
+
+>>> import torch, graphkd
+>>> distill = graphkd.GCRDLoss(dim_s=64, dim_t=256)
+>>> loss = distill(torch.randn(100, 64, requires_grad=True), torch.randn(100, 256))
+>>> loss.requires_grad
+True
+"""
+
+from graphkd import functional
+from graphkd.graph import Graph
+from graphkd.losses import (
+    AttentionTransferLoss,
+    FitNetLoss,
+    GCRDLoss,
+    GlobalLSPLoss,
+    KDLoss,
+    LSPLoss,
+    WeightedSum,
+)
+from graphkd.teacher import Tap, freeze
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttentionTransferLoss",
+    "FitNetLoss",
+    "GCRDLoss",
+    "GlobalLSPLoss",
+    "Graph",
+    "KDLoss",
+    "LSPLoss",
+    "Tap",
+    "WeightedSum",
+    "__version__",
+    "freeze",
+    "functional",
+]

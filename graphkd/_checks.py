@@ -1,0 +1,117 @@
+"""Checks of user input. Each error says what is wrong, what was received and what to do."""
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def describe(value: Any) -> str:
+    """``value`` in the words of an error message."""
+    if isinstance(value, Tensor):
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"a {dtype} tensor of shape {tuple(value.shape)}"
+    return f"{value!r} ({type(value).__name__})"
+
+
+def check_choice(what: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise a ValueError unless ``value`` is one of ``choices``."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{what} must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+
+
+def check_positive(what: str, value: Any) -> None:
+    """Raise unless ``value`` is a finite number above zero."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{what} must be a number; got {describe(value)}. Pass a plain float.")
+    if not (math.isfinite(value) and float(value) > 0):
+        raise ValueError(f"{what} must be positive and finite; got {value!r}.")
+
+
+def check_count(what: str, value: Any, least: int) -> None:
+    """Raise unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{what} must be an integer; got {describe(value)}.")
+    if int(value) < least:
+        raise ValueError(f"{what} must be at least {least}; got {value!r}.")
+
+
+def check_matrix(loss: str, name: str, h: Any, what: str = "embeddings") -> None:
+    """Raise unless ``h`` is a dense, real, floating-point ``[N, d]`` tensor, with d above 0."""
+    if not isinstance(h, Tensor):
+        raise TypeError(
+            f"{loss}: {name} must be a tensor of {what} [N, d]; got {describe(h)}. "
+            "Convert it with torch.as_tensor."
+        )
+    if h.layout != torch.strided:
+        raise TypeError(
+            f"{loss}: {name} must be a dense tensor; got layout {h.layout}. Call .to_dense()."
+        )
+    if not h.is_floating_point():
+        raise TypeError(
+            f"{loss}: {name} must hold real floating-point {what}; got {describe(h)}. "
+            f"Call {name}.float()."
+        )
+    if h.dim() != 2:
+        raise ValueError(
+            f"{loss}: {name} must be two-dimensional [N, d]; got {describe(h)}. "
+            "Use .unsqueeze(-1) for one value per node, .flatten(0, -2) for more dimensions."
+        )
+    if h.size(1) == 0:
+        raise ValueError(f"{loss}: {name} must have at least one column; got {describe(h)}.")
+
+
+def check_pair(
+    loss: str,
+    h_s: Any,
+    h_t: Any,
+    *,
+    names: tuple[str, str] = ("h_s", "h_t"),
+    what: str = "embeddings",
+    projecting: str | None = None,
+) -> None:
+    """Raise unless student and teacher are matrices whose rows match.
+
+    With ``projecting``, the widths have to match too, and the error names that loss as the one
+    which projects.
+    """
+    check_matrix(loss, names[0], h_s, what)
+    check_matrix(loss, names[1], h_t, what)
+    check_devices(loss, **{names[0]: h_s, names[1]: h_t})
+    if h_s.size(0) != h_t.size(0):
+        raise ValueError(
+            f"{loss}: {names[0]} and {names[1]} must have one row per node each, in the same "
+            f"order; got shapes {tuple(h_s.shape)} and {tuple(h_t.shape)}. "
+            "Align the rows, e.g. by batch.n_id."
+        )
+    if projecting is not None and h_s.size(1) != h_t.size(1):
+        raise ValueError(
+            f"{loss}: {names[0]} and {names[1]} must have the same width; got shapes "
+            f"{tuple(h_s.shape)} and {tuple(h_t.shape)}. {projecting}"
+        )
+
+
+def check_devices(loss: str, **tensors: Tensor) -> None:
+    """Raise a ValueError that names both devices unless all tensors lie on one."""
+    (first, reference), *others = tensors.items()
+    for name, tensor in others:
+        if tensor.device != reference.device:
+            raise ValueError(
+                f"{loss}: {first} and {name} must be on the same device; got "
+                f"{reference.device} and {tensor.device}. Move one with .to(...)."
+            )
+
+
+def check_width(loss: str, name: str, h: Tensor, dim_name: str, dim: int) -> None:
+    """Raise unless ``h`` has the width that the Module was built for."""
+    if h.size(1) != dim:
+        raise ValueError(
+            f"{loss}: {name} has width {h.size(1)}, but the loss was built with "
+            f"{dim_name}={dim}. Build it with {dim_name}={h.size(1)}."
+        )

@@ -1,0 +1,29 @@
+"""The precision that every loss computes in: float32 or wider, with autocast off."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Switch autocast off, so that arithmetic is done in the dtype of its inputs."""
+    if torch.amp.is_autocast_available(device.type):
+        with torch.autocast(device_type=device.type, enabled=False):
+            yield
+    else:
+        yield
+
+
+def upcast(h: Tensor) -> Tensor:
+    """Half precision to float32; float32 and float64 stay."""
+    return h if h.dtype in (torch.float32, torch.float64) else h.float()
+
+
+def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in one dtype of at least float32, the teacher cut from its graph."""
+    h_s, h_t = upcast(h_s), upcast(h_t.detach())
+    dtype = torch.promote_types(h_s.dtype, h_t.dtype)
+    return h_s.to(dtype), h_t.to(dtype)

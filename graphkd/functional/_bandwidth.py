@@ -1,0 +1,65 @@
+"""The bandwidth of the rbf kernel: a number, or from the median distance of the loss's pairs."""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from graphkd.ops import chunked
+from graphkd.similarity import KERNELS, Gamma, Kernel, KernelFunction, masked_median, median_gamma
+
+MOST_ROWS = 1024
+# exp(-16) is 1e-7: with gamma m² above 16, half of all pairs are zero to float32.
+_SATURATED = 16.0
+
+
+def edge_median(x_src: Tensor, x_dst: Tensor, src: Tensor, dst: Tensor, counts: Tensor) -> Tensor:
+    """The median length of the edges where ``counts`` is true; infinite where there is none."""
+    if src.numel() == 0:
+        return x_src.new_full((), torch.inf)
+    zero = x_src.new_zeros(())
+    x_src, x_dst = x_src.detach(), x_dst.detach()
+    lengths = chunked.edge_similarity(x_src, x_dst, src, dst, KERNELS["l2"], zero, None)
+    return masked_median(lengths, counts)
+
+
+def pair_median(x: Tensor) -> Tensor:
+    """The median distance of the pairs i < j of rows; infinite where there is none."""
+    if x.size(0) < 2:
+        return x.new_full((), torch.inf)
+    return torch.pdist(x.detach()).median()
+
+
+def bandwidth(
+    kernel: Kernel | KernelFunction, gamma: Gamma, like: Tensor, median: Callable[[], Tensor]
+) -> Tensor:
+    """The bandwidth as a scalar tensor: a zero, which they ignore, for kernels that have none."""
+    if kernel is not KERNELS["rbf"]:
+        return like.new_zeros(())
+    if gamma == "median":
+        return median_gamma(median())
+    return like.new_full((), gamma)
+
+
+def warn_if_saturated(
+    loss: str,
+    kernel: Kernel | KernelFunction,
+    gamma: Gamma,
+    width: int,
+    median: Callable[[], Tensor],
+) -> None:
+    """Warn where a fixed bandwidth leaves nothing of the kernel; the loss would see no structure.
+
+    Python shows a repeated warning once. Skipped while compiling.
+    """
+    if kernel is not KERNELS["rbf"] or isinstance(gamma, str) or torch.compiler.is_compiling():
+        return
+    exponent = gamma * float(median()) ** 2
+    if _SATURATED < exponent < torch.inf:
+        warnings.warn(
+            f"{loss}: kernel='rbf' with gamma={gamma} is exp(-{exponent:.0f}) at the median pair "
+            f"of the {width}-wide teacher rows, so that most similarities vanish and the loss is "
+            "nearly blind. Pass gamma='median'.",
+            stacklevel=3,
+        )

@@ -1,0 +1,95 @@
+"""What every loss does to its inputs and to its row values: selection and reduction."""
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import REDUCTIONS, check_choice, check_count, check_devices, describe
+
+
+def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | None:
+    """The selected row numbers of a mask or an integer index into the rows of ``like``."""
+    if index is None:
+        return None
+    if not isinstance(index, Tensor):
+        raise TypeError(
+            f"{loss}: index must be a boolean mask or an integer tensor; got "
+            f"{type(index).__name__}. Convert it with torch.as_tensor."
+        )
+    check_devices(loss, embeddings=like, index=index)
+    if index.dtype == torch.bool:
+        if index.shape != like.shape[:1]:
+            raise IndexError(
+                f"{loss}: a boolean index must have one entry per row, shape ({like.size(0)},); "
+                f"got {describe(index)}."
+            )
+        return index.nonzero().view(-1)
+    if index.dtype not in (torch.int32, torch.int64):
+        raise TypeError(
+            f"{loss}: index must be a boolean mask or int64 row numbers; got {describe(index)}. "
+            "Call .bool() on a mask, .long() on row numbers."
+        )
+    if index.dim() != 1:
+        raise ValueError(f"{loss}: index must be one-dimensional; got {describe(index)}.")
+    return index.long()
+
+
+def select_rows(loss: str, h: Tensor, index: Tensor | None) -> Tensor:
+    """``h[index]`` that refuses negative row numbers and names one that does not exist."""
+    if index is None:
+        return h
+    if torch.compiler.is_compiling():
+        return h.index_select(0, index)
+    try:
+        return h.index_select(0, index)
+    except (IndexError, RuntimeError):
+        outside = index[(index < 0) | (index >= h.size(0))]
+        if outside.numel() == 0:
+            raise
+        raise IndexError(
+            f"{loss}: index names row {outside[0].item()}, but there are {h.size(0)} rows, "
+            f"numbered from 0. Row numbers must lie in [0, {h.size(0)})."
+        ) from None
+
+
+def sample_rows(
+    n: int, max_samples: int | None, generator: torch.Generator | None, device: torch.device
+) -> Tensor | None:
+    """At most ``max_samples`` of ``n`` row numbers without replacement; None means all of them."""
+    if max_samples is None or max_samples >= n:
+        return None
+    at = device if generator is None else generator.device
+    return torch.randperm(n, generator=generator, device=at)[:max_samples].to(device)
+
+
+def check_sampling(loss: str, max_samples: int | None, reduction: str) -> None:
+    """Raise unless ``max_samples`` is None or a count, and there is no value per row to name."""
+    if max_samples is None:
+        return
+    check_count(f"{loss}: max_samples", max_samples, least=2)
+    if reduction == "none":
+        raise ValueError(
+            f"{loss}: reduction='none' gives one value per row, which max_samples={max_samples} "
+            "does not compute. Use 'mean' or 'sum', or select rows with index."
+        )
+
+
+def check_reduction(loss: str, reduction: str) -> None:
+    """Raise a ValueError unless ``reduction`` is known."""
+    check_choice(f"{loss}: reduction", reduction, REDUCTIONS)
+
+
+def reduce_rows(rows: Tensor, reduction: str, count: Tensor | None = None) -> Tensor:
+    """The row values, their sum, or their mean; the mean of none is zero.
+
+    Args:
+        rows: One value per row.
+        reduction: ``"none"``, ``"sum"`` or ``"mean"``.
+        count: How many rows the mean is over, where that is not all of them.
+    """
+    if reduction == "none":
+        return rows
+    if reduction == "sum":
+        return rows.sum()
+    if count is not None:
+        return rows.sum() / count.clamp(min=1)
+    return rows.sum() / max(rows.size(0), 1)

@@ -1,0 +1,166 @@
+"""Losses on the embeddings of each node: FitNet and attention transfer."""
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_devices, check_pair, describe
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd.ops.segments import segment_max, segment_sum
+from graphkd.similarity import unit_rows
+
+
+def fitnet_loss(
+    h_s: Tensor,
+    h_t: Tensor,
+    *,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Mean squared error between L2-normalised rows of one width.
+
+    Replaces ``F.mse_loss(unit(h_s), unit(h_t))``.
+
+    .. math::
+        L = \frac1N \sum_i \frac1d
+            \left\lVert \frac{h^s_i}{\lVert h^s_i\rVert} - \frac{h^t_i}{\lVert h^t_i\rVert}
+            \right\rVert^2
+
+    Nothing is projected here: :class:`graphkd.FitNetLoss` projects the student.
+
+    Args:
+        h_s: Student rows.
+        h_t: Teacher rows of the same width; they get no gradient.
+        index: Boolean mask or row numbers of the rows that take part.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+
+    Shapes:
+        - **h_s:** :math:`[N, d]`
+        - **h_t:** :math:`[N, d]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
+            option is out of range.
+        TypeError: If an input is not a floating-point tensor.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Romero et al., 2015, arXiv 1412.6550; normalised as by Joshi et al., 2022, whose value
+    this is. FitNet itself does not normalise.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import fitnet_loss
+        >>> fitnet_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 5.0]]))
+        tensor(1.)
+    """
+    loss = "fitnet_loss"
+    check_reduction(loss, reduction)
+    check_pair(loss, h_s, h_t, projecting="FitNetLoss(dim_s, dim_t) projects the student.")
+    p, q = student_and_teacher(h_s, h_t)
+    return match_rows(p, q, index=resolve_index(loss, index, p), reduction=reduction)
+
+
+def match_rows(p: Tensor, q: Tensor, *, index: Tensor | None, reduction: str) -> Tensor:
+    """FitNet of checked, upcast rows; here both sides may learn."""
+    with full_precision(p.device):
+        p, q = (unit_rows(select_rows("fitnet_loss", h, index)) for h in (p, q))
+        return reduce_rows((p - q).square().mean(dim=1), reduction)
+
+
+def attention_transfer_loss(
+    h_s: Tensor,
+    h_t: Tensor,
+    batch: Tensor | None = None,
+    *,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Mean squared difference of the nodes' normalised attention.
+
+    .. math::
+        a_i = \sum_k h_{ik}^2, \qquad
+        L = \frac1N \sum_i \left(\frac{a^s_i}{\lVert a^s_{g(i)}\rVert_2}
+                               - \frac{a^t_i}{\lVert a^t_{g(i)}\rVert_2}\right)^2
+
+    The vector :math:`a_{g}` holds the nodes of one graph g. The value falls as 1/N for a single
+    graph, as the released code's does: a weight tuned at one number of nodes does not carry to
+    another. ``reduction="sum"`` does not fall. The widths may differ.
+
+    Args:
+        h_s: Student embeddings.
+        h_t: Teacher embeddings; they get no gradient.
+        batch: The graph of each node, as in a PyG mini-batch; any integer ids, in any order.
+            Default: all nodes are one graph.
+        index: Boolean mask or row numbers; selection precedes normalisation.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each node's squared difference).
+
+    Shapes:
+        - **h_s:** :math:`[N, d_s]`
+        - **h_t:** :math:`[N, d_t]`
+        - **batch:** :math:`[N]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``batch`` does
+            not have one entry per row, or an option is out of range.
+        TypeError: If an input is not a floating-point tensor, or ``batch`` not an integer one.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Zagoruyko and Komodakis, 2017, arXiv 1612.03928, with nodes in the place of pixels, as
+    by Joshi et al., 2022, whose value this is for one graph.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import attention_transfer_loss
+        >>> h_s, h_t = torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0, 3.0], [4.0, 0.0]])
+        >>> attention_transfer_loss(h_s, h_t)    # [1, 0] against [9, 16] / 18.36
+        tensor(0.5097)
+    """
+    loss = "attention_transfer_loss"
+    check_reduction(loss, reduction)
+    check_pair(loss, h_s, h_t)
+    _check_batch(loss, batch, h_s)
+    p, q = student_and_teacher(h_s, h_t)
+    rows = resolve_index(loss, index, p)
+    with full_precision(p.device):
+        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
+        graph = _graph_numbers(p, None if batch is None else select_rows(loss, batch, rows))
+        return reduce_rows((_attention(p, graph) - _attention(q, graph)).square(), reduction)
+
+
+def _attention(h: Tensor, graph: Tensor) -> Tensor:
+    """The nodes' attention, of unit norm within each graph; zero where a graph is all zero."""
+    n = h.size(0)
+    # Attention of unit norm ignores the scale of a graph; taking it out keeps squares of squares
+    # in range, and detaching it is exact.
+    largest = segment_max(h.detach().abs().amax(dim=1), graph, n, 0.0)
+    scale = largest.masked_fill(largest == 0, 1).index_select(0, graph)
+    energy = (h / scale.unsqueeze(1)).square().sum(dim=1)
+    norm = segment_sum(energy.square(), graph, n)
+    return energy / norm.masked_fill(largest == 0, 1).sqrt().index_select(0, graph)
+
+
+def _graph_numbers(h: Tensor, batch: Tensor | None) -> Tensor:
+    """Graph ids renumbered to lie below the number of rows, in static shapes."""
+    if batch is None:
+        return h.new_zeros(h.size(0), dtype=torch.long)
+    ordered, order = batch.sort(stable=True)
+    first = torch.ones_like(ordered, dtype=torch.long)
+    first[1:] = (ordered[1:] != ordered[:-1]).long()
+    return torch.empty_like(order).scatter(0, order, first.cumsum(0) - 1)
+
+
+def _check_batch(loss: str, batch: Tensor | None, h: Tensor) -> None:
+    if batch is None:
+        return
+    if not isinstance(batch, Tensor) or batch.dtype not in (torch.int32, torch.int64):
+        raise TypeError(
+            f"{loss}: batch must be an int64 tensor [N] of graph ids; got {describe(batch)}."
+        )
+    if batch.shape != h.shape[:1]:
+        raise ValueError(
+            f"{loss}: batch must have one graph id per row, shape ({h.size(0)},); got "
+            f"{describe(batch)}. Pass data.batch of the same nodes."
+        )
+    check_devices(loss, embeddings=h, batch=batch)

@@ -1,0 +1,242 @@
+"""Similarities along the edges of a graph: LSP."""
+
+from types import ModuleType
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_choice, check_count, check_devices, check_pair
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, edge_median, warn_if_saturated
+from graphkd.functional._divergence import kl_terms
+from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd.graph import Edges, resolve_edges
+from graphkd.ops import check_backend, chunked, pick_backend, reference, scatter, segments
+from graphkd.similarity import Gamma, Kernel, KernelFunction, kernel_rows, resolve_kernel
+
+DIVERGENCES = ("kl", "mse")
+_BACKENDS = ("reference", "chunked", "scatter")
+
+Embeddings: TypeAlias = Tensor | tuple[Tensor, Tensor]
+
+
+class _Sides(NamedTuple):
+    """The rows that edges start from and the rows that they end at."""
+
+    src: Tensor
+    dst: Tensor
+
+
+def check_lsp_options(
+    loss: str,
+    *,
+    kernel: str | KernelFunction,
+    gamma: Gamma,
+    divergence: str,
+    reduction: str,
+    backend: str,
+    chunk_size: int | None,
+) -> Kernel | KernelFunction:
+    """Raise on an option of LSP that is out of range; give the kernel."""
+    check_choice(f"{loss}: divergence", divergence, DIVERGENCES)
+    check_reduction(loss, reduction)
+    spec = resolve_kernel(loss, kernel, gamma)
+    check_kernel_backend(loss, spec, backend, _BACKENDS)
+    if chunk_size is not None:
+        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    return spec
+
+
+def check_kernel_backend(
+    loss: str, kernel: Kernel | KernelFunction, backend: str, available: tuple[str, ...]
+) -> None:
+    """Raise unless the loss has this backend, and the backend this kernel."""
+    check_backend(loss, backend, available)
+    if not isinstance(kernel, Kernel) and backend not in ("auto", "reference"):
+        raise ValueError(
+            f"{loss}: a callable kernel runs on the reference backend only; got "
+            f"backend={backend!r}. Pass backend='auto' or 'reference'."
+        )
+
+
+def lsp_loss(
+    h_s: Embeddings,
+    h_t: Embeddings,
+    edge_index: Any,
+    *,
+    kernel: str | KernelFunction = "cosine",
+    gamma: Gamma = 0.5,
+    divergence: str = "kl",
+    index: Tensor | None = None,
+    reduction: str = "mean",
+    backend: str = "auto",
+    chunk_size: int | None = None,
+) -> Tensor:
+    r"""Local structure preserving loss: how each node's similarity spreads over its neighbours.
+
+    Replaces ``F.kl_div(log_softmax(k(h_s[j], h_s[i]), i), softmax(k(h_t[j], h_t[i]), i))`` over
+    the edges j → i, without its :math:`E \times d` gathers and its loss of digits.
+
+    .. math::
+        p_{ij} = \frac{\exp k(h_j, h_i)}{\sum_{l \to i} \exp k(h_l, h_i)}, \qquad
+        L = \frac1{|V|} \sum_{i \in V} \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
+
+    with V the (selected) centres that have a neighbour. A centre without one has the value 0. The
+    widths may differ. Kernels: ``"linear"`` :math:`x \cdot y`, ``"cosine"``, ``"poly"`` its
+    square, ``"l2"`` :math:`\lVert x - y\rVert` (the paper's: as a distance it gives far neighbours
+    more weight), ``"rbf"`` :math:`e^{-\gamma\lVert x - y\rVert^2}`.
+
+    Args:
+        h_s: Student embeddings, or a pair (sources, targets) for a bipartite graph.
+        h_t: Teacher embeddings in the same form; they get no gradient.
+        edge_index: Edges j → i in any format that :class:`graphkd.Graph` takes, or a Graph.
+            Duplicate edges and self loops count as often as they occur.
+        kernel: A kernel's name, or a function of two tensors :math:`[E, d]` that returns
+            :math:`[E]`.
+        gamma: The rbf bandwidth, or ``"median"``: 1/(2m²) for the median length m of the edges
+            (self loops left out), for student and teacher separately.
+        divergence: ``"kl"``, or ``"mse"`` for :math:`\sum_j (p^t_{ij} - p^s_{ij})^2`.
+        index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
+        backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"scatter"`` (torch_scatter).
+        chunk_size: Edges per block of the chunked backend; changes memory, not the value.
+
+    Shapes:
+        - **h_s:** :math:`[N, d_s]` or :math:`([N_{src}, d_s], [N_{dst}, d_s])`
+        - **h_t:** :math:`[N, d_t]` or :math:`([N_{src}, d_t], [N_{dst}, d_t])`
+        - **edge_index:** :math:`[2, E]`
+        - **output:** scalar, or one value per (selected) centre for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts or devices differ, shapes are wrong, or an option is out of
+            range.
+        TypeError: If embeddings are not floating-point tensors or the graph has no known format.
+        IndexError: If an edge or ``index`` names a node that does not exist.
+        ImportError: If ``backend="scatter"`` and torch_scatter is not installed.
+
+    Source: Yang et al., CVPR 2020, arXiv 2003.10477. The code of Joshi et al., 2022, averages over
+    the E edges: its values, kl and mse, are the sum of this one divided by E. It also restricts
+    neighbours to the training nodes, by ``torch_geometric.utils.subgraph``.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import lsp_loss
+        >>> h_t = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> h_s = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+        >>> edge_index = torch.tensor([[1, 2], [0, 0]])     # the neighbours 1 and 2 of node 0
+        >>> lsp_loss(h_s, h_t, edge_index)
+        tensor(0.1109)
+    """
+    loss = "lsp_loss"
+    spec = check_lsp_options(
+        loss,
+        kernel=kernel,
+        gamma=gamma,
+        divergence=divergence,
+        reduction=reduction,
+        backend=backend,
+        chunk_size=chunk_size,
+    )
+    student, teacher, bipartite = _sides(loss, h_s, h_t)
+    centres = student.dst
+    edges = resolve_edges(
+        loss, edge_index, student.src.size(0), centres.size(0), device=centres.device
+    )
+    chosen = resolve_index(loss, index, centres)
+    with full_precision(centres.device):
+        degree = segments.segment_sum(torch.ones_like(edges.dst), edges.dst, edges.num_dst)
+        counted = (select_rows(loss, degree, chosen) > 0).sum()
+        edges, active = _restrict(edges, chosen)
+        counts = active if bipartite else active & (edges.src != edges.dst)
+        warn_if_saturated(
+            loss,
+            spec,
+            gamma,
+            teacher.src.size(1),
+            lambda: _median_length(teacher, edges, counts, MOST_ROWS),
+        )
+        backend = pick_backend(
+            loss, backend, centres.device, reference=not isinstance(spec, Kernel)
+        )
+        softmax: ModuleType = scatter if backend == "scatter" else segments
+
+        def log_distribution(x: _Sides) -> Tensor:
+            width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
+            values = _edge_values(x, edges, spec, width, backend, chunk_size)
+            return softmax.segment_log_softmax(values, edges.dst, edges.num_dst)
+
+        log_q, log_p = log_distribution(teacher), log_distribution(student)
+        if divergence == "kl":
+            terms = kl_terms(log_q, log_p)
+        else:
+            terms = (log_q.exp() - log_p.exp()).square()
+        values: Tensor = softmax.segment_sum(terms, edges.dst, edges.num_dst)
+        return reduce_rows(select_rows(loss, values, chosen), reduction, counted)
+
+
+def _edge_values(
+    x: _Sides,
+    edges: Edges,
+    kernel: Kernel | KernelFunction,
+    gamma: Tensor,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    if isinstance(kernel, Kernel):
+        x = _Sides(*(kernel_rows(kernel, side) for side in x))
+        if backend != "reference":
+            return chunked.edge_similarity(*x, edges.src, edges.dst, kernel, gamma, chunk_size)
+    return reference.edge_similarity(*x, edges.src, edges.dst, kernel, gamma, loss="lsp_loss")
+
+
+def _median_length(x: _Sides, edges: Edges, counts: Tensor, most: int | None = None) -> Tensor:
+    few = slice(most)
+    return edge_median(*x, edges.src[few], edges.dst[few], counts[few])
+
+
+def _restrict(edges: Edges, chosen: Tensor | None) -> tuple[Edges, Tensor]:
+    """The edges into the chosen centres, and which of the edges returned are among them.
+
+    While compiling shapes must not depend on values, so that all edges stay and are only marked.
+    """
+    if chosen is None:
+        return edges, torch.ones_like(edges.dst, dtype=torch.bool)
+    member = torch.zeros(edges.num_dst, dtype=torch.bool, device=edges.dst.device)
+    active = member.index_fill(0, chosen, True).index_select(0, edges.dst)
+    if torch.compiler.is_compiling():
+        return edges, active
+    kept = edges._replace(src=edges.src[active], dst=edges.dst[active])
+    return kept, torch.ones_like(kept.dst, dtype=torch.bool)
+
+
+def _sides(loss: str, h_s: Any, h_t: Any) -> tuple[_Sides, _Sides, bool]:
+    """Student and teacher as checked, upcast pairs of sources and targets."""
+    pairs = [isinstance(h, tuple | list) for h in (h_s, h_t)]
+    if pairs[0] != pairs[1]:
+        raise TypeError(
+            f"{loss}: h_s and h_t must both be tensors, or both (sources, targets) pairs; got "
+            f"{type(h_s).__name__} and {type(h_t).__name__}."
+        )
+    if not pairs[0]:
+        check_pair(loss, h_s, h_t)
+        h_s, h_t = student_and_teacher(h_s, h_t)
+        return _Sides(h_s, h_s), _Sides(h_t, h_t), False
+    if len(h_s) != 2 or len(h_t) != 2:
+        raise ValueError(
+            f"{loss}: a bipartite input is a pair (sources, targets); got {len(h_s)} and "
+            f"{len(h_t)} tensors."
+        )
+    sides = []
+    for side, name in enumerate(("src", "dst")):
+        check_pair(loss, h_s[side], h_t[side], names=(f"h_s {name}", f"h_t {name}"))
+        sides.append(student_and_teacher(h_s[side], h_t[side]))
+    for name, (src, dst) in {"h_s": h_s, "h_t": h_t}.items():
+        check_devices(loss, sources=src, targets=dst)
+        if src.size(1) != dst.size(1):
+            raise ValueError(
+                f"{loss}: sources and targets of {name} are compared with one another and must "
+                f"have the same width; got {tuple(src.shape)} and {tuple(dst.shape)}."
+            )
+    (s_src, t_src), (s_dst, t_dst) = sides
+    return _Sides(s_src, s_dst), _Sides(t_src, t_dst), True

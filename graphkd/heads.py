@@ -1,0 +1,136 @@
+"""Projection heads: what brings student and teacher embeddings to one width, and learns to."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from graphkd._checks import check_choice, check_count, describe
+
+HEADS = ("linear", "mlp", "gcn", "identity")
+
+HeadSpec: TypeAlias = str | Sequence[nn.Module]
+
+
+class ProjectionHead(nn.Module):
+    r"""A learned map of embeddings to another width.
+
+    ``"linear"`` is :math:`hW + b`. ``"mlp"`` is BatchNorm and ReLU after it, as in the paper.
+    ``"gcn"`` has a :class:`~torch_geometric.nn.conv.GCNConv` in the place of the linear map and
+    needs ``edge_index``. ``"identity"`` is no map.
+
+    Args:
+        kind: One of these names.
+        dim_in: The width of the embeddings.
+        dim_out: The width of the result.
+
+    Shapes:
+        - **h:** :math:`[N, d_{in}]`
+        - **edge_index:** :math:`[2, E]`, for ``"gcn"``
+        - **output:** :math:`[N, d_{out}]`
+
+    Raises:
+        ValueError: If ``kind`` is unknown, or ``"identity"`` is asked to change the width.
+
+    Example:
+        >>> head = ProjectionHead("mlp", 64, 16)
+        >>> head(torch.randn(10, 64)).shape
+        torch.Size([10, 16])
+    """
+
+    def __init__(self, kind: str, dim_in: int, dim_out: int) -> None:
+        super().__init__()
+        check_choice("head", kind, HEADS)
+        check_count("dim_in", dim_in, least=1)
+        check_count("dim_out", dim_out, least=1)
+        if kind == "identity" and dim_in != dim_out:
+            raise ValueError(
+                f"head='identity' cannot change the width; got {dim_in} and {dim_out}. Use "
+                "head='linear' or 'mlp'."
+            )
+        self.takes_edges = kind == "gcn"
+        self.map: nn.Module = nn.Identity()
+        if kind == "gcn":
+            from torch_geometric.nn import GCNConv
+
+            self.map = GCNConv(dim_in, dim_out)
+        elif kind != "identity":
+            self.map = nn.Linear(dim_in, dim_out)
+        self.norm = nn.BatchNorm1d(dim_out) if kind in ("mlp", "gcn") else None
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew and forget the running statistics."""
+        reset_parameters(self.map)
+        if self.norm is not None:
+            reset_parameters(self.norm)
+
+    def forward(self, h: Tensor, edge_index: Tensor | None = None) -> Tensor:
+        """Project the rows."""
+        out: Tensor = self.map(h, edge_index) if self.takes_edges else self.map(h)
+        return out if self.norm is None else self.norm(out).relu()
+
+
+def reset_parameters(module: nn.Module) -> None:
+    """Call a module's own ``reset_parameters``, or its children's where it has none."""
+    if callable(reset := getattr(module, "reset_parameters", None)):
+        reset()
+    else:
+        for child in module.children():
+            reset_parameters(child)
+
+
+def head_pair(
+    loss: str, head: Any, dim_s: int, dim_t: int, proj_dim: int
+) -> tuple[nn.Module, nn.Module]:
+    """The student's and the teacher's head: two of a named kind, or the user's pair."""
+    for name, value in {"dim_s": dim_s, "dim_t": dim_t, "proj_dim": proj_dim}.items():
+        check_count(f"{loss}: {name}", value, least=1)
+    if isinstance(head, str):
+        check_choice(f"{loss}: head", head, HEADS)
+        if head == "identity":
+            if dim_s != dim_t:
+                raise ValueError(
+                    f"{loss}: head='identity' needs embeddings of one width; got dim_s={dim_s} "
+                    f"and dim_t={dim_t}. Use head='linear' or 'mlp'."
+                )
+            proj_dim = dim_s
+        return ProjectionHead(head, dim_s, proj_dim), ProjectionHead(head, dim_t, proj_dim)
+    pair = list(head) if isinstance(head, Sequence | nn.ModuleList) else [head]
+    if len(pair) != 2 or not all(isinstance(module, nn.Module) for module in pair):
+        raise ValueError(
+            f"{loss}: head must be one of {', '.join(map(repr, HEADS))} or a pair of modules "
+            f"(student's, teacher's); got {describe(head)}."
+        )
+    return pair[0], pair[1]
+
+
+def project(loss: str, head: nn.Module, h: Tensor, edge_index: Tensor | None, name: str) -> Tensor:
+    """Run a head, with errors for what goes wrong inside one in the words of the loss."""
+    for parameter in head.parameters():
+        if parameter.dtype != h.dtype:
+            raise ValueError(
+                f"{loss}: the head of {name} is {_name(parameter.dtype)}, but the embeddings are "
+                f"computed with in {_name(h.dtype)} (half precision is upcast to float32). "
+                f"Call .to({h.dtype}) on the loss, or convert the embeddings."
+            )
+        break
+    if h.size(0) == 1 and any(_uses_batch_statistics(module) for module in head.modules()):
+        raise ValueError(
+            f"{loss}: BatchNorm in the head of {name} needs at least two rows in training mode; "
+            "got 1. Select more rows, use head='linear', or call .eval() on the loss."
+        )
+    out: Any = head(h) if edge_index is None else head(h, edge_index)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{loss}: the head of {name} must return a tensor; got {describe(out)}.")
+    return out
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _uses_batch_statistics(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and (
+        module.training or module.running_mean is None
+    )

@@ -1,0 +1,94 @@
+"""What the Modules share: how they print, and how heads meet precision, selection and graphs."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphkd._checks import check_pair, check_width
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._inputs import resolve_index, select_rows
+from graphkd.graph import resolve_edges
+from graphkd.heads import head_pair, project, reset_parameters
+
+
+class DistillationLoss(nn.Module):
+    """Base of the losses. ``options`` are the keyword arguments that the function takes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = options
+
+    def extra_repr(self) -> str:
+        """The options, for ``repr``."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+
+class ProjectedLoss(DistillationLoss):
+    """A loss whose rows pass through a pair of heads first."""
+
+    def __init__(
+        self,
+        dim_s: int,
+        dim_t: int,
+        proj_dim: int,
+        head: Any,
+        head_takes_edges: bool,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.dim_s, self.dim_t = dim_s, dim_t
+        self.head_s, self.head_t = head_pair(type(self).__name__, head, dim_s, dim_t, proj_dim)
+        self.head_takes_edges = head_takes_edges or head == "gcn"
+
+    def reset_parameters(self) -> None:
+        """Draw the heads' parameters anew."""
+        reset_parameters(self.head_s)
+        reset_parameters(self.head_t)
+
+    def extra_repr(self) -> str:
+        """The widths and options, for ``repr``."""
+        return f"{self.dim_s}, {self.dim_t}, {super().extra_repr()}"
+
+    def projected(
+        self, h_s: Tensor, h_t: Tensor, edge_index: Any, index: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The selected rows of both sides, each through its head.
+
+        Row-wise heads see the selected rows only. Heads that take edges see the whole graph, and
+        selection follows them. Without rows there is nothing to project.
+        """
+        loss = type(self).__name__
+        check_pair(loss, h_s, h_t)
+        check_width(loss, "h_s", h_s, "dim_s", self.dim_s)
+        check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
+        h_s, h_t = student_and_teacher(h_s, h_t)
+        chosen = resolve_index(loss, index, h_s)
+        edges = self._edges(h_s, edge_index) if self.head_takes_edges else None
+        with full_precision(h_s.device):
+            if edges is None:
+                h_s, h_t = select_rows(loss, h_s, chosen), select_rows(loss, h_t, chosen)
+            if h_s.size(0) == 0:
+                return h_s[:, :1], h_t[:, :1]
+            h_s = project(loss, self.head_s, h_s, edges, "h_s")
+            h_t = project(loss, self.head_t, h_t, edges, "h_t")
+            if edges is not None:
+                h_s, h_t = select_rows(loss, h_s, chosen), select_rows(loss, h_t, chosen)
+        check_pair(
+            loss,
+            h_s,
+            h_t,
+            names=("projected h_s", "projected h_t"),
+            projecting="The two heads must end in the same width.",
+        )
+        return h_s, h_t
+
+    def _edges(self, h: Tensor, edge_index: Any) -> Tensor:
+        loss, n = type(self).__name__, h.size(0)
+        if edge_index is None:
+            raise TypeError(
+                f"{loss}: its heads are graph convolutions and need the graph; got None. "
+                "Call it with edge_index=."
+            )
+        edges = resolve_edges(loss, edge_index, n, n, h.device)
+        return torch.stack([edges.src, edges.dst])

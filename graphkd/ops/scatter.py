@@ -1,0 +1,31 @@
+"""Segment operations by torch_scatter, where it is installed."""
+
+from types import ModuleType
+
+from torch import Tensor
+
+
+def _torch_scatter() -> ModuleType:
+    """The module, or an ImportError that says how to install it."""
+    try:
+        import torch_scatter
+    except ImportError as error:
+        raise ImportError(
+            "backend='scatter' needs torch_scatter, which is not installed. Run "
+            "`pip install --no-build-isolation torch-scatter` (it is built against the "
+            "installed torch), or use backend='auto'."
+        ) from error
+    module: ModuleType = torch_scatter
+    return module
+
+
+def segment_sum(values: Tensor, segment: Tensor, count: int) -> Tensor:
+    """The sum of the values of each of ``count`` segments."""
+    total: Tensor = _torch_scatter().scatter_add(values, segment, dim_size=count)
+    return total
+
+
+def segment_log_softmax(values: Tensor, segment: Tensor, count: int) -> Tensor:
+    """The log-softmax of the values within each segment."""
+    result: Tensor = _torch_scatter().scatter_log_softmax(values, segment, dim_size=count, eps=0.0)
+    return result

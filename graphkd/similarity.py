@@ -1,0 +1,162 @@
+"""The similarity kernels, each formula once, and the two maps they rest on.
+
+A kernel is a scalar function of one statistic of a pair of rows: their inner product or their
+squared distance. Whoever can compute the statistic of many pairs (dense, in tiles, along edges)
+gets every kernel from the table ``KERNELS``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_positive, describe
+
+Gamma: TypeAlias = float | Literal["median"]
+KernelFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+DEFAULT_GAMMA = 0.5
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One row of the table of kernels."""
+
+    name: str
+    unit: bool
+    """Whether the kernel acts on normalised rows."""
+    statistic: Literal["dot", "square"]
+    """What it is a function of: the inner product or the squared distance."""
+    value: Callable[[Tensor, Tensor | float], Tensor]
+    """The kernel value, from the statistic and gamma."""
+    slope: Callable[[Tensor, Tensor | float], Tensor]
+    """The derivative of ``value`` with respect to the statistic."""
+
+
+def _distance(square: Tensor) -> Tensor:
+    """The square root with derivative zero at zero, at every order."""
+    zero = square == 0
+    return square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+
+
+def _inverse_distance(square: Tensor) -> Tensor:
+    return square.masked_fill(square == 0, torch.inf).rsqrt()
+
+
+KERNELS: dict[str, Kernel] = {
+    kernel.name: kernel
+    for kernel in (
+        Kernel("linear", False, "dot", lambda t, _: t, lambda t, _: torch.ones_like(t)),
+        Kernel("cosine", True, "dot", lambda t, _: t, lambda t, _: torch.ones_like(t)),
+        Kernel("poly", True, "dot", lambda t, _: t * t, lambda t, _: 2 * t),
+        Kernel(
+            "l2",
+            False,
+            "square",
+            lambda t, _: _distance(t),
+            lambda t, _: _inverse_distance(t) / 2,
+        ),
+        Kernel(
+            "rbf",
+            False,
+            "square",
+            lambda t, gamma: (-gamma * t).exp(),
+            lambda t, gamma: -gamma * (-gamma * t).exp(),
+        ),
+    )
+}
+
+
+def resolve_kernel(
+    loss: str, kernel: str | KernelFunction, gamma: Gamma
+) -> Kernel | KernelFunction:
+    """The table's row for a name, or the user's callable; raises on anything else."""
+    if callable(kernel):
+        resolved: Kernel | KernelFunction = kernel
+    elif isinstance(kernel, str) and kernel in KERNELS:
+        resolved = KERNELS[kernel]
+    else:
+        raise ValueError(
+            f"{loss}: kernel must be one of {', '.join(map(repr, KERNELS))} or a callable; "
+            f"got {kernel!r}."
+        )
+    if isinstance(gamma, str):
+        if gamma != "median":
+            raise ValueError(f"{loss}: gamma must be a positive number or 'median'; got {gamma!r}.")
+    else:
+        check_positive(f"{loss}: gamma", gamma)
+    if kernel != "rbf" and gamma != DEFAULT_GAMMA:
+        raise ValueError(
+            f"{loss}: gamma belongs to kernel='rbf'; got gamma={gamma!r} with kernel={kernel!r}. "
+            "Leave it out."
+        )
+    return resolved
+
+
+def unit_rows(h: Tensor) -> Tensor:
+    r"""Rows divided by their Euclidean norm; an all-zero row stays zero and gets no gradient.
+
+    .. math:: u_i = h_i / \lVert h_i \rVert_2, \qquad u_i = 0 \text{ where } h_i = 0
+
+    The norm is taken after dividing by the row's largest absolute entry, so that no square
+    overflows or underflows. There is no epsilon.
+
+    Shapes:
+        - **h:** :math:`[N, d]`
+        - **output:** :math:`[N, d]`
+
+    Example:
+        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0], [3e-30, 4e-30]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000],
+                [0.6000, 0.8000]])
+    """
+    # The result does not depend on the scale, so that its derivative through `largest` is zero
+    # and detaching is exact.
+    largest = h.detach().abs().amax(dim=-1, keepdim=True)
+    zero = largest == 0
+    scaled = h / largest.masked_fill(zero, 1)
+    norm = (scaled * scaled).sum(dim=-1, keepdim=True).masked_fill(zero, 1).sqrt()
+    return (scaled / norm).masked_fill(zero, 0)
+
+
+def kernel_rows(kernel: Kernel, h: Tensor) -> Tensor:
+    """The rows that the kernel acts on."""
+    return unit_rows(h) if kernel.unit else h
+
+
+def row_statistic(kernel: Kernel, x: Tensor, y: Tensor) -> Tensor:
+    """The kernel's statistic between ``x`` and ``y`` along the last dimension, by broadcasting."""
+    if kernel.statistic == "dot":
+        return (x * y).sum(dim=-1)
+    return (x - y).square().sum(dim=-1)
+
+
+def apply_callable(loss: str, kernel: KernelFunction, x: Tensor, y: Tensor) -> Tensor:
+    """Evaluate a user's kernel on broadcastable ``[..., d]`` inputs and check what it returns."""
+    expected = (x[..., 0] + y[..., 0]).shape
+    value: Any = kernel(x, y)
+    if not isinstance(value, Tensor) or value.shape != expected:
+        raise ValueError(
+            f"{loss}: a callable kernel takes two broadcastable tensors [..., d] and returns their "
+            f"similarity [...], here of shape {tuple(expected)}; got {describe(value)}. "
+            "Reduce over the last dimension only, e.g. lambda x, y: (x * y).sum(-1)."
+        )
+    return value
+
+
+def masked_median(distances: Tensor, counts: Tensor) -> Tensor:
+    """The lower median of the ``distances`` where ``counts`` is true, in static shapes."""
+    ordered = distances.masked_fill(~counts, torch.inf).sort().values
+    middle = ((counts.sum() - 1) // 2).clamp(min=0)
+    return ordered.gather(0, middle.view(1)).squeeze(0)
+
+
+def median_gamma(median: Tensor) -> Tensor:
+    """The bandwidth 1/(2 m²) of a median distance m, and 0.5 where m is zero or undefined."""
+    usable = (median > 0) & (median < torch.inf)
+    fallback = torch.full_like(median, DEFAULT_GAMMA)
+    bandwidth = 0.5 / median.masked_fill(~usable, 1).square()
+    return torch.where(usable, bandwidth.clamp(max=torch.finfo(median.dtype).max), fallback)
