@@ -22,6 +22,11 @@ def upcast(h: Tensor) -> Tensor:
     return h if h.dtype in (torch.float32, torch.float64) else h.float()
 
 
+def exact(h: Tensor) -> Tensor:
+    """Float64, for sums whose rounding would show; unchanged on Apple's GPUs, which lack it."""
+    return h if h.device.type == "mps" else h.double()
+
+
 def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
     """Both in one dtype of at least float32, the teacher cut from its graph."""
     h_s, h_t = upcast(h_s), upcast(h_t.detach())

@@ -61,9 +61,7 @@ class Loss:
             return self.module(dim_s, dim_t, **options)
         return self.module(**options)
 
-    def call(
-        self, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any
-    ) -> Tensor:
+    def call(self, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any) -> Tensor:
         graph = (edge_index,) if self.edges else ()
         return self.function(h_s, h_t, *graph, **options)
 

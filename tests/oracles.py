@@ -110,9 +110,7 @@ def kd(z_s: Tensor, z_t: Tensor, *, temperature: float | None = None, task: str 
 
 
 def fitnet(h_s: Tensor, h_t: Tensor):
-    return torch.stack(
-        [((unit(s) - unit(t)) ** 2).mean() for s, t in zip(h_s, h_t, strict=True)]
-    )
+    return torch.stack([((unit(s) - unit(t)) ** 2).mean() for s, t in zip(h_s, h_t, strict=True)])
 
 
 def attention_transfer(h_s: Tensor, h_t: Tensor):

@@ -85,9 +85,7 @@ def test_multilabel_kd_has_the_released_gradient_without_its_offset() -> None:
     ours = G.kd_loss(z_s, z_t, temperature=1.0, task="multilabel")
     offset = F.binary_cross_entropy_with_logits(z_t, z_t.sigmoid())
     torch.testing.assert_close(ours, released - offset)
-    torch.testing.assert_close(
-        torch.autograd.grad(ours, z_s), torch.autograd.grad(released, z_s)
-    )
+    torch.testing.assert_close(torch.autograd.grad(ours, z_s), torch.autograd.grad(released, z_s))
 
 
 def test_the_other_values_are_the_released_ones() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from graphkd._precision import exact
 from graphkd.ops import chunked
 from graphkd.similarity import KERNELS, Gamma, Kernel, KernelFunction, masked_median, median_gamma
 
@@ -28,7 +29,8 @@ def pair_median(x: Tensor) -> Tensor:
     """The median distance of the pairs i < j of rows; infinite where there is none."""
     if x.size(0) < 2:
         return x.new_full((), torch.inf)
-    return torch.pdist(x.detach()).median()
+    # Near convergence the loss hangs on the difference of two bandwidths.
+    return torch.pdist(exact(x.detach())).median()
 
 
 def bandwidth(

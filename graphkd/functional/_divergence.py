@@ -1,9 +1,12 @@
 """Divergences between distributions given by their logarithms."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+Spread = Callable[[Tensor], Tensor]
 
 # exp(-x) - 1 + x = x² (1/2! - x/3! + x²/4! - …): 16 terms reach float64 for |x| <= 1/2.
 _RADIUS = 0.5
@@ -18,7 +21,7 @@ def _excess(x: Tensor) -> Tensor:
     return total * x * x
 
 
-def kl_terms(log_q: Tensor, log_p: Tensor) -> Tensor:
+def kl_terms(delta: Tensor, log_p: Tensor) -> Tensor:
     r"""Non-negative terms whose sum is KL(q ‖ p), accurate where q and p nearly agree.
 
     .. math:: q\,g(\Delta), \quad \Delta = \log q - \log p, \quad g(x) = e^{-x} - 1 + x
@@ -26,12 +29,53 @@ def kl_terms(log_q: Tensor, log_p: Tensor) -> Tensor:
     Their sum is :math:`\sum q\Delta - q + p`, the divergence, since q and p both sum to one.
     For large :math:`|\Delta|` that last form is used term by term, as :math:`e^{-\Delta}`
     would overflow.
+
+    Args:
+        delta: :math:`\Delta`, which :func:`log_ratio` finds without cancellation.
+        log_p: :math:`\log p`.
     """
-    delta = log_q - log_p
-    q = log_q.exp()
+    q = (log_p + delta).exp()
     near = delta.abs() <= _RADIUS
     # Each branch sees harmless values where the other one is taken, or its infinite derivative
     # times zero would be NaN.
     close = q * _excess(delta.masked_fill(~near, 0))
     far = q * delta - q + log_p.exp()
     return torch.where(near, close, far)
+
+
+def log_ratio(difference: Tensor, log_p: Tensor, total: Spread, largest: Spread) -> Tensor:
+    r"""Give log q − log p of two softmaxes, from the difference of their logits.
+
+    .. math:: \Delta = \delta - \log \sum p\,e^{\delta}
+
+    with :math:`\delta` the logits of q minus those of p. That difference is exact where they nearly
+    agree; a difference of two log-softmaxes has lost the digits. The sum is taken as
+    log1p(Σ p expm1(δ)) while no δ is far from the others.
+
+    Args:
+        difference: :math:`\delta`.
+        log_p: :math:`\log p`.
+        total: The sum over each distribution, handed back to its entries.
+        largest: The maximum likewise.
+    """
+    # A shift of the logits changes nothing, so that detaching it is exact.
+    difference = difference - largest(difference.detach())
+    wide = largest(-difference.detach()) > 1
+    gentle = difference.masked_fill(wide, 0)
+    small = total(log_p.exp() * gentle.expm1()).log1p()
+    joint = log_p + difference
+    top = largest(joint.detach())
+    large = top + total((joint - top).exp()).log()
+    return difference - torch.where(wide, large, small)
+
+
+def softmax_kl(logits_q: Tensor, logits_p: Tensor) -> Tensor:
+    """KL(softmax(logits_q) ‖ softmax(logits_p)) along the last dimension."""
+    log_p = logits_p.log_softmax(dim=-1)
+    delta = log_ratio(
+        logits_q - logits_p,
+        log_p,
+        total=lambda x: x.sum(dim=-1, keepdim=True),
+        largest=lambda x: x.amax(dim=-1, keepdim=True),
+    )
+    return kl_terms(delta, log_p).sum(dim=-1)

@@ -134,7 +134,7 @@ def _attention(h: Tensor, graph: Tensor) -> Tensor:
     n = h.size(0)
     # Attention of unit norm ignores the scale of a graph; taking it out keeps squares of squares
     # in range, and detaching it is exact.
-    largest = segment_max(h.detach().abs().amax(dim=1), graph, n, 0.0)
+    largest = segment_max(h.detach().abs().amax(dim=1), graph, n).clamp(min=0)
     scale = largest.masked_fill(largest == 0, 1).index_select(0, graph)
     energy = (h / scale.unsqueeze(1)).square().sum(dim=1)
     norm = segment_sum(energy.square(), graph, n)

@@ -9,7 +9,7 @@ from torch import Tensor
 from graphkd._checks import check_choice, check_count, check_devices, check_pair
 from graphkd._precision import full_precision, student_and_teacher
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, edge_median, warn_if_saturated
-from graphkd.functional._divergence import kl_terms
+from graphkd.functional._divergence import kl_terms, log_ratio
 from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops import check_backend, chunked, pick_backend, reference, scatter, segments
@@ -161,16 +161,22 @@ def lsp_loss(
         )
         softmax: ModuleType = scatter if backend == "scatter" else segments
 
-        def log_distribution(x: _Sides) -> Tensor:
+        def similarities(x: _Sides) -> Tensor:
             width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
-            values = _edge_values(x, edges, spec, width, backend, chunk_size)
-            return softmax.segment_log_softmax(values, edges.dst, edges.num_dst)
+            return _edge_values(x, edges, spec, width, backend, chunk_size)
 
-        log_q, log_p = log_distribution(teacher), log_distribution(student)
+        student_values, teacher_values = similarities(student), similarities(teacher)
+        log_p = softmax.segment_log_softmax(student_values, edges.dst, edges.num_dst)
+        delta = log_ratio(
+            teacher_values - student_values,
+            log_p,
+            total=lambda x: softmax.segment_sum(x, edges.dst, edges.num_dst)[edges.dst],
+            largest=lambda x: segments.segment_max(x, edges.dst, edges.num_dst)[edges.dst],
+        )
         if divergence == "kl":
-            terms = kl_terms(log_q, log_p)
+            terms = kl_terms(delta, log_p)
         else:
-            terms = (log_q.exp() - log_p.exp()).square()
+            terms = ((log_p + delta).exp() - log_p.exp()).square()
         values: Tensor = softmax.segment_sum(terms, edges.dst, edges.num_dst)
         return reduce_rows(select_rows(loss, values, chosen), reduction, counted)
 

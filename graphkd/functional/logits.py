@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._checks import check_choice, check_devices, check_pair, check_positive, describe
 from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._divergence import kl_terms
+from graphkd.functional._divergence import softmax_kl
 from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
 
 TASKS = ("multiclass", "multilabel", "regression")
@@ -123,8 +122,7 @@ def _row_values(
         return _observed_rows(p, q, mask, _squared_error)
     p, q = p / scale, q / scale
     if task == "multiclass":
-        terms = kl_terms(F.log_softmax(q, dim=1), F.log_softmax(p, dim=1))
-        return scale**2 * terms.sum(dim=1)
+        return scale**2 * softmax_kl(q, p)
     return scale**2 * _observed_rows(p, q, mask, _bernoulli_divergence)
 
 
@@ -133,7 +131,9 @@ def _squared_error(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _bernoulli_divergence(p: Tensor, q: Tensor) -> Tensor:
-    return kl_terms(F.logsigmoid(q), F.logsigmoid(p)) + kl_terms(F.logsigmoid(-q), F.logsigmoid(-p))
+    """Of one yes-or-no outcome: a sigmoid is a softmax against a logit of zero."""
+    zero = torch.zeros_like(p)
+    return softmax_kl(torch.stack([q, zero], dim=-1), torch.stack([p, zero], dim=-1))
 
 
 def _observed_rows(

@@ -13,8 +13,8 @@ from torch import Tensor
 
 Operator = Callable[..., Any]
 
-# A block holds at most this many numbers: 32 MiB in float32.
-_BLOCK = 2**23
+# A block holds at most this many numbers: 16 MiB in float32.
+_BLOCK = 2**22
 
 
 def block_size(chunk_size: int | None, row: int) -> int:

@@ -9,14 +9,15 @@ def segment_sum(values: Tensor, segment: Tensor, count: int) -> Tensor:
     return values.new_zeros(count).index_add(0, segment, values)
 
 
-def segment_max(values: Tensor, segment: Tensor, count: int, empty: float) -> Tensor:
-    """The largest value of each segment (``empty`` where there is none), without a gradient."""
-    return values.new_full((count,), empty).scatter_reduce(0, segment, values.detach(), "amax")
+def segment_max(values: Tensor, segment: Tensor, count: int) -> Tensor:
+    """The largest value of each segment, −∞ where there is none; without a gradient."""
+    empty = values.new_full((count,), -torch.inf)
+    return empty.scatter_reduce(0, segment, values.detach(), "amax")
 
 
 def segment_log_softmax(values: Tensor, segment: Tensor, count: int) -> Tensor:
     """The log-softmax of the values within each segment."""
-    largest = segment_max(values, segment, count, -torch.inf)
+    largest = segment_max(values, segment, count)
     shifted = values - largest.index_select(0, segment)
     total = segment_sum(shifted.exp(), segment, count)
     return shifted - total.index_select(0, segment).log()

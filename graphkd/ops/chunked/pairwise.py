@@ -1,9 +1,10 @@
 """Global LSP's row values: d × d moments for inner products, row blocks for the other kernels."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from graphkd._precision import full_precision
+from graphkd._precision import exact, full_precision
 from graphkd.ops._autograd import block_size, differentiable, empty_gradient
 from graphkd.similarity import KERNELS, Kernel
 
@@ -21,9 +22,7 @@ def pairwise_gap(
     An inner-product kernel needs only d × d moments; it takes them where that is the smaller way.
     """
     n, width = x_s.size(0), max(x_s.size(1), x_t.size(1))
-    # The moments are float64, which Apple's GPUs do not have.
-    moments = n > 2 * width and chunk_size is None and x_s.device.type != "mps"
-    if kernel.name in ("linear", "cosine") and moments:
+    if kernel.name in ("linear", "cosine") and n > 2 * width and chunk_size is None:
         return _gram_gap(x_s, x_t)
     return _pairwise_gap(x_s, x_t, gamma_s, gamma_t, kernel.name, block_size(chunk_size, n))
 
@@ -36,7 +35,7 @@ def _gram_gap(x_s: Tensor, x_t: Tensor) -> Tensor:
     keeps its digits as S approaches T. The difference of the three plain Grams does not.
     """
     n, width = x_s.size(0), max(x_s.size(1), x_t.size(1))
-    s, t = (torch.nn.functional.pad(x.double(), (0, width - x.size(1))) for x in (x_s, x_t))
+    s, t = (F.pad(exact(x), (0, width - x.size(1))) for x in (x_s, x_t))
     half, mean = s - t, (s + t) / 2
     rows = (
         (half @ (mean.T @ mean) * half)
@@ -45,6 +44,15 @@ def _gram_gap(x_s: Tensor, x_t: Tensor) -> Tensor:
     ).sum(dim=1)
     # Rounding may leave a negative zero-sized rest.
     return (rows / max(n, 1)).clamp(min=0).to(x_s.dtype)
+
+
+def _operand(kernel: Kernel, x: Tensor) -> Tensor:
+    """The rows as the tiles use them.
+
+    Distances are float64: torch's float32 ones are less accurate than the sum of squares that they
+    replace, and the loss is a small difference of them near convergence.
+    """
+    return x if kernel.statistic == "dot" else exact(x)
 
 
 def _tile(kernel: Kernel, x: Tensor, rows: slice) -> Tensor:
@@ -65,6 +73,7 @@ def _pairwise_gap_op(
     spec, n = KERNELS[kernel], x_s.size(0)
     with full_precision(x_s.device):
         values = x_s.new_empty(n)
+        x_s, x_t = _operand(spec, x_s), _operand(spec, x_t)
         for start in range(0, n, block):
             rows = slice(start, start + block)
             gap = spec.value(_tile(spec, x_s, rows), gamma_s)
@@ -105,6 +114,7 @@ def _gap_gradient(
     """The gradient for ``x``. A pair counts in row i and in row j, with both rows' weights."""
     spec, n = KERNELS[kernel], x.size(0)
     gradient = torch.empty_like(x)
+    x, other = _operand(spec, x), _operand(spec, other)
     for start in range(0, n, block):
         rows = slice(start, start + block)
         statistic = _tile(spec, x, rows)

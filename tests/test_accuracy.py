@@ -1,0 +1,204 @@
+"""Error budgets: no further from float64 truth than plain torch in the same dtype, and beyond.
+
+Inputs are independent, nearly converged, rotated and far from the origin.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import graphkd.functional as G
+from tests.contract import KERNELS, Loss, every
+
+
+def relative_error(value: Tensor, truth: Tensor) -> float:
+    return float((value.double() - truth).norm() / truth.norm().clamp(min=1e-30))
+
+
+def value_and_gradient(function, h_s: Tensor) -> tuple[Tensor, Tensor]:
+    h_s = h_s.detach().requires_grad_()
+    value = function(h_s)
+    return value.detach(), torch.autograd.grad(value, h_s)[0]
+
+
+def scenario(name: str, n: int, dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    h_s, h_t = (torch.randn(n, dim, dtype=torch.float64) for dim in dims)
+    if name == "converged":
+        h_t = h_s + 1e-4 * torch.randn_like(h_s)
+    elif name == "rotated":
+        rotation = torch.linalg.qr(torch.randn(dims[0], dims[0], dtype=torch.float64)).Q
+        h_t = h_s @ rotation + 1e-3 * torch.randn_like(h_s)
+    elif name == "biased":
+        h_s, h_t = h_s + 30, h_t + 30
+    return h_s, h_t
+
+
+@every(variants=True, backends=True)
+@pytest.mark.parametrize("name", ["independent", "converged", "rotated", "biased"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_error_budget(loss: Loss, options: dict, name: str, dtype: torch.dtype) -> None:
+    """The budget is that of the reference in the same input precision, computed in float32."""
+    h_s, h_t = scenario(name, 96, (16, 16))
+    h_s, h_t = h_s.to(dtype), h_t.to(dtype)
+    edge_index = torch.randint(0, 96, (2, 500))
+    truth, true_gradient = value_and_gradient(
+        lambda h: loss.call(h, h_t.double(), edge_index, **options), h_s.double()
+    )
+    naive = {**options, "backend": "reference"} if loss.backends else options
+    budget, gradient_budget = (
+        relative_error(a, b)
+        for a, b in zip(
+            value_and_gradient(
+                lambda h: loss.call(h, h_t.float(), edge_index, **naive), h_s.float()
+            ),
+            (truth, true_gradient),
+            strict=True,
+        )
+    )
+    # A gradient comes back in the dtype of its input, rounded once; scaled, lest it underflow.
+    scale = 1 / float(true_gradient.abs().max().clamp(min=1e-30))
+    value, gradient = value_and_gradient(
+        lambda h: scale * loss.call(h, h_t, edge_index, **options), h_s
+    )
+    value, gradient = value.double() / scale, gradient.double() / scale
+    rounding = torch.finfo(dtype).eps
+    assert relative_error(value, truth) <= 2 * budget + 1e-6
+    assert relative_error(gradient, true_gradient) <= 2 * gradient_budget + rounding + 1e-5
+
+
+def test_the_reference_is_as_good_as_plain_torch() -> None:
+    """The budget above means something only if the reference is not itself a bad float32."""
+    h_s, h_t = torch.randn(2, 96, 16, dtype=torch.float64).unbind()
+    p, q = F.normalize(h_s.float()), F.normalize(h_t.float())
+    truth = G.gcrd_loss(h_s, h_t, backend="reference")
+    plain = F.cross_entropy(p @ q.T / 0.075, torch.arange(96))
+    ours = G.gcrd_loss(h_s.float(), h_t.float(), backend="reference")
+    assert relative_error(ours, truth) <= 2 * relative_error(plain, truth) + 1e-7
+
+
+@pytest.mark.parametrize("size", [1e-1, 1e-3, 1e-4, 1e-5])
+def test_kd_of_nearly_equal_logits(size: float) -> None:
+    z_t = torch.randn(500, 10)
+    z_s = (z_t + size * torch.randn(500, 10)).requires_grad_()
+    rows = G.kd_loss(z_s, z_t, reduction="none")
+    truth = G.kd_loss(z_s.double(), z_t.double())
+    assert (rows >= 0).all()
+    assert relative_error(rows.mean(), truth) < 1e-6
+    rows.mean().backward()
+    true_gradient = value_and_gradient(lambda z: G.kd_loss(z, z_t.double()), z_s.double())[1]
+    assert relative_error(z_s.grad, true_gradient) < 1e-6
+
+
+@pytest.mark.parametrize("kernel", ["linear", "cosine", "poly", "l2"])
+def test_lsp_of_nearly_equal_embeddings(kernel: str) -> None:
+    h_t = torch.randn(400, 16)
+    h_s = h_t + 3e-4 * torch.randn(400, 16)
+    edge_index = torch.randint(0, 400, (2, 4000))
+    rows = G.lsp_loss(h_s, h_t, edge_index, kernel=kernel, reduction="none")
+    truth = G.lsp_loss(h_s.double(), h_t.double(), edge_index, kernel=kernel)
+    assert (rows >= 0).all()
+    assert truth < 1e-5
+    assert relative_error(rows.mean(), truth) < 1e-3
+
+
+@pytest.mark.parametrize("noise", [1e-2, 1e-4, 1e-5])
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize("dims", [(32, 32), (32, 48)])
+def test_global_lsp_near_zero(noise: float, rotated: bool, dims: tuple[int, int]) -> None:
+    """The moments must keep their digits as the student approaches the teacher, turned or not."""
+    h_s = torch.randn(600, dims[0], dtype=torch.float64)
+    target = F.pad(h_s, (0, dims[1] - dims[0]))
+    if rotated:
+        target = target @ torch.linalg.qr(torch.randn(dims[1], dims[1], dtype=torch.float64)).Q
+    h_t = (target + noise * torch.randn_like(target)).float()
+    h_s = h_s.float()
+    truth = G.global_lsp_loss(h_s.double(), h_t.double(), backend="reference")
+    naive = G.global_lsp_loss(h_s, h_t, backend="reference")
+    ours = G.global_lsp_loss(h_s, h_t)
+    assert ours >= 0
+    assert relative_error(ours, truth) <= 2 * relative_error(naive, truth) + 1e-6
+
+
+def test_l2_lsp_at_scale_100_is_finite_and_right() -> None:
+    h_s, h_t = 100 * torch.randn(50, 16), 100 * torch.randn(50, 16)
+    edge_index = torch.randint(0, 50, (2, 300))
+    truth, true_gradient = value_and_gradient(
+        lambda h: G.lsp_loss(h, h_t.double(), edge_index, kernel="l2"), h_s.double()
+    )
+    for backend in ("reference", "chunked"):
+        value, gradient = value_and_gradient(
+            lambda h, b=backend: G.lsp_loss(h, h_t, edge_index, kernel="l2", backend=b), h_s
+        )
+        assert relative_error(value, truth) < 1e-5
+        assert relative_error(gradient, true_gradient) < 1e-4
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-2, 0.075, 10.0])
+def test_gcrd_at_extreme_temperatures(temperature: float) -> None:
+    h_s, h_t = torch.randn(64, 8), torch.randn(64, 8)
+    truth = G.gcrd_loss(h_s.double(), h_t.double(), temperature=temperature)
+    value, gradient = value_and_gradient(
+        lambda h: G.gcrd_loss(h, h_t, temperature=temperature), h_s
+    )
+    assert relative_error(value, truth) < 1e-5
+    assert gradient.isfinite().all()
+    tight = G.gcrd_loss(h_t, h_t, temperature=0.02, backend="chunked")
+    exact = G.gcrd_loss(h_t.double(), h_t.double(), temperature=0.02)
+    assert relative_error(tight, exact) < 1e-3  # near zero, where 1 + x would swallow x
+
+
+@pytest.mark.parametrize("backend", ["reference", "chunked"])
+@pytest.mark.parametrize("options", [KERNELS[3], {"kernel": "rbf", "gamma": 2.0}], ids=str)
+def test_near_pairs_far_from_the_origin(backend: str, options: dict) -> None:
+    """Distances by the Gram trick would be wrong by thousands here."""
+    base = torch.randn(1, 16)
+    h_s = (1000 * base + 0.1 * torch.randn(40, 16)).float()
+    h_t = torch.randn(40, 16) / 4
+    edge_index = torch.randint(0, 40, (2, 200))
+    for function in (
+        lambda h, t: G.global_lsp_loss(h, t, **options, backend=backend),
+        lambda h, t: G.lsp_loss(h, t, edge_index, **options, backend=backend),
+    ):
+        truth, true_gradient = value_and_gradient(
+            lambda h, f=function: f(h, h_t.double()), h_s.double()
+        )
+        value, gradient = value_and_gradient(lambda h, f=function: f(h, h_t), h_s)
+        assert relative_error(value, truth) < 1e-4
+        assert relative_error(gradient, true_gradient) < 1e-3
+
+
+@pytest.mark.parametrize("kernel", ["l2", "rbf"])
+@pytest.mark.parametrize("backend", ["reference", "chunked"])
+def test_identical_rows_have_subgradient_zero(kernel: str, backend: str) -> None:
+    h_s = torch.ones(6, 3, requires_grad=True)
+    h_t = torch.randn(6, 3)
+    edge_index = torch.tensor([[0, 1, 2, 3, 3], [0, 0, 2, 4, 4]])  # self loops, a duplicate
+    for value in (
+        G.global_lsp_loss(h_s, h_t, kernel=kernel, backend=backend),
+        G.lsp_loss(h_s, h_t, edge_index, kernel=kernel, backend=backend),
+    ):
+        (gradient,) = torch.autograd.grad(value, h_s)
+        assert (gradient == 0).all()
+
+
+def test_rbf_warns_where_it_saturates_and_the_median_helps() -> None:
+    h_s, h_t = torch.randn(200, 128), torch.randn(200, 128)
+    edge_index = torch.randint(0, 200, (2, 900))
+    for call in (
+        lambda **o: G.global_lsp_loss(h_s, h_t, kernel="rbf", **o),
+        lambda **o: G.lsp_loss(h_s, h_t, edge_index, kernel="rbf", **o),
+    ):
+        with pytest.warns(UserWarning, match="gamma='median'"):
+            blind = call()
+        assert call(gamma="median") > 1e-6
+        assert blind < call(gamma="median")
+
+
+def test_fitnet_and_attention_ignore_the_scale_of_what_they_normalise() -> None:
+    h_s, h_t = torch.randn(2, 20, 6).unbind()
+    for scale in (1e-25, 1e25):
+        torch.testing.assert_close(G.fitnet_loss(scale * h_s, h_t), G.fitnet_loss(h_s, h_t))
+        torch.testing.assert_close(
+            G.attention_transfer_loss(scale * h_s, h_t), G.attention_transfer_loss(h_s, h_t)
+        )

@@ -1,0 +1,325 @@
+"""The fault cases that every loss must survive, tried on each row of the contract table."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+
+import graphkd
+from tests.contract import DTYPES, Loss, every
+
+
+def backward(value: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    (gradient,) = torch.autograd.grad(value.sum(), h)
+    return gradient
+
+
+@every(variants=True, backends=True)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_zero_rows(loss: Loss, options: dict, dtype: torch.dtype) -> None:
+    h_s, h_t, edge_index = loss.inputs(dtype=dtype)
+    h_s.data[3], h_t[5] = 0, 0
+    value = loss.call(h_s, h_t, edge_index, **options)
+    gradient = backward(value, h_s)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+    if loss.scale_free or options.get("kernel") in ("cosine", "poly"):
+        assert (gradient[3] == 0).all()
+
+
+@every(variants=True, backends=True)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_all_rows_zero(loss: Loss, options: dict, dtype: torch.dtype) -> None:
+    h_s, h_t, edge_index = loss.inputs(dtype=dtype)
+    h_s.data.zero_()
+    value = loss.call(h_s, h_t, edge_index, **options)
+    assert value.isfinite()
+    assert backward(value, h_s).isfinite().all()
+
+
+@every(variants=True, backends=True)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_no_rows(loss: Loss, options: dict, dtype: torch.dtype) -> None:
+    h_s, h_t, edge_index = loss.inputs(n=0, dtype=dtype)
+    for reduction in ("mean", "sum", "none"):
+        value = loss.call(h_s, h_t, edge_index, **options, reduction=reduction)
+        assert value.sum() == 0
+        assert value.requires_grad
+        assert backward(value, h_s).shape == h_s.shape
+
+
+@every(variants=True, backends=True)
+def test_one_row(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs(n=1)
+    value = loss.call(h_s, h_t, edge_index, **options)
+    assert value.isfinite()
+    assert backward(value, h_s).isfinite().all()
+    if loss.name in ("gcrd", "lsp"):
+        assert value == 0
+
+
+@every(variants=True, backends=True, where=lambda loss: loss.edges)
+def test_no_edges(loss: Loss, options: dict) -> None:
+    h_s, h_t, _ = loss.inputs()
+    value = loss.call(h_s, h_t, torch.empty(2, 0, dtype=torch.long), **options)
+    assert value == 0
+    assert (backward(value, h_s) == 0).all()
+
+
+@every()
+@pytest.mark.parametrize("shapes", [((8, 5), (9, 5)), ((1, 5), (8, 5)), ((8, 1), (5, 1))], ids=str)
+def test_row_counts_differ(loss: Loss, options: dict, shapes: tuple) -> None:
+    h_s, h_t = torch.randn(shapes[0]), torch.randn(shapes[1])
+    edge_index = torch.zeros(2, 1, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"\(.*\) and \(.*\)") as error:
+        loss.call(h_s, h_t, edge_index, **options)
+    assert str(shapes[0]) in str(error.value)
+    assert str(shapes[1]) in str(error.value)
+
+
+@every()
+def test_not_two_dimensional(loss: Loss, options: dict) -> None:
+    edge_index = torch.zeros(2, 1, dtype=torch.long)
+    for shape in ((8,), (2, 4, 5), ()):
+        with pytest.raises(ValueError, match="two-dimensional"):
+            loss.call(torch.randn(shape), torch.randn(shape), edge_index, **options)
+    with pytest.raises(ValueError, match="at least one column"):
+        loss.call(torch.randn(4, 0), torch.randn(4, 0), edge_index, **options)
+
+
+@every(where=lambda loss: loss.one_width or loss.logits)
+def test_widths_differ(loss: Loss, options: dict) -> None:
+    with pytest.raises(ValueError, match=r"\(8, 5\) and \(8, 6\)") as error:
+        loss.call(torch.randn(8, 5), torch.randn(8, 6), **options)
+    if loss.projects:
+        assert loss.module.__name__ in str(error.value)
+
+
+@every()
+def test_wrong_types(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    for wrong in (h_s.tolist(), h_s.detach().numpy(), h_s.long(), h_s.bool(), h_s.to(torch.cfloat)):
+        with pytest.raises(TypeError, match=r"floating-point|be a tensor|be tensors"):
+            loss.call(wrong, h_t, edge_index, **options)
+        with pytest.raises(TypeError, match=r"floating-point|be a tensor|be tensors"):
+            loss.call(h_s, wrong, edge_index, **options)
+    with pytest.raises(TypeError, match="dense"):
+        loss.call(h_s.detach().to_sparse(), h_t, edge_index, **options)
+
+
+@every()
+def test_devices_differ(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    with pytest.raises(ValueError, match="cpu and meta"):
+        loss.call(h_s, h_t.to("meta"), edge_index, **options)
+    if loss.edges:
+        with pytest.raises(ValueError, match="cpu and meta"):
+            loss.call(h_s, h_t, graphkd.Graph(edge_index, 9).to("meta"), **options)
+    with pytest.raises(ValueError, match="cpu and meta"):
+        loss.call(h_s, h_t, edge_index, **options, index=torch.arange(3).to("meta"))
+
+
+@every()
+def test_bad_index(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    for index, error, words in (
+        (torch.tensor([0, 9]), IndexError, "row 9, but there are 9 rows"),
+        (torch.tensor([-1, 2]), IndexError, "row -1"),
+        (torch.ones(8, dtype=torch.bool), IndexError, "one entry per row"),
+        (torch.ones(9, dtype=torch.uint8), TypeError, "bool"),
+        (torch.rand(9), TypeError, "row numbers"),
+        ([0, 1], TypeError, "as_tensor"),
+        (torch.zeros(1, 1, dtype=torch.long), ValueError, "one-dimensional"),
+    ):
+        with pytest.raises(error, match=words):
+            loss.call(h_s, h_t, edge_index, **options, index=index)
+
+
+@every(variants=True)
+def test_empty_and_repeated_index(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    value = loss.call(h_s, h_t, edge_index, **options, index=torch.zeros(9, dtype=torch.bool))
+    assert value == 0
+    backward(value, h_s)
+    rows = loss.call(
+        h_s, h_t, edge_index, **options, index=torch.tensor([2, 2, 5]), reduction="none"
+    )
+    assert rows.shape == (3,)
+    torch.testing.assert_close(rows[0], rows[1])
+
+
+@every(variants=True, backends=True)
+def test_layouts_do_not_matter(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    expected = loss.call(h_s, h_t, edge_index, **options)
+    transposed = h_s.detach().t().contiguous().t().requires_grad_()
+    strided = torch.stack([h_t, h_t], dim=2)[:, :, 0]
+    edges = edge_index.t().contiguous().t().int()
+    value = loss.call(transposed, strided, edges, **options)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(backward(value, transposed), backward(expected, h_s))
+    row = torch.randn(1, h_s.size(1), dtype=h_s.dtype)
+    expanded = row.expand(9, -1).requires_grad_()
+    value = loss.call(expanded, h_t, edge_index, **options)
+    torch.testing.assert_close(value, loss.call(row.repeat(9, 1), h_t, edge_index, **options))
+    assert backward(value, expanded).isfinite().all()
+
+
+@every(variants=True, backends=True)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_nan_and_inf_are_not_hidden(loss: Loss, options: dict, bad: float) -> None:
+    for side in (0, 1):
+        h_s, h_t, edge_index = loss.inputs()
+        edge_index = torch.cat([edge_index, torch.tensor([[0, 1], [1, 0]])], dim=1)
+        (h_s.data, h_t)[side][0, 0] = bad
+        value = loss.call(h_s, h_t, edge_index, **options)
+        if bad is torch.inf and options.get("kernel") == "rbf":
+            continue  # exp(-inf) is zero: an infinitely far row is as far as it gets
+        if bad is torch.inf and options.get("task") == "multilabel":
+            continue  # a logit of +inf is a certain label
+        assert not value.isfinite(), (side, value)
+
+
+@every(variants=True, backends=True)
+def test_the_teacher_gets_no_gradient(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    h_t.requires_grad_()
+    loss.call(h_s, h_t, edge_index, **options).backward()
+    assert h_t.grad is None
+    assert h_s.grad is not None
+    h_s.grad = None
+    dims = (h_s.size(1), h_t.size(1))
+    module = loss.build(*dims, **options).double()
+    loss.call_module(module, h_s, h_t, edge_index).backward()
+    assert h_t.grad is None
+    assert h_s.grad is not None
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+
+
+@every(variants=True)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_result_dtype(loss: Loss, options: dict, dtype: torch.dtype) -> None:
+    h_s, h_t, edge_index = loss.inputs(dtype=dtype)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    assert loss.call(h_s, h_t, edge_index, **options).dtype == wide
+    assert loss.call(h_s, h_t.half(), edge_index, **options).dtype == wide
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert loss.call(h_s, h_t, edge_index, **options).dtype == wide
+
+
+@every(variants=True, backends=True)
+def test_autocast_changes_nothing(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs(dtype=torch.float32)
+    value = loss.call(h_s, h_t, edge_index, **options)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss.call(h_s, h_t, edge_index, **options)
+    assert torch.equal(value, inside)
+    assert torch.equal(backward(value, h_s), backward(inside, h_s))
+    module = loss.build(h_s.size(1), h_t.size(1), **options).eval()
+    value = loss.call_module(module, h_s, h_t, edge_index)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss.call_module(module, h_s, h_t, edge_index)
+    assert torch.equal(value, inside)
+
+
+@every(variants=True, where=lambda loss: loss.backends)
+@pytest.mark.parametrize("chunk_size", [1, 2, 4, 8, 9, 10, 27, 28])
+def test_chunk_sizes(loss: Loss, options: dict, chunk_size: int) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    expected = loss.call(h_s, h_t, edge_index, **options, backend="reference")
+    value = loss.call(h_s, h_t, edge_index, **options, backend="chunked", chunk_size=chunk_size)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(backward(value, h_s), backward(expected, h_s))
+
+
+@every(variants=True, backends=True)
+def test_stateless(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    first = loss.call(h_s, h_t, edge_index, **options)
+    once = torch.autograd.grad(first, h_s, retain_graph=True)[0]
+    twice = torch.autograd.grad(first, h_s)[0]
+    assert torch.equal(once, twice)
+    for _ in range(2):
+        loss.call(h_s, h_t, edge_index, **options).backward()
+    torch.testing.assert_close(h_s.grad, 2 * once)
+
+
+@every(variants=True, backends=True)
+def test_deterministic(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs(n=200, dtype=torch.float32)
+    torch.use_deterministic_algorithms(True)
+    try:
+        values = [loss.call(h_s, h_t, edge_index, **options) for _ in range(3)]
+        gradients = [backward(value, h_s) for value in values]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(value, values[0]) for value in values)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
+@every()
+def test_bad_options_are_refused_at_construction(loss: Loss, options: dict) -> None:
+    for bad in ({"reduction": "avg"}, *loss.bad_options):
+        with pytest.raises(ValueError, match=r"got|Leave it out|reduction"):
+            loss.build(**bad)
+        h_s, h_t, edge_index = loss.inputs()
+        with pytest.raises(ValueError, match=r"got|Leave it out|reduction"):
+            loss.call(h_s, h_t, edge_index, **bad)
+    if loss.backends:
+        for backend in ("cuda", "triton"):
+            with pytest.raises(ValueError, match="'auto'"):
+                loss.build(backend=backend)
+        with pytest.raises(ValueError, match="at least 1"):
+            loss.build(chunk_size=0)
+
+
+@every(variants=True)
+def test_modules_round_trip(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs(dtype=torch.float32)
+    module = loss.build(h_s.size(1), h_t.size(1), **options)
+    loss.call_module(module, h_s, h_t, edge_index)  # BatchNorm has seen something
+    module.eval()
+    expected = loss.call_module(module, h_s, h_t, edge_index)
+    file = io.BytesIO()
+    torch.save(module.state_dict(), file)
+    file.seek(0)
+    loaded = loss.build(h_s.size(1), h_t.size(1), **options).eval()
+    loaded.load_state_dict(torch.load(file))
+    copies = (copy.deepcopy(module), pickle.loads(pickle.dumps(module)), loaded)
+    for other in copies:
+        assert torch.equal(loss.call_module(other, h_s, h_t, edge_index), expected)
+        assert repr(other) == repr(module)
+    for value in options.values():
+        assert str(value) in repr(module)
+    wide = module.to(torch.float64)
+    assert loss.call_module(wide, h_s.double(), h_t.double(), edge_index).dtype == torch.float64
+    torch.testing.assert_close(loss.call_module(wide.float(), h_s, h_t, edge_index), expected)
+
+
+@every(variants=True)
+def test_the_module_is_the_function(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    head = {"head": "identity"} if loss.projects else {}
+    module = loss.build(h_s.size(1), h_t.size(1), **head, **options)
+    index = torch.tensor([3, 1, 4])
+    assert torch.equal(
+        loss.call_module(module, h_s, h_t, edge_index, index=index),
+        loss.call(h_s, h_t, edge_index, index=index, **options),
+    )
+
+
+@every(variants=True, backends=True)
+def test_functional_transforms(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+
+    def value(h: torch.Tensor) -> torch.Tensor:
+        return loss.call(h, h_t, edge_index, **options)
+
+    expected = backward(value(h_s), h_s)
+    plain = h_s.detach()
+    torch.testing.assert_close(torch.func.grad(value)(plain), expected)
+    _, pull = torch.func.vjp(value, plain)
+    torch.testing.assert_close(pull(torch.ones((), dtype=plain.dtype))[0], expected)
