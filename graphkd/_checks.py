@@ -30,7 +30,7 @@ def check_positive(what: str, value: Any) -> None:
     """Raise unless ``value`` is a finite number above zero."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{what} must be a number; got {describe(value)}. Pass a plain float.")
-    if not (math.isfinite(value) and float(value) > 0):
+    if not 0 < float(value) < math.inf:
         raise ValueError(f"{what} must be positive and finite; got {value!r}.")
 
 

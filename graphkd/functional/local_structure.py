@@ -190,7 +190,8 @@ def _edge_values(
     chunk_size: int | None,
 ) -> Tensor:
     if isinstance(kernel, Kernel):
-        x = _Sides(*(kernel_rows(kernel, side) for side in x))
+        src = kernel_rows(kernel, x.src)
+        x = _Sides(src, src if x.dst is x.src else kernel_rows(kernel, x.dst))
         if backend != "reference":
             return chunked.edge_similarity(*x, edges.src, edges.dst, kernel, gamma, chunk_size)
     return reference.edge_similarity(*x, edges.src, edges.dst, kernel, gamma, loss="lsp_loss")

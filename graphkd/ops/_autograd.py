@@ -75,11 +75,23 @@ def differentiable(forward_op: Operator, backward_op: Operator) -> Callable[...,
             saved, scalars = iter(tensors), iter(ctx.scalars)
             inputs = [next(saved) if is_tensor else next(scalars) for is_tensor in ctx.tensors]
             need_a, need_b = ctx.needs_input_grad[:2]
-            grad_a, grad_b = apply(*grads, rows, *inputs, need_a, need_b)
+            # Compiled graphs refuse a second backward pass themselves.
+            step = backward_op if torch.compiler.is_compiling() else apply
+            grad_a, grad_b = step(*grads, rows, *inputs, need_a, need_b)
             return (
                 grad_a if need_a else None,
                 grad_b if need_b else None,
                 *(None for _ in inputs[2:]),
             )
 
-    return Primitive.apply
+    differentiated: Operator = Primitive.apply
+
+    def primitive(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
+        # torch.compile cannot trace a Function of which nothing needs a gradient, nor one that
+        # gets a tensor twice.
+        needs_gradient = a.requires_grad or b.requires_grad
+        f = forward_op if torch.compiler.is_compiling() and not needs_gradient else differentiated
+        rows: Tensor = f(a, b.view_as(b) if b is a else b, *extras)
+        return rows
+
+    return primitive

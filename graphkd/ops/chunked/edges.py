@@ -96,4 +96,6 @@ def _(
     return empty_gradient(x_src, need_src), empty_gradient(x_dst, need_dst)
 
 
-_edge_statistic = differentiable(_edge_statistic_op, _edge_statistic_backward_op)
+_edge_statistic = differentiable(
+    torch.ops.graphkd.edge_statistic.default, torch.ops.graphkd.edge_statistic_backward.default
+)

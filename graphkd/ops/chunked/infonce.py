@@ -79,4 +79,6 @@ def _(
     return empty_gradient(p, need_p), empty_gradient(q, need_q)
 
 
-_infonce = differentiable(_infonce_op, _infonce_backward_op)
+_infonce = differentiable(
+    torch.ops.graphkd.infonce.default, torch.ops.graphkd.infonce_backward.default
+)

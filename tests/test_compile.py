@@ -1,0 +1,94 @@
+"""torch.compile(fullgraph=True, dynamic=True) of every loss, with two batch sizes."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+
+import graphkd
+from tests.contract import Loss, every
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> None:
+    torch._dynamo.reset()
+
+
+@every(variants=True, backends=True)
+def test_functions_compile(loss: Loss, options: dict) -> None:
+    counter = CompileCounterWithBackend("aot_eager")
+
+    @torch.compile(fullgraph=True, dynamic=True, backend=counter)
+    def compiled(h_s, h_t, edge_index):
+        return loss.call(h_s, h_t, edge_index, **options)
+
+    for n in (24, 31, 40):
+        h_s, h_t, edge_index = loss.inputs(n=n)
+        value = compiled(h_s, h_t, edge_index)
+        expected = loss.call(h_s, h_t, edge_index, **options)
+        torch.testing.assert_close(value, expected)
+        gradients = [torch.autograd.grad(v, h_s)[0] for v in (value, expected)]
+        torch.testing.assert_close(*gradients)
+    assert counter.frame_count <= 2
+
+
+@every()
+def test_modules_compile_with_an_index(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs(n=24)
+    module = loss.build(h_s.size(1), h_t.size(1), **options).double().eval()
+    index = torch.tensor([3, 20, 7, 7])
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    value = loss.call_module(compiled, h_s, h_t, edge_index, index=index)
+    expected = loss.call_module(module, h_s, h_t, edge_index, index=index)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(value, h_s)[0], torch.autograd.grad(expected, h_s)[0]
+    )
+
+
+def test_a_graph_and_a_graph_head_compile() -> None:
+    h_s, h_t = torch.randn(24, 5, requires_grad=True), torch.randn(24, 7)
+    edge_index = torch.randint(0, 24, (2, 70))
+    graph = graphkd.Graph(edge_index, 24)
+    lsp = torch.compile(graphkd.LSPLoss(), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(lsp(h_s, h_t, graph), graphkd.LSPLoss()(h_s, h_t, edge_index))
+    gcrd = graphkd.GCRDLoss(5, 7, 4, head="gcn").eval()
+    compiled = torch.compile(gcrd, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(h_s, h_t, edge_index), gcrd(h_s, h_t, edge_index))
+
+
+def test_sampling_compiles() -> None:
+    h_s, h_t = torch.randn(40, 5, requires_grad=True), torch.randn(40, 7)
+    compiled = torch.compile(
+        graphkd.GlobalLSPLoss(max_samples=8), fullgraph=True, backend="aot_eager"
+    )
+    compiled(h_s, h_t).backward()
+    assert h_s.grad.isfinite().all()
+
+
+def test_one_loss_through_the_default_compiler() -> None:
+    h_s, h_t = torch.randn(40, 5, requires_grad=True), torch.randn(40, 7)
+    loss = graphkd.GCRDLoss(5, 7, 4)
+    torch.testing.assert_close(
+        torch.compile(loss, fullgraph=True)(h_s, h_t), loss(h_s, h_t), rtol=1e-4, atol=1e-5
+    )
+
+
+@every(variants=True, where=lambda loss: loss.backends)
+def test_operators_pass_opcheck(loss: Loss, options: dict) -> None:
+    """The custom operators' schemas, fakes and shapes, on the inputs that the loss gives them."""
+    seen = []
+
+    class Record(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func.namespace == "graphkd":
+                seen.append((func, tuple(
+                    a.detach().clone() if isinstance(a, torch.Tensor) else a for a in args
+                )))  # fmt: skip
+            return func(*args, **(kwargs or {}))
+
+    h_s, h_t, edge_index = loss.inputs(n=9)
+    with Record():
+        loss.call(h_s, h_t, edge_index, **options, backend="chunked", chunk_size=4).backward()
+    assert seen
+    for operator, args in seen:
+        torch.library.opcheck(operator, args, test_utils=("test_schema", "test_faketensor"))

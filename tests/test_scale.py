@@ -1,0 +1,89 @@
+"""No N × N: peak memory grows linearly, and indices beyond int32 are right."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import graphkd.functional as G
+
+MEASURE = """
+import resource, sys, torch
+import graphkd.functional as G
+torch.manual_seed(0)
+n, name, kernel = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+h_s, h_t = torch.randn(n, 32, requires_grad=True), torch.randn(n, 32)
+edges = torch.randint(0, n, (2, 8 * n))
+def step(h_s, h_t, edges):
+    if name == "gcrd":
+        return G.gcrd_loss(h_s, h_t, symmetric=True)
+    if name == "lsp":
+        return G.lsp_loss(h_s, h_t, edges, kernel=kernel)
+    return G.global_lsp_loss(h_s, h_t, kernel=kernel)
+step(h_s[:64], h_t[:64], edges[:, :100] % 64).backward()   # libraries and workspaces are loaded
+h_s.grad = None
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+step(h_s, h_t, edges).backward()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def peak_mib(n: int, name: str, kernel: str) -> float:
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE, str(n), name, kernel]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout) / 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "sizes"),
+    [
+        ("gcrd", "cosine", (6_000, 12_000, 24_000)),
+        ("global_lsp", "cosine", (30_000, 60_000, 120_000)),
+        ("global_lsp", "poly", (6_000, 12_000, 24_000)),
+        ("global_lsp", "rbf", (3_000, 6_000, 12_000)),
+        ("lsp", "cosine", (30_000, 60_000, 120_000)),
+        ("lsp", "l2", (30_000, 60_000, 120_000)),
+    ],
+)
+def test_peak_memory_is_linear(name: str, kernel: str, sizes: tuple[int, ...]) -> None:
+    small, middle, large = (peak_mib(n, name, kernel) for n in sizes)
+    # A quadratic term would make the second step about four times the first; the blocks are a
+    # constant that the allocator rounds.
+    assert large - middle <= 2.5 * max(middle - small, 0) + 64
+    dense = sizes[2] ** 2 * 4 / 2**20
+    assert large < 0.25 * dense
+    assert large < 120 + sizes[2] * 4e-3
+
+
+N = 46_341  # the first whose square exceeds int32
+
+
+def two_clusters() -> tuple[torch.Tensor, int, int]:
+    first = 20_000
+    h = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat_interleave(
+        torch.tensor([first, N - first]), 0
+    )
+    return h, first, N - first
+
+
+def test_gcrd_beyond_int32() -> None:
+    h, a, b = two_clusters()
+    h.requires_grad_()
+    value = G.gcrd_loss(h, h.detach(), temperature=1.0)
+    e = torch.e
+    expected = (a * torch.log(torch.tensor(a + b / e)) + b * torch.log(torch.tensor(b + a / e))) / N
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    assert h.grad.isfinite().all()
+    assert (h.grad[:10] == h.grad[0]).all()
+
+
+def test_global_lsp_beyond_int32() -> None:
+    h, a, b = two_clusters()
+    h.requires_grad_()
+    teacher = torch.ones(N, 1)
+    value = G.global_lsp_loss(h, teacher, kernel="poly")
+    torch.testing.assert_close(value, torch.tensor(2.0 * a * b / N**2))
+    value.backward()
+    assert h.grad.isfinite().all()

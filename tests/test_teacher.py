@@ -1,0 +1,120 @@
+"""freeze and Tap."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import GCN
+
+from graphkd import Tap, freeze
+
+EDGES = torch.tensor([[0, 1, 2], [1, 2, 0]])
+
+
+def model() -> GCN:
+    return GCN(4, 8, num_layers=3, out_channels=2, dropout=0.5, norm="batch_norm")
+
+
+def test_a_frozen_teacher_stays_in_eval_mode() -> None:
+    teacher = model()
+    assert freeze(teacher) is teacher
+    outer = nn.ModuleDict({"teacher": teacher, "student": model()})
+    outer.train()
+    assert outer["student"].training
+    assert not any(module.training for module in teacher.modules())
+    assert teacher.train() is teacher
+    assert not teacher.training
+    assert not any(p.requires_grad for p in teacher.parameters())
+    x = torch.randn(3, 4)
+    statistics = {k: v.clone() for k, v in teacher.state_dict().items()}
+    assert torch.equal(teacher(x, EDGES), teacher(x, EDGES))
+    assert all(torch.equal(v, statistics[k]) for k, v in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_of_a_frozen_teacher_are_frozen_on_their_own(clone) -> None:
+    teacher = freeze(model())
+    other = clone(teacher)
+    assert other.train() is other
+    assert not other.training
+    x = torch.randn(3, 4)
+    assert torch.equal(other(x, EDGES), teacher(x, EDGES))
+
+
+def test_freeze_refuses_a_function() -> None:
+    with pytest.raises(TypeError, match="Module"):
+        freeze(lambda x: x)
+
+
+def test_tap_captures_the_latest_output() -> None:
+    net = model().eval()
+    x = torch.randn(3, 4, requires_grad=True)
+    with Tap(net, "convs.1") as tap:
+        net(x, EDGES)
+        first = tap.value
+        net(2 * x, EDGES)
+        assert tap.value.shape == (3, 8)
+        assert not torch.equal(tap.value, first)
+        tap.value.sum().backward()
+        assert x.grad is not None
+    assert not net.convs[1]._forward_hooks
+    assert tap.value.shape == (3, 8)
+
+
+def test_tap_is_gone_after_an_error_and_closes_twice() -> None:
+    net = model()
+    with pytest.raises(RuntimeError, match="boom"), Tap(net, "convs.0"):
+        raise RuntimeError("boom")
+    assert not net.convs[0]._forward_hooks
+    handle = Tap(net, "convs.0")
+    net(torch.randn(3, 4), EDGES)
+    assert handle.value.shape == (3, 8)
+    handle.close()
+    handle.close()
+    assert not net.convs[0]._forward_hooks
+
+
+def test_tap_errors() -> None:
+    net = model()
+    with pytest.raises(ValueError, match=r"no layer 'conv.1'. Did you mean 'convs.1'\?.*'convs.2'"):
+        Tap(net, "conv.1")
+    with (
+        Tap(net, "convs.1") as tap,
+        pytest.raises(RuntimeError, match="has not run since"),
+    ):
+        _ = tap.value
+    with pytest.raises(TypeError, match="Module"):
+        Tap(lambda x: x, "convs.1")
+
+
+def test_a_compiled_model_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"compiled.*before torch\.compile"):
+        Tap(torch.compile(model()), "convs.1")
+    net = model()
+    net.compile()
+    with pytest.raises(TypeError, match="compiled"):
+        Tap(net, "convs.1")
+    net = nn.Sequential(nn.Linear(2, 2), torch.compile(nn.Linear(2, 2)))
+    with pytest.raises(TypeError, match="layer '1' is compiled"):
+        Tap(net, "0")
+
+
+def test_a_tap_made_before_compilation_fires() -> None:
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    with Tap(net, "1") as tap:
+        compiled = torch.compile(net, backend="aot_eager")
+        x = torch.randn(3, 4)
+        compiled(x)
+        torch.testing.assert_close(tap.value, net[1](net[0](x)))
+
+
+def test_a_tapped_model_can_be_copied_and_saved() -> None:
+    net = model()
+    with Tap(net, "convs.1") as tap:
+        net(torch.randn(3, 4, requires_grad=True), EDGES)
+        for clone in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            before = tap.value
+            clone(torch.randn(3, 4), EDGES)
+            assert tap.value is before

@@ -1,0 +1,163 @@
+"""WeightedSum: what it passes, what it refuses, and balancing."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import graphkd
+from graphkd import (
+    AttentionTransferLoss,
+    FitNetLoss,
+    GCRDLoss,
+    GlobalLSPLoss,
+    KDLoss,
+    LSPLoss,
+    WeightedSum,
+)
+
+
+def batch(n: int = 30) -> dict:
+    h_s = torch.randn(n, 6, requires_grad=True)
+    h_s = h_s * 1.0  # no leaf, as in a real student
+    classify = nn.Linear(6, 4)
+    return {
+        "h_s": h_s,
+        "h_t": torch.randn(n, 8),
+        "z_s": classify(h_s),
+        "z_t": torch.randn(n, 4),
+        "edge_index": torch.randint(0, n, (2, 4 * n)),
+        "y": torch.randint(0, 4, (n,)),
+    }
+
+
+def test_the_sum_is_the_sum() -> None:
+    data = batch()
+    kd, gcrd, lsp = KDLoss(), GCRDLoss(6, 8).eval(), LSPLoss()
+    objective = WeightedSum(kd=(0.9, kd), gcrd=(0.05, gcrd), lsp=(2, lsp)).eval()
+    total, parts = objective(**data)
+    wanted = {
+        "kd": kd(data["z_s"], data["z_t"]),
+        "gcrd": gcrd(data["h_s"], data["h_t"]),
+        "lsp": lsp(data["h_s"], data["h_t"], data["edge_index"]),
+    }
+    assert {k: v.item() for k, v in parts.items()} == {k: v.item() for k, v in wanted.items()}
+    assert not any(part.requires_grad for part in parts.values())
+    expected = 0.9 * wanted["kd"] + 0.05 * wanted["gcrd"] + 2 * wanted["lsp"]
+    torch.testing.assert_close(total, expected)
+    total.backward()
+    assert {name.split(".")[1] for name, _ in objective.named_parameters()} == {"gcrd"}
+
+
+def test_index_and_other_options_reach_the_losses() -> None:
+    data = batch()
+    index = torch.arange(5)
+    total, _ = WeightedSum(fit=(1.0, FitNetLoss(6, 6, head="identity")))(
+        h_s=data["h_s"], h_t=data["h_s"].detach() + 1, index=index
+    )
+    wanted = graphkd.functional.fitnet_loss(data["h_s"], data["h_s"].detach() + 1, index=index)
+    assert total == wanted
+
+
+def test_what_it_refuses() -> None:
+    data = batch()
+    objective = WeightedSum(kd=(1.0, KDLoss()), lsp=(1.0, LSPLoss()))
+    with pytest.raises(TypeError, match=r"'lsp' \(LSPLoss\) needs edge_index="):
+        objective(**{k: v for k, v in data.items() if k != "edge_index"})
+    with pytest.raises(TypeError, match=r"no loss takes edge_indx=.*edge_index"):
+        objective(**data, edge_indx=1)
+    with pytest.raises(ValueError, match="at least one term"):
+        WeightedSum()
+    for bad in (KDLoss(), (1.0,), (1.0, "kd"), ("1", KDLoss()), (True, KDLoss())):
+        with pytest.raises(TypeError, match="'kd'"):
+            WeightedSum(kd=bad)
+    with pytest.raises(ValueError, match="finite"):
+        WeightedSum(kd=(float("nan"), KDLoss()))
+    with pytest.raises(ValueError, match="decay"):
+        WeightedSum(kd=(1.0, KDLoss()), decay=1.0)
+    with pytest.raises(ValueError, match="'kd' must return a scalar"):
+        WeightedSum(kd=(1.0, KDLoss(reduction="none")))(z_s=data["z_s"], z_t=data["z_t"])
+
+
+def gradient_norm(value: torch.Tensor, h_s: torch.Tensor) -> float:
+    return torch.autograd.grad(value, h_s, retain_graph=True)[0].norm().item()
+
+
+@pytest.mark.parametrize("n", [30, 300])
+def test_balanced_terms_pull_as_hard_as_the_task(n: int) -> None:
+    """Three losses whose gradients differ by orders of magnitude, at two numbers of nodes."""
+    data = batch(n)
+    task = nn.functional.cross_entropy(data["z_s"], data["y"])
+    raw = {}
+    for name, loss in {
+        "at": AttentionTransferLoss(),
+        "gsp": GlobalLSPLoss(),
+        "gcrd": GCRDLoss(6, 8),
+    }.items():
+        raw[name] = gradient_norm(loss(data["h_s"], data["h_t"]), data["h_s"])
+        objective = WeightedSum(term=(1.0, loss), balance=True)
+        total, _ = objective(task_loss=task, **data)
+        balanced = gradient_norm(total, data["h_s"])
+        assert balanced == pytest.approx(gradient_norm(task, data["h_s"]), rel=1e-2)
+    assert max(raw.values()) / min(raw.values()) > 20
+
+
+def test_balancing_moves_in_training_only_and_survives_a_checkpoint() -> None:
+    data = batch()
+    task = nn.functional.cross_entropy(data["z_s"], data["y"])
+    objective = WeightedSum(kd=(1.0, KDLoss()), at=(1.0, AttentionTransferLoss()), balance=True)
+    assert [factor.item() for factor in objective.factors().values()] == [1.0, 1.0]
+    objective(task_loss=task, **data)
+    factors = objective.factors()
+    objective.eval()(**data)
+    with torch.no_grad():
+        objective.train()(task_loss=task, **data)
+    assert objective.factors() == factors
+    other = copy.deepcopy(WeightedSum(
+        kd=(1.0, KDLoss()), at=(1.0, AttentionTransferLoss()), balance=True
+    ))  # fmt: skip
+    other.load_state_dict(objective.state_dict())
+    assert other.factors() == factors
+    assert pickle.loads(pickle.dumps(objective)).factors() == factors
+    assert repr(other) == repr(objective)
+
+
+def test_balancing_is_clamped_finite_and_detached() -> None:
+    data = batch()
+    task = nn.functional.cross_entropy(data["z_s"], data["y"])
+
+    class Constant(nn.Module):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.scale = scale
+
+        def forward(self, h_s: torch.Tensor) -> torch.Tensor:
+            return (self.scale * h_s).sum()
+
+    objective = WeightedSum(
+        none=(1.0, Constant(0.0)), weak=(1.0, Constant(1e-20)), strong=(1.0, Constant(1e10)),
+        balance=True,
+    )  # fmt: skip
+    objective(task_loss=task, h_s=data["h_s"])
+    factors = [round(f.item(), 6) for f in objective.factors().values()]
+    assert factors == [1e4, 1e4, 1e-4]
+    assert all(not f.requires_grad for f in objective.factors().values())
+    before = objective.factors()
+    objective(task_loss=task * torch.nan, h_s=data["h_s"])
+    assert objective.factors() == before
+
+
+def test_balancing_refuses_what_it_cannot_compare() -> None:
+    data = batch()
+    task = nn.functional.cross_entropy(data["z_s"], data["y"])
+    objective = WeightedSum(kd=(1.0, KDLoss()), balance=True)
+    with pytest.raises(TypeError, match="needs task_loss="):
+        objective(**data)
+    with pytest.raises(TypeError, match="needs h_s="):
+        objective(task_loss=task, z_s=data["z_s"], z_t=data["z_t"])
+    with pytest.raises(ValueError, match="'kd' does not depend"):
+        objective(task_loss=task, **{**data, "z_s": torch.randn(30, 4)})
+    with pytest.raises(ValueError, match="task_loss does not depend"):
+        objective(task_loss=torch.ones(()), **data)
