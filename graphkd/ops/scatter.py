@@ -11,9 +11,9 @@ def _torch_scatter() -> ModuleType:
         import torch_scatter
     except ImportError as error:
         raise ImportError(
-            "backend='scatter' needs torch_scatter, which is not installed. Run "
-            "`pip install --no-build-isolation torch-scatter` (it is built against the "
-            "installed torch), or use backend='auto'."
+            "backend='scatter' needs torch_scatter, which is not installed. It is built against "
+            "the installed torch: run `pip install setuptools wheel`, then "
+            "`pip install --no-build-isolation torch-scatter`. Or use backend='auto'."
         ) from error
     module: ModuleType = torch_scatter
     return module

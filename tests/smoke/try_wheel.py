@@ -1,0 +1,36 @@
+"""Build the wheel, install it with no extras in a new environment, and run use_wheel.py there."""
+
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    print(done.stdout, end="")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        run(sys.executable, "-m", "build", "--wheel", "--outdir", work, ROOT)
+        (wheel,) = work.glob("*.whl")
+        env = work / "env"
+        venv.create(env, with_pip=True)
+        python, constraints = env / "bin" / "python", ROOT / "constraints.txt"
+        pip = (python, "-m", "pip", "install", "-qq", "--disable-pip-version-check")
+        torch = next(line for line in constraints.read_text().split() if line.startswith("torch=="))
+        run(*pip, torch)
+        run(*pip, "-c", constraints, wheel)
+        run(python, "-W", "error", HERE / "use_wheel.py", str(env))
+
+
+if __name__ == "__main__":
+    main()
