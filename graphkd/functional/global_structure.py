@@ -79,7 +79,7 @@ def global_lsp_loss(
             global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
         backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
-        chunk_size: Rows per block of the chunked backend; changes memory, not the value.
+        chunk_size: Side of the chunked backend's square tiles; changes memory, not the value.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`

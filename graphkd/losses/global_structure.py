@@ -26,7 +26,7 @@ class GlobalLSPLoss(DistillationLoss):
             is then an unbiased estimate.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Rows per block of the chunked backend.
+        chunk_size: Side of the chunked backend's square tiles.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
