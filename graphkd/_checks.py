@@ -15,8 +15,11 @@ def describe(value: Any) -> str:
     """``value`` in the words of an error message."""
     if isinstance(value, Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
-        return f"a {dtype} tensor of shape {tuple(value.shape)}"
-    return f"{value!r} ({type(value).__name__})"
+        return f"{dtype} tensor of shape {tuple(value.shape)}"
+    if value is None or isinstance(value, bool | int | float | str):
+        return f"{value!r} ({type(value).__name__})"
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + (f" of shape {tuple(shape)}" if shape else "")
 
 
 def check_choice(what: str, value: Any, choices: Iterable[str]) -> None:

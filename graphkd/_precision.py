@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,18 @@ def full_precision(device: torch.device) -> Iterator[None]:
         yield
 
 
+def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
+    """Apply a Function, or its forward alone where torch.compile cannot trace the Function.
+
+    That is where none of its tensors needs a gradient.
+    """
+    needs_gradient = any(isinstance(x, Tensor) and x.requires_grad for x in args)
+    if torch.compiler.is_compiling() and not needs_gradient:
+        return function.forward(*args)
+    apply: Any = function.apply
+    return apply(*args)
+
+
 def upcast(h: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 stay."""
     return h if h.dtype in (torch.float32, torch.float64) else h.float()
@@ -29,6 +42,9 @@ def exact(h: Tensor) -> Tensor:
 
 def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
     """Both in one dtype of at least float32, the teacher cut from its graph."""
-    h_s, h_t = upcast(h_s), upcast(h_t.detach())
+    h_t = h_t.detach()
+    if not torch.compiler.is_compiling() and h_t.is_inference():
+        h_t = h_t.clone()  # outside of inference mode, autograd may not save what it made
+    h_s, h_t = upcast(h_s), upcast(h_t)
     dtype = torch.promote_types(h_s.dtype, h_t.dtype)
     return h_s.to(dtype), h_t.to(dtype)

@@ -74,6 +74,9 @@ class Graph:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"Graph is immutable; cannot set {name!r}. Build a new Graph.")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Graph is immutable; cannot delete {name!r}.")
+
     def __repr__(self) -> str:
         nodes: Any = self.num_src if self.num_src == self.num_dst else (self.num_src, self.num_dst)
         return f"{type(self).__name__}(num_nodes={nodes}, num_edges={self.num_edges})"
@@ -102,6 +105,11 @@ class Graph:
 
 def resolve_edges(loss: str, graph: Any, num_src: int, num_dst: int, device: torch.device) -> Edges:
     """The edges of any accepted graph format, checked against the embeddings' row counts."""
+    if isinstance(graph, Tensor) and graph.device != device:
+        raise ValueError(
+            f"{loss}: embeddings and edge_index must be on the same device; got {device} and "
+            f"{graph.device}. Move one with .to(...)."
+        )
     if graph is None:
         raise TypeError(f"{loss} needs a graph; got None. Pass edge_index.")
     if isinstance(graph, Graph):
@@ -128,7 +136,7 @@ def resolve_edges(loss: str, graph: Any, num_src: int, num_dst: int, device: tor
 
 class _Entry(NamedTuple):
     tensor: "weakref.ref[Tensor]"
-    version: int
+    version: tuple[int, ...]
     shape: tuple[int, ...]
     graph: Graph
 
@@ -143,8 +151,6 @@ def _cached_graph(edge_index: Any, num_src: int, num_dst: int) -> Graph:
     The key is the tensor's identity with torch's version counter, which in-place operations
     advance. Tensors without a counter (made in inference mode) are not cached.
     """
-    if _is_edge_index(edge_index):
-        edge_index = edge_index.as_tensor()
     nodes = (num_src, num_dst)
     if (
         not isinstance(edge_index, Tensor)
@@ -158,7 +164,7 @@ def _cached_graph(edge_index: Any, num_src: int, num_dst: int) -> Graph:
         if (
             entry is not None
             and entry.tensor() is edge_index
-            and entry.version == edge_index._version
+            and entry.version == _version(edge_index)
             and entry.shape == tuple(edge_index.shape)
         ):
             _cache.move_to_end(key)
@@ -166,10 +172,17 @@ def _cached_graph(edge_index: Any, num_src: int, num_dst: int) -> Graph:
     graph = Graph(edge_index, nodes)
     forget = weakref.ref(edge_index, lambda _: _cache.pop(key, None))
     with _cache_lock:
-        _cache[key] = _Entry(forget, edge_index._version, tuple(edge_index.shape), graph)
+        _cache[key] = _Entry(forget, _version(edge_index), tuple(edge_index.shape), graph)
         while len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
     return graph
+
+
+def _version(edge_index: Tensor) -> tuple[int, ...]:
+    """Torch's counters of in-place changes; an EdgeIndex counts apart from what it wraps."""
+    if _is_edge_index(edge_index):
+        return edge_index._version, edge_index.as_tensor()._version  # type: ignore[attr-defined]
+    return (edge_index._version,)
 
 
 def _node_counts(num_nodes: Any) -> tuple[int, int]:
@@ -216,7 +229,7 @@ def _source_target(graph: Any, num_src: int, num_dst: int) -> tuple[Tensor, Tens
 
 
 def _from_torch_sparse(adj_t: Tensor, num_src: int, num_dst: int) -> tuple[Tensor, Tensor]:
-    _check_sparse_shape(tuple(adj_t.shape), num_src, num_dst)
+    _check_sparse_shape(adj_t.shape[:2], num_src, num_dst)
     if adj_t.layout == torch.sparse_coo:
         # An uncoalesced tensor keeps its duplicate edges only through the raw indices.
         dst, src = adj_t._indices()

@@ -106,16 +106,20 @@ def head_pair(
 
 
 def project(loss: str, head: nn.Module, h: Tensor, edge_index: Tensor | None, name: str) -> Tensor:
-    """Run a head, with errors for what goes wrong inside one in the words of the loss."""
+    """Run a head, after a look at the mistakes whose errors from inside would be obscure."""
     for parameter in head.parameters():
         if parameter.dtype != h.dtype:
             raise ValueError(
-                f"{loss}: the head of {name} is {_name(parameter.dtype)}, but the embeddings are "
-                f"computed with in {_name(h.dtype)} (half precision is upcast to float32). "
+                f"{loss}: the head of {name} is {_name(parameter.dtype)}, but the student's "
+                f"embeddings come as {_name(h.dtype)} (half precision is upcast to float32). "
                 f"Call .to({h.dtype}) on the loss, or convert the embeddings."
             )
         break
-    if h.size(0) == 1 and any(_uses_batch_statistics(module) for module in head.modules()):
+    if (
+        not torch.compiler.is_compiling()
+        and h.size(0) == 1
+        and any(_uses_batch_statistics(module) for module in head.modules())
+    ):
         raise ValueError(
             f"{loss}: BatchNorm in the head of {name} needs at least two rows in training mode; "
             "got 1. Select more rows, use head='linear', or call .eval() on the loss."

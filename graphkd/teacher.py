@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from graphkd._checks import describe
 
@@ -14,6 +15,10 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 def _stay_in_eval(module: ModuleT, mode: bool = True) -> ModuleT:
     return module
+
+
+def _back_to_eval(module: nn.Module, inputs: Any) -> None:
+    module.training = False
 
 
 def freeze(teacher: ModuleT) -> ModuleT:
@@ -44,6 +49,8 @@ def freeze(teacher: ModuleT) -> ModuleT:
     for module in teacher.modules():
         # A partial, unlike a closure, follows the module through deepcopy and pickle.
         module.train = partial(_stay_in_eval, module)  # type: ignore[method-assign]
+    # torch.compile's wrapper sets the flag of the module that it wraps past its train().
+    teacher.register_forward_pre_hook(_back_to_eval)
     return teacher
 
 
@@ -89,7 +96,7 @@ class Tap:
     def __init__(self, model: nn.Module, layer: str) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"Tap takes a torch.nn.Module; got {describe(model)}.")
-        modules = dict(model.named_modules())
+        modules = dict(model.named_modules(remove_duplicate=False))
         for name, module in modules.items():
             if _is_compiled(module):
                 raise TypeError(
@@ -97,7 +104,7 @@ class Tap:
                     "added after compilation does not fire. Make the Tap on the model before "
                     "torch.compile."
                 )
-        if layer not in modules:
+        if not isinstance(layer, str) or layer not in modules:
             near = difflib.get_close_matches(str(layer), modules, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(
@@ -105,8 +112,15 @@ class Tap:
                 f"{', '.join(repr(name) for name in modules if name)}."
             )
         self.layer = layer
+        self._module = modules[layer]
         self._capture = _Capture()
-        self._handle = modules[layer].register_forward_hook(self._capture)
+        self._handle: RemovableHandle | None = None
+        self._attach()
+
+    def _attach(self) -> None:
+        if self._handle is None:
+            self._capture.outputs.clear()
+            self._handle = self._module.register_forward_hook(self._capture)
 
     @property
     def value(self) -> Any:
@@ -120,9 +134,12 @@ class Tap:
 
     def close(self) -> None:
         """Remove the hook. Closing twice is harmless."""
-        self._handle.remove()
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
 
     def __enter__(self) -> "Tap":
+        self._attach()
         return self
 
     def __exit__(

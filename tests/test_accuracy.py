@@ -3,6 +3,8 @@
 Inputs are independent, nearly converged, rotated and far from the origin.
 """
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -202,3 +204,46 @@ def test_fitnet_and_attention_ignore_the_scale_of_what_they_normalise() -> None:
         torch.testing.assert_close(
             G.attention_transfer_loss(scale * h_s, h_t), G.attention_transfer_loss(h_s, h_t)
         )
+
+
+@pytest.mark.parametrize("scale", [1.0, 20.0, 1e3, 1e4])
+def test_large_logits_and_similarities_stay_within_plain_torchs_error(scale: float) -> None:
+    z_s, z_t = (scale * torch.randn(2, 200, 10, dtype=torch.float64)).unbind()
+    edge_index = torch.randint(0, 200, (2, 1500))
+
+    def plain_kd(z: Tensor, teacher: Tensor) -> Tensor:
+        return F.kl_div(z.log_softmax(1), teacher.softmax(1), reduction="batchmean")
+
+    def kd(z: Tensor, teacher: Tensor) -> Tensor:
+        return G.kd_loss(z, teacher, temperature=1.0)
+
+    truth, true_gradient = value_and_gradient(lambda z: plain_kd(z, z_t), z_s)
+    budgets, errors = (
+        [
+            relative_error(got, wanted)
+            for got, wanted in zip(
+                value_and_gradient(lambda z, f=f: f(z, z_t.float()), z_s.float()),
+                (truth, true_gradient),
+                strict=True,
+            )
+        ]
+        for f in (plain_kd, kd)
+    )
+    assert all(e <= 4 * b + 3e-7 for e, b in zip(errors, budgets, strict=True)), (errors, budgets)
+    for kernel in ("linear", "l2"):
+        truth, true_gradient = value_and_gradient(
+            lambda h, k=kernel: G.lsp_loss(h, z_t, edge_index, kernel=k), z_s
+        )
+        value, gradient = value_and_gradient(
+            lambda h, k=kernel: G.lsp_loss(h, z_t.float(), edge_index, kernel=k), z_s.float()
+        )
+        assert relative_error(value, truth) < 1e-5
+        assert relative_error(gradient, true_gradient) < 1e-4
+
+
+def test_saturation_is_warned_of_in_one_text() -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        for _ in range(5):
+            G.global_lsp_loss(torch.randn(20, 64), 3 * torch.randn(20, 64), kernel="rbf")
+    assert len(seen) == 1

@@ -183,6 +183,23 @@ def test_nan_and_inf_are_not_hidden(loss: Loss, options: dict, bad: float) -> No
 
 
 @every(variants=True, backends=True)
+def test_nan_shows_with_a_single_row(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs(n=1)
+    h_s.data[0, 0] = torch.nan
+    assert loss.call(h_s, h_t, edge_index, **options).isnan()
+
+
+@every(variants=True, backends=True)
+def test_a_teacher_from_inference_mode(loss: Loss, options: dict) -> None:
+    h_s, _, edge_index = loss.inputs()
+    with torch.inference_mode():
+        _, h_t, _ = loss.inputs()
+    loss.call(h_s, h_t, edge_index, **options).backward()
+    module = loss.build(h_s.size(1), h_t.size(1), **options).double()
+    loss.call_module(module, h_s, h_t, edge_index).backward()
+
+
+@every(variants=True, backends=True)
 def test_the_teacher_gets_no_gradient(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs()
     h_t.requires_grad_()

@@ -141,6 +141,16 @@ def test_the_cache_sees_changes_in_place() -> None:
     assert G.lsp_loss(h_s, h_t, edges) == 0
 
 
+def test_the_cache_sees_changes_of_an_edge_index_and_of_what_it_wraps() -> None:
+    h_s, h_t = torch.randn(5, 3), torch.randn(5, 4)
+    edges = EdgeIndex(EDGES.clone())
+    for change in (edges, edges.as_tensor()):
+        before = G.lsp_loss(h_s, h_t, edges)
+        change[0, 0] = 4 if change is edges else 2
+        assert G.lsp_loss(h_s, h_t, edges) == G.lsp_loss(h_s, h_t, edges.as_tensor().clone())
+        assert G.lsp_loss(h_s, h_t, edges) != before
+
+
 def test_the_cache_is_used_bounded_and_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
     h_s, h_t = torch.randn(5, 3), torch.randn(5, 4)
     graph_module._cache.clear()

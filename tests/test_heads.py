@@ -136,3 +136,11 @@ def test_projection_head_alone() -> None:
     with pytest.raises(ValueError, match="cannot change the width"):
         ProjectionHead("identity", 3, 4)
     assert (ProjectionHead("mlp", 3, 4)(torch.randn(5, 3)) >= 0).all()
+
+
+def test_the_student_decides_the_precision() -> None:
+    h_s, h_t = embeddings()
+    loss = graphkd.GCRDLoss(6, 8)
+    assert loss(h_s, h_t.double()).dtype == torch.float32
+    with pytest.raises(ValueError, match=r"float32, but the student's.*float64"):
+        loss(h_s.double(), h_t)

@@ -118,3 +118,21 @@ def test_a_tapped_model_can_be_copied_and_saved() -> None:
             before = tap.value
             clone(torch.randn(3, 4), EDGES)
             assert tap.value is before
+
+
+def test_a_frozen_teacher_stays_so_when_it_is_compiled_afterwards() -> None:
+    teacher = torch.compile(freeze(model()), backend="eager")
+    nn.ModuleDict({"teacher": teacher, "student": model()}).train()
+    x = torch.randn(3, 4)
+    assert torch.equal(teacher(x, EDGES), teacher(x, EDGES))
+
+
+def test_a_tap_can_be_entered_again_and_knows_every_name_of_a_layer() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    net.alias = net[0]
+    tap = Tap(net, "alias")
+    for scale in (1.0, 5.0):
+        x = torch.full((2, 4), scale)
+        with tap:
+            net[0](x)
+        assert torch.equal(tap.value, net[0](x))

@@ -60,8 +60,8 @@ def warn_if_saturated(
     exponent = gamma * float(median()) ** 2
     if _SATURATED < exponent < torch.inf:
         warnings.warn(
-            f"{loss}: kernel='rbf' with gamma={gamma} is exp(-{exponent:.0f}) at the median pair "
-            f"of the {width}-wide teacher rows, so that most similarities vanish and the loss is "
-            "nearly blind. Pass gamma='median'.",
+            f"{loss}: kernel='rbf' with gamma={gamma} is below 1e-7 at the median pair of the "
+            f"{width}-wide teacher rows, so that most similarities vanish and the loss is nearly "
+            "blind. Pass gamma='median'.",
             stacklevel=3,
         )

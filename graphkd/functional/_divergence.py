@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from graphkd._precision import differentiated
 
 Spread = Callable[[Tensor], Tensor]
 
@@ -13,15 +16,35 @@ _RADIUS = 0.5
 _COEFFICIENTS = [(-1) ** k / math.factorial(k) for k in range(2, 18)]
 
 
+class _Excess(torch.autograd.Function):
+    """exp(−x) − 1 + x for |x| ≤ 1/2, without cancellation.
+
+    The derivative is known, so that nothing of the series is kept for the backward pass.
+    """
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        total = torch.full_like(x, _COEFFICIENTS[-1])
+        for coefficient in reversed(_COEFFICIENTS[:-1]):
+            total.mul_(x).add_(coefficient)
+        return total.mul_(x).mul_(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return -grads[0] * (-x).expm1()
+
+
 def _excess(x: Tensor) -> Tensor:
-    """exp(−x) − 1 + x for |x| ≤ 1/2, without cancellation."""
-    total = torch.full_like(x, _COEFFICIENTS[-1])
-    for coefficient in reversed(_COEFFICIENTS[:-1]):
-        total = total * x + coefficient
-    return total * x * x
+    value: Tensor = differentiated(_Excess, x)
+    return value
 
 
-def kl_terms(delta: Tensor, log_p: Tensor) -> Tensor:
+def kl_terms(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
     r"""Non-negative terms whose sum is KL(q ‖ p), accurate where q and p nearly agree.
 
     .. math:: q\,g(\Delta), \quad \Delta = \log q - \log p, \quad g(x) = e^{-x} - 1 + x
@@ -31,15 +54,16 @@ def kl_terms(delta: Tensor, log_p: Tensor) -> Tensor:
     would overflow.
 
     Args:
-        delta: :math:`\Delta`, which :func:`log_ratio` finds without cancellation.
+        delta: :math:`\Delta` as :func:`log_ratio` finds it, without cancellation where it is small.
+        log_q: :math:`\log q`.
         log_p: :math:`\log p`.
     """
-    q = (log_p + delta).exp()
+    q, plain = log_q.exp(), log_q - log_p
     near = delta.abs() <= _RADIUS
     # Each branch sees harmless values where the other one is taken, or its infinite derivative
     # times zero would be NaN.
     close = q * _excess(delta.masked_fill(~near, 0))
-    far = q * delta - q + log_p.exp()
+    far = q * plain.masked_fill(near, 0) - q + log_p.exp()
     return torch.where(near, close, far)
 
 
@@ -71,11 +95,11 @@ def log_ratio(difference: Tensor, log_p: Tensor, total: Spread, largest: Spread)
 
 def softmax_kl(logits_q: Tensor, logits_p: Tensor) -> Tensor:
     """KL(softmax(logits_q) ‖ softmax(logits_p)) along the last dimension."""
-    log_p = logits_p.log_softmax(dim=-1)
+    log_q, log_p = logits_q.log_softmax(dim=-1), logits_p.log_softmax(dim=-1)
     delta = log_ratio(
         logits_q - logits_p,
         log_p,
         total=lambda x: x.sum(dim=-1, keepdim=True),
         largest=lambda x: x.amax(dim=-1, keepdim=True),
     )
-    return kl_terms(delta, log_p).sum(dim=-1)
+    return kl_terms(delta, log_q, log_p).sum(dim=-1)

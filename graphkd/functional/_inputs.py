@@ -55,6 +55,11 @@ def sample_rows(
     n: int, max_samples: int | None, generator: torch.Generator | None, device: torch.device
 ) -> Tensor | None:
     """At most ``max_samples`` of ``n`` row numbers without replacement; None means all of them."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"generator must be a torch.Generator; got {describe(generator)}. "
+            "Use torch.Generator().manual_seed(...)."
+        )
     if max_samples is None or max_samples >= n:
         return None
     at = device if generator is None else generator.device

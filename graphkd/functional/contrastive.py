@@ -71,7 +71,8 @@ def gcrd_loss(
         symmetric: Average with the loss whose anchors are the teacher's rows.
         index: Boolean mask or row numbers; the selected rows are anchors and negatives alike.
             A row number given twice makes a row its own negative.
-        max_samples: Draw at most this many rows anew in each call, without replacement.
+        max_samples: Draw at most this many rows anew in each call, without replacement; the loss,
+            also its sum, is then that of the drawn rows among themselves.
         generator: Source of randomness for ``max_samples``; default: torch's global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row, in the order of index).
         backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).

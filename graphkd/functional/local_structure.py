@@ -166,17 +166,20 @@ def lsp_loss(
             return _edge_values(x, edges, spec, width, backend, chunk_size)
 
         student_values, teacher_values = similarities(student), similarities(teacher)
-        log_p = softmax.segment_log_softmax(student_values, edges.dst, edges.num_dst)
-        delta = log_ratio(
-            teacher_values - student_values,
-            log_p,
-            total=lambda x: softmax.segment_sum(x, edges.dst, edges.num_dst)[edges.dst],
-            largest=lambda x: segments.segment_max(x, edges.dst, edges.num_dst)[edges.dst],
+        log_p, log_q = (
+            softmax.segment_log_softmax(values, edges.dst, edges.num_dst)
+            for values in (student_values, teacher_values)
         )
         if divergence == "kl":
-            terms = kl_terms(delta, log_p)
+            delta = log_ratio(
+                teacher_values - student_values,
+                log_p,
+                total=lambda x: softmax.segment_sum(x, edges.dst, edges.num_dst)[edges.dst],
+                largest=lambda x: segments.segment_max(x, edges.dst, edges.num_dst)[edges.dst],
+            )
+            terms = kl_terms(delta, log_q, log_p)
         else:
-            terms = ((log_p + delta).exp() - log_p.exp()).square()
+            terms = (log_q.exp() - log_p.exp()).square()
         values: Tensor = softmax.segment_sum(terms, edges.dst, edges.num_dst)
         return reduce_rows(select_rows(loss, values, chosen), reduction, counted)
 
@@ -234,10 +237,8 @@ def _sides(loss: str, h_s: Any, h_t: Any) -> tuple[_Sides, _Sides, bool]:
             f"{loss}: a bipartite input is a pair (sources, targets); got {len(h_s)} and "
             f"{len(h_t)} tensors."
         )
-    sides = []
     for side, name in enumerate(("src", "dst")):
         check_pair(loss, h_s[side], h_t[side], names=(f"h_s {name}", f"h_t {name}"))
-        sides.append(student_and_teacher(h_s[side], h_t[side]))
     for name, (src, dst) in {"h_s": h_s, "h_t": h_t}.items():
         check_devices(loss, sources=src, targets=dst)
         if src.size(1) != dst.size(1):
@@ -245,5 +246,8 @@ def _sides(loss: str, h_s: Any, h_t: Any) -> tuple[_Sides, _Sides, bool]:
                 f"{loss}: sources and targets of {name} are compared with one another and must "
                 f"have the same width; got {tuple(src.shape)} and {tuple(dst.shape)}."
             )
-    (s_src, t_src), (s_dst, t_dst) = sides
-    return _Sides(s_src, s_dst), _Sides(t_src, t_dst), True
+    (s_src, t_src), (s_dst, t_dst) = (
+        student_and_teacher(s, t) for s, t in zip(h_s, h_t, strict=True)
+    )
+    dtype = torch.promote_types(s_src.dtype, s_dst.dtype)
+    return _Sides(s_src.to(dtype), s_dst.to(dtype)), _Sides(t_src.to(dtype), t_dst.to(dtype)), True

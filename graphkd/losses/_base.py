@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import check_pair, check_width
-from graphkd._precision import full_precision, student_and_teacher
+from graphkd._precision import full_precision, student_and_teacher, upcast
 from graphkd.functional._inputs import resolve_index, select_rows
 from graphkd.graph import resolve_edges
 from graphkd.heads import head_pair, project, reset_parameters
@@ -62,13 +62,14 @@ class ProjectedLoss(DistillationLoss):
         check_pair(loss, h_s, h_t)
         check_width(loss, "h_s", h_s, "dim_s", self.dim_s)
         check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
-        h_s, h_t = student_and_teacher(h_s, h_t)
+        # The student decides: a teacher's stored float64 does not ask for float64 heads.
+        h_s, h_t = student_and_teacher(h_s, upcast(h_t).to(upcast(h_s).dtype))
         chosen = resolve_index(loss, index, h_s)
         edges = self._edges(h_s, edge_index) if self.head_takes_edges else None
         with full_precision(h_s.device):
             if edges is None:
                 h_s, h_t = select_rows(loss, h_s, chosen), select_rows(loss, h_t, chosen)
-            if h_s.size(0) == 0:
+            if not torch.compiler.is_compiling() and h_s.size(0) == 0:
                 return h_s[:, :1], h_t[:, :1]
             h_s = project(loss, self.head_s, h_s, edges, "h_s")
             h_t = project(loss, self.head_t, h_t, edges, "h_t")

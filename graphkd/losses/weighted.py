@@ -75,8 +75,7 @@ class WeightedSum(nn.Module):
             raise ValueError(
                 "WeightedSum needs at least one term; got none. Pass name=(weight, loss)."
             )
-        if not 0 <= decay < 1:
-            raise ValueError(f"WeightedSum: decay must be in [0, 1); got {decay!r}.")
+        _check_balancing(balance, decay)
         self.balance, self.decay = balance, decay
         self.weights = {name: _weight(name, term) for name, term in losses.items()}
         self.losses = nn.ModuleDict({name: term[1] for name, term in losses.items()})
@@ -145,10 +144,10 @@ class WeightedSum(nn.Module):
 
     def _observe(self, terms: dict[str, Tensor], task_loss: Tensor | None, h_s: Any) -> None:
         """Let the averages see the gradient norms of this step."""
-        if task_loss is None:
+        if not isinstance(task_loss, Tensor) or task_loss.dim() != 0:
             raise TypeError(
-                "WeightedSum: balance=True needs task_loss= in training mode; got None. Pass the "
-                "task's loss; it is not added to the total."
+                "WeightedSum: balance=True needs task_loss= in training mode, a scalar tensor; got "
+                f"{describe(task_loss)}. Pass the task's loss; it is not added to the total."
             )
         if not isinstance(h_s, Tensor) or not h_s.requires_grad:
             raise TypeError(
@@ -159,6 +158,16 @@ class WeightedSum(nn.Module):
         norms += [_gradient_norm(f"loss {name!r}", term, h_s) for name, term in terms.items()]
         stacked = torch.stack(norms).to(self.task_norm)
         self._update(stacked[0], stacked[1:])
+
+
+def _check_balancing(balance: Any, decay: Any) -> None:
+    if not isinstance(balance, bool) or not isinstance(decay, Real):
+        raise TypeError(
+            "WeightedSum: balance is True or False and decay a number, so that neither can name a "
+            f"term; got {describe(balance)} and {describe(decay)}. Give the term another name."
+        )
+    if not 0 <= float(decay) < 1:
+        raise ValueError(f"WeightedSum: decay must be in [0, 1); got {decay!r}.")
 
 
 def _weight(name: str, term: Any) -> float:
@@ -179,6 +188,8 @@ def _weight(name: str, term: Any) -> float:
 
 def _arguments(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names that a loss's forward takes, and those that it cannot do without."""
+    while (inner := getattr(loss, "_orig_mod", getattr(loss, "module", None))) is not None:
+        loss = inner  # of torch.compile or DataParallel, whose own forward names nothing
     parameters = inspect.signature(loss.forward).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return (

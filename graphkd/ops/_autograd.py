@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphkd._precision import differentiated
+
 Operator = Callable[..., Any]
 
 # A block holds at most this many numbers: 16 MiB in float32.
@@ -84,14 +86,9 @@ def differentiable(forward_op: Operator, backward_op: Operator) -> Callable[...,
                 *(None for _ in inputs[2:]),
             )
 
-    differentiated: Operator = Primitive.apply
-
     def primitive(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
-        # torch.compile cannot trace a Function of which nothing needs a gradient, nor one that
-        # gets a tensor twice.
-        needs_gradient = a.requires_grad or b.requires_grad
-        f = forward_op if torch.compiler.is_compiling() and not needs_gradient else differentiated
-        rows: Tensor = f(a, b.view_as(b) if b is a else b, *extras)
+        # Nor can torch.compile trace a Function that gets one tensor twice.
+        rows: Tensor = differentiated(Primitive, a, b.view_as(b) if b is a else b, *extras)
         return rows
 
     return primitive

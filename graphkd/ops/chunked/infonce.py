@@ -22,6 +22,8 @@ def _infonce_op(p: Tensor, q: Tensor, temperature: float, block: int) -> Tensor:
             margins = _margins(p, q, own, temperature, rows)
             # log(1 + Σ_{j≠i} exp((s_ij − s_ii)/τ)): exact near zero, where 1 would absorb the sum.
             values[rows] = torch.logaddexp(margins.logsumexp(dim=1), margins.new_zeros(()))
+        # A row that is its own only key has no margin in which a NaN would show.
+        values += own - own
         return values
 
 

@@ -26,9 +26,11 @@ def pairwise_gap(
 
     An inner-product kernel needs only d × d moments; it takes them where that is the smaller way.
     """
-    n, width = x_s.size(0), max(x_s.size(1), x_t.size(1))
-    if kernel.name in ("linear", "cosine") and n > 2 * width and chunk_size is None:
-        return _gram_gap(x_s, x_t)
+    # A row count that a mask gives is not known while compiling; the moments suit any.
+    if kernel.name in ("linear", "cosine") and chunk_size is None:
+        width = max(x_s.size(1), x_t.size(1))
+        if torch.compiler.is_compiling() or x_s.size(0) > 2 * width:
+            return _gram_gap(x_s, x_t)
     return _pairwise_gap(x_s, x_t, gamma_s, gamma_t, kernel.name, chunk_size or _SIDE)
 
 

@@ -1,0 +1,89 @@
+"""Sphinx configuration. Nothing on the site needs a network, at build or in the browser."""
+
+import shutil
+from importlib.metadata import distribution
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+import graphkd
+
+project = "graphkd"
+author = "The graphkd authors"
+copyright = author  # noqa: A001
+version = release = graphkd.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+
+# The reference, from the docstrings -----------------------------------------------------------
+
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autosummary_generate = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = ["Shapes"]
+napoleon_use_rtype = False
+python_maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+
+# The pages -------------------------------------------------------------------------------------
+
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+copybutton_exclude = ".linenos, .gp, .go"
+
+html_theme = "pydata_sphinx_theme"
+html_title = "graphkd"
+html_static_path = ["_static"]
+html_css_files = ["graphkd.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+html_sidebars = {"index": [], "tutorial": [], "architecture": [], "changelog": []}
+html_theme_options = {
+    "logo": {"text": "graphkd"},
+    "navbar_end": ["theme-switcher"],
+    "navbar_align": "left",
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+}
+
+# Formulae --------------------------------------------------------------------------------------
+# MathJax is a file of an installed package, copied into the site. Its SVG output needs no fonts.
+# All that it would fetch while running is switched off: TeX packages on demand, and the menu.
+
+mathjax_path = "mathjax/tex-svg.js"
+mathjax3_config = {
+    "tex": {"packages": {"[-]": ["autoload", "require"]}},
+    "options": {"enableMenu": False},
+}
+
+
+def copy_mathjax(app: Sphinx) -> None:
+    """Copy MathJax and its licence into the site."""
+    if app.builder.format != "html":
+        return
+    package = distribution("django-static-mathjax")
+    installed = Path(str(package.locate_file("mathjax/static/mathjax")))
+    target = Path(app.outdir) / "_static" / "mathjax"
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(installed / "es5" / "tex-svg.js", target)
+    shutil.copy(installed / "LICENSE", target)
+
+
+def setup(app: Sphinx) -> None:
+    """Register what this file adds to Sphinx."""
+    app.connect("builder-inited", copy_mathjax)
