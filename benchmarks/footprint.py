@@ -38,7 +38,6 @@ STEPS: dict[str, Step] = {
     "lsp l2": lambda s, t, edges: G.lsp_loss(s, t, edges, kernel="l2"),
     "glsp": lambda s, t, _: G.global_lsp_loss(s, t),
     "glsp poly": lambda s, t, _: G.global_lsp_loss(s, t, kernel="poly"),
-    "glsp l2": lambda s, t, _: G.global_lsp_loss(s, t, kernel="l2"),
     "glsp rbf": lambda s, t, _: G.global_lsp_loss(s, t, kernel="rbf", gamma="median"),
     "gcrd": lambda s, t, _: G.gcrd_loss(s, t),
 }

@@ -6,6 +6,7 @@ A new loss is one more row here and one oracle; it then inherits every check.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ KERNELS: tuple[Options, ...] = (
     {"kernel": "rbf", "gamma": "median"},
 )
 RELATIVE = ("reference", "chunked")
+SCATTER = ("scatter",) if find_spec("torch_scatter") else ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ LOSSES = (
             for kernel in KERNELS
             for divergence in ("kl", "mse")
         ),
-        backends=RELATIVE,
+        backends=(*RELATIVE, *SCATTER),
         edges=True,
         bad_options=(
             {"kernel": "gauss"},
