@@ -51,7 +51,7 @@ html_css_files = ["graphkd.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
-html_sidebars = {"index": [], "tutorial": [], "architecture": [], "changelog": []}
+html_sidebars = {"index": [], "tutorial": [], "architecture": [], "changelog": [], "results": []}
 html_theme_options = {
     "logo": {"text": "graphkd"},
     "navbar_end": ["theme-switcher"],

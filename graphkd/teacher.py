@@ -71,7 +71,9 @@ class Tap:
     """Captures the latest output of a layer, by its name, without touching the model.
 
     Use it as a context manager, or keep it and call :meth:`close`. The output keeps its autograd
-    graph, and stays readable after the tap is closed.
+    graph, and stays readable after the tap is closed. Only modules can be tapped: PyG's ``MLP``,
+    for one, drops out by a function after its ``act``, so that ``"act"`` gives the state before
+    dropout.
 
     Args:
         model: The model that holds the layer.

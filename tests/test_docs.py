@@ -1,6 +1,8 @@
 """Every Python block of README and the documentation runs, page by page, top to bottom."""
 
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -34,3 +36,9 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         base = page.parent
         assert (base / target).exists() or (base / f"{target}.md").exists(), target
+
+
+def test_results_are_those_of_the_json() -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "report.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

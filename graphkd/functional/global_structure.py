@@ -79,7 +79,8 @@ def global_lsp_loss(
             global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
         backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
-        chunk_size: Side of the chunked backend's square tiles; changes memory, not the value.
+        chunk_size: Side of the chunked backend's square tiles; changes memory, not the value. With
+            ``"cosine"`` and ``"linear"``, it asks for tiles in the place of d × d moments.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`

@@ -13,11 +13,18 @@ from graphkd.heads import head_pair, project, reset_parameters
 
 
 class DistillationLoss(nn.Module):
-    """Base of the losses. ``options`` are the keyword arguments that the function takes."""
+    """Base of the losses. Each option is an attribute; ``options`` are those the function takes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        self.options = options
+        self._names = tuple(options)
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments for the function."""
+        return {name: getattr(self, name) for name in self._names}
 
     def extra_repr(self) -> str:
         """The options, for ``repr``."""

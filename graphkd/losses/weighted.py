@@ -56,7 +56,8 @@ class WeightedSum(nn.Module):
             does not return a scalar, or balancing meets a term that does not depend on ``h_s``.
 
     Example:
-        >>> from graphkd import FitNetLoss, KDLoss
+        >>> import torch
+        >>> from graphkd import FitNetLoss, KDLoss, WeightedSum
         >>> objective = WeightedSum(kd=(0.9, KDLoss(1.0)), fit=(2.0, FitNetLoss(2, 2)))
         >>> z_s, z_t, h = torch.zeros(1, 2), torch.tensor([[4.0, 0.0]]), torch.zeros(1, 2)
         >>> total, parts = objective(z_s=z_s, z_t=z_t, h_s=h, h_t=h)

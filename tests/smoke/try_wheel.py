@@ -10,11 +10,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 
-def run(*command: str | Path) -> None:
+def run(*command: str | Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
-    print(done.stdout, end="")
+    return done.stdout
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         torch = next(line for line in constraints.read_text().split() if line.startswith("torch=="))
         run(*pip, torch)
         run(*pip, "-c", constraints, wheel)
-        run(python, "-W", "error", HERE / "use_wheel.py", str(env))
+        print(run(python, "-W", "error", HERE / "use_wheel.py", str(env)), end="")
 
 
 if __name__ == "__main__":
