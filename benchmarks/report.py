@@ -14,7 +14,14 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
-LABELS = {"at": "attention transfer", "glsp": "Global LSP", "gcrd": "G-CRD"}
+LABELS = {
+    "kd": "KD",
+    "fitnet": "FitNet",
+    "at": "attention transfer",
+    "lsp": "LSP",
+    "glsp": "Global LSP",
+    "gcrd": "G-CRD",
+}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -28,7 +35,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def show(value: dict[str, Any], sign: str = "") -> str:
-    return f"{value['mean']:{sign}.1f} ± {value['std']:.1f}"
+    mean = round(value["mean"], 1) + 0.0  # no negative zero
+    return f"{mean:{sign}.1f} ± {value['std']:.1f}"
 
 
 def models(result: dict[str, Any]) -> str:
@@ -63,10 +71,11 @@ def methods(result: dict[str, Any]) -> str:
 
 
 def footprint(result: dict[str, Any]) -> str:
-    rows = [
-        [name, f"{row['seconds']:.1f} s", f"{row['peak_mib']:,.0f} MiB"]
-        for name, row in result["losses"].items()
-    ]
+    rows = []
+    for name, row in result["losses"].items():
+        loss, _, kernel = name.partition(" ")
+        label = f"{LABELS[loss]}, {kernel}" if kernel else LABELS[loss]
+        rows.append([label, f"{row['seconds']:.1f} s", f"{row['peak_mib']:,.0f} MiB"])
     return table(["loss", "time", "peak memory"], rows)
 
 
