@@ -8,8 +8,11 @@ import torch
 
 import graphkd.functional as G
 
+# Linux forgets a process's peak when 5 is written to clear_refs: else the peak of importing torch
+# would hide that of a small step.
 MEASURE = """
-import resource, sys, torch
+import sys, torch
+from pathlib import Path
 import graphkd.functional as G
 torch.manual_seed(0)
 n, name, kernel = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -23,9 +26,13 @@ def step(h_s, h_t, edges):
     return G.global_lsp_loss(h_s, h_t, kernel=kernel)
 step(h_s[:64], h_t[:64], edges[:, :100] % 64).backward()   # libraries and workspaces are loaded
 h_s.grad = None
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_kib():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+Path("/proc/self/clear_refs").write_text("5")
+before = peak_kib()
 step(h_s, h_t, edges).backward()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak_kib() - before)
 """
 
 
@@ -35,6 +42,7 @@ def peak_mib(n: int, name: str, kernel: str) -> float:
     return int(done.stdout) / 1024
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("name", "kernel", "sizes"),
     [
@@ -50,10 +58,10 @@ def test_peak_memory_is_linear(name: str, kernel: str, sizes: tuple[int, ...]) -
     small, middle, large = (peak_mib(n, name, kernel) for n in sizes)
     # A quadratic term would make the second step about four times the first; the blocks are a
     # constant that the allocator rounds.
-    assert large - middle <= 2.5 * max(middle - small, 0) + 128
+    assert large - middle <= 2.5 * max(middle - small, 0) + 64
     dense = sizes[2] ** 2 * 4 / 2**20
     assert large < 0.25 * dense
-    assert large < 120 + sizes[2] * 4e-3
+    assert large < 200 + sizes[2] * 5e-3
 
 
 N = 46_341  # the first whose square exceeds int32
