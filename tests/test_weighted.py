@@ -61,6 +61,27 @@ def test_index_and_other_options_reach_the_losses() -> None:
     assert total == wanted
 
 
+def test_wrapped_losses_get_their_arguments() -> None:
+    data = batch()
+    expected, _ = WeightedSum(kd=(1.0, KDLoss()))(**data)
+    wrapped = torch.compile(KDLoss(), backend="eager")
+    total, _ = WeightedSum(kd=(1.0, wrapped))(**data)
+    torch.testing.assert_close(total, expected)
+
+    class Own(nn.Module):
+        """A loss that happens to hold something called module."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.Linear(2, 2)
+
+        def forward(self, z_s: torch.Tensor, z_t: torch.Tensor) -> torch.Tensor:
+            return KDLoss()(z_s, z_t)
+
+    total, _ = WeightedSum(own=(1.0, Own()))(**data)
+    torch.testing.assert_close(total, expected)
+
+
 def test_what_it_refuses() -> None:
     data = batch()
     objective = WeightedSum(kd=(1.0, KDLoss()), lsp=(1.0, LSPLoss()))

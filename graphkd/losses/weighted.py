@@ -189,10 +189,11 @@ def _weight(name: str, term: Any) -> float:
 
 def _arguments(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names that a loss's forward takes, and those that it cannot do without."""
-    while (inner := getattr(loss, "_orig_mod", getattr(loss, "module", None))) is not None:
-        loss = inner  # of torch.compile or DataParallel, whose own forward names nothing
     parameters = inspect.signature(loss.forward).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    inner = getattr(loss, "_orig_mod", getattr(loss, "module", None))
+    if not named and isinstance(inner, nn.Module):
+        return _arguments(inner)  # torch.compile and DataParallel name nothing of their own
     return (
         tuple(p.name for p in named),
         tuple(p.name for p in named if p.default is inspect.Parameter.empty),

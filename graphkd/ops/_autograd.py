@@ -87,7 +87,7 @@ def differentiable(forward_op: Operator, backward_op: Operator) -> Callable[...,
             )
 
     def primitive(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
-        # Nor can torch.compile trace a Function that gets one tensor twice.
+        # torch.compile cannot trace a Function that gets one tensor twice.
         rows: Tensor = differentiated(Primitive, a, b.view_as(b) if b is a else b, *extras)
         return rows
 
