@@ -1,5 +1,6 @@
 """The precision that every loss computes in: float32 or wider, with autocast off."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,16 +19,29 @@ def full_precision(device: torch.device) -> Iterator[None]:
         yield
 
 
-def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
-    """Apply a Function, or its forward alone where torch.compile cannot trace the Function.
+def traced() -> bool:
+    """Whether something follows the operations instead of running them: no value may be read."""
+    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
-    That is where none of its tensors needs a gradient.
+
+def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
+    """Apply a Function, or its forward alone where none of its tensors needs a gradient.
+
+    torch.compile cannot trace a Function there. Inside torch.func, it unwraps the tensors.
     """
-    needs_gradient = any(isinstance(x, Tensor) and x.requires_grad for x in args)
-    if torch.compiler.is_compiling() and not needs_gradient:
+    needed = any(isinstance(x, Tensor) and x.requires_grad for x in args)
+    plain = torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active()
+    if plain and not needed:
         return function.forward(*args)
     apply: Any = function.apply
     return apply(*args)
+
+
+def quick(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """Let torch look up the signature of a Function once, and not in each of its calls."""
+    forward: Any = function.forward
+    forward.__signature__ = inspect.signature(forward)
+    return function
 
 
 def upcast(h: Tensor) -> Tensor:

@@ -12,19 +12,57 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, describe
+from graphkd._checks import check_count
+from graphkd._graph_formats import is_edge_index, source_target
 
-_INTEGERS = (torch.int32, torch.int64)
 _CACHE_SIZE = 8
 
 
 class Edges(NamedTuple):
-    """A checked edge list: edge k runs from node ``src[k]`` to its centre ``dst[k]``."""
+    """An edge list sorted by centre, with the way to it from either end.
+
+    Edge k runs from node ``src[k]`` to its centre ``dst[k]``.
+    """
 
     src: Tensor
     dst: Tensor
     num_src: int
     num_dst: int
+    ptr: Tensor
+    """The edges into centre i are numbers ``ptr[i]`` to ``ptr[i + 1] - 1``."""
+    order: Tensor
+    """The numbers of the edges, sorted by source."""
+    src_ptr: Tensor
+    """The edges out of node j are ``order[src_ptr[j]]`` to ``order[src_ptr[j + 1] - 1]``."""
+
+    def only(self, active: Tensor) -> "Edges":
+        """The edges that are marked, in the same order."""
+        before = _pointer(active)
+        by_source = active.index_select(0, self.order)
+        return self._replace(
+            src=self.src[active],
+            dst=self.dst[active],
+            ptr=before.index_select(0, self.ptr),
+            order=before.index_select(0, self.order[by_source]),
+            src_ptr=_pointer(by_source).index_select(0, self.src_ptr),
+        )
+
+
+def sort_edges(src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> Edges:
+    """Edges in any order, sorted by centre."""
+    dst, order = dst.long().sort(stable=True)
+    src = src.long().index_select(0, order)
+    by_source, order = src.sort(stable=True)
+    ptr, src_ptr = (
+        torch.searchsorted(ends, torch.arange(count + 1, device=ends.device))
+        for ends, count in ((dst, num_dst), (by_source, num_src))
+    )
+    return Edges(src, dst, num_src, num_dst, ptr, order, src_ptr)
+
+
+def _pointer(counts: Tensor) -> Tensor:
+    """0, and the running sums of the counts."""
+    return torch.cat([counts.new_zeros(1, dtype=torch.long), counts.cumsum(0)])
 
 
 class Graph:
@@ -55,21 +93,17 @@ class Graph:
                 [0, 0, 1]])
     """
 
-    src: Tensor
-    dst: Tensor
-    num_src: int
-    num_dst: int
+    edges: Edges
+    """The edges in the form that the losses compute with."""
 
     def __init__(self, edge_index: Any, num_nodes: int | tuple[int, int]) -> None:
         num_src, num_dst = _node_counts(num_nodes)
         # A graph built (or cached) during evaluation must still serve in training.
         with torch.inference_mode(False):
-            src, dst = _source_target(edge_index, num_src, num_dst)
+            src, dst = source_target(edge_index, num_src, num_dst)
             _check_range("source", src, num_src)
             _check_range("target", dst, num_dst)
-            dst, order = dst.long().sort(stable=True)
-            src = src.long()[order]
-        vars(self).update(src=src, dst=dst, num_src=num_src, num_dst=num_dst)
+            vars(self).update(edges=sort_edges(src, dst, num_src, num_dst))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"Graph is immutable; cannot set {name!r}. Build a new Graph.")
@@ -82,24 +116,32 @@ class Graph:
         return f"{type(self).__name__}(num_nodes={nodes}, num_edges={self.num_edges})"
 
     @property
+    def num_src(self) -> int:
+        """The number of nodes that edges start from."""
+        return self.edges.num_src
+
+    @property
+    def num_dst(self) -> int:
+        """The number of nodes that edges end at."""
+        return self.edges.num_dst
+
+    @property
     def num_edges(self) -> int:
         """The number of edges, counted with multiplicity."""
-        return self.src.numel()
+        return self.edges.src.numel()
 
     @property
     def edge_index(self) -> Tensor:
         """The edges as a sorted int64 :math:`[2, E]` tensor."""
-        return torch.stack([self.src, self.dst])
-
-    @property
-    def edges(self) -> Edges:
-        """The edges in the form that the losses compute with."""
-        return Edges(self.src, self.dst, self.num_src, self.num_dst)
+        return torch.stack([self.edges.src, self.edges.dst])
 
     def to(self, device: torch.device | str) -> "Graph":
         """The same graph on another device."""
         moved = object.__new__(Graph)
-        vars(moved).update(vars(self), src=self.src.to(device), dst=self.dst.to(device))
+        src, dst, num_src, num_dst, *rest = self.edges
+        ptr, order, src_ptr = (x.to(device) for x in rest)
+        edges = Edges(src.to(device), dst.to(device), num_src, num_dst, ptr, order, src_ptr)
+        vars(moved).update(edges=edges)
         return moved
 
 
@@ -122,8 +164,8 @@ def resolve_edges(loss: str, graph: Any, num_src: int, num_dst: int, device: tor
         edges = graph.edges
     elif torch.compiler.is_compiling():
         # Values cannot be looked at while compiling; the gathers check them when they run.
-        src, dst = _source_target(graph, num_src, num_dst)
-        edges = Edges(src.long(), dst.long(), num_src, num_dst)
+        src, dst = source_target(graph, num_src, num_dst)
+        edges = sort_edges(src, dst, num_src, num_dst)
     else:
         edges = _cached_graph(graph, num_src, num_dst).edges
     if edges.src.device != device:
@@ -180,7 +222,7 @@ def _cached_graph(edge_index: Any, num_src: int, num_dst: int) -> Graph:
 
 def _version(edge_index: Tensor) -> tuple[int, ...]:
     """Torch's counters of in-place changes; an EdgeIndex counts apart from what it wraps."""
-    if _is_edge_index(edge_index):
+    if is_edge_index(edge_index):
         return edge_index._version, edge_index.as_tensor()._version  # type: ignore[attr-defined]
     return (edge_index._version,)
 
@@ -194,67 +236,6 @@ def _node_counts(num_nodes: Any) -> tuple[int, int]:
     for count in counts:
         check_count("num_nodes", count, least=0)
     return int(counts[0]), int(counts[1])
-
-
-def _is_edge_index(graph: Any) -> bool:
-    return isinstance(graph, Tensor) and type(graph).__name__ == "EdgeIndex"
-
-
-def _source_target(graph: Any, num_src: int, num_dst: int) -> tuple[Tensor, Tensor]:
-    """Read sources and targets out of any accepted format."""
-    if _is_edge_index(graph):
-        graph = graph.as_tensor()
-    if type(graph).__module__.startswith("torch_sparse"):
-        _check_sparse_shape(graph.sizes(), num_src, num_dst)
-        dst, src, _ = graph.coo()
-        return src, dst
-    if not isinstance(graph, Tensor):
-        raise TypeError(
-            "edge_index must be a [2, E] integer tensor, an EdgeIndex, a sparse adj_t or a "
-            f"graphkd.Graph; got {type(graph).__name__}. Convert it with torch.as_tensor."
-        )
-    if graph.layout != torch.strided:
-        return _from_torch_sparse(graph, num_src, num_dst)
-    if graph.dtype not in _INTEGERS:
-        raise TypeError(
-            f"edge_index must be int64 or int32; got {describe(graph)}. "
-            "For an empty graph use torch.empty(2, 0, dtype=torch.long); turn a dense adjacency "
-            "into edges with torch_geometric.utils.dense_to_sparse."
-        )
-    if graph.dim() != 2 or graph.size(0) != 2:
-        transposed = graph.dim() == 2 and graph.size(1) == 2
-        hint = "Transpose it with .t()." if transposed else "Row 0 is the source, row 1 the target."
-        raise ValueError(f"edge_index must have shape [2, E]; got {describe(graph)}. {hint}")
-    return graph[0], graph[1]
-
-
-def _from_torch_sparse(adj_t: Tensor, num_src: int, num_dst: int) -> tuple[Tensor, Tensor]:
-    _check_sparse_shape(adj_t.shape[:2], num_src, num_dst)
-    if adj_t.layout == torch.sparse_coo:
-        # An uncoalesced tensor keeps its duplicate edges only through the raw indices.
-        dst, src = adj_t._indices()
-        return src, dst
-    if adj_t.layout == torch.sparse_csr:
-        return adj_t.col_indices(), _expand_pointer(adj_t.crow_indices())
-    if adj_t.layout == torch.sparse_csc:
-        return _expand_pointer(adj_t.ccol_indices()), adj_t.row_indices()
-    raise TypeError(
-        f"A sparse adj_t must be in COO, CSR or CSC layout; got {adj_t.layout}. "
-        "Call .to_sparse_csr()."
-    )
-
-
-def _expand_pointer(pointer: Tensor) -> Tensor:
-    rows = torch.arange(pointer.numel() - 1, device=pointer.device)
-    return rows.repeat_interleave(pointer.diff())
-
-
-def _check_sparse_shape(shape: Any, num_src: int, num_dst: int) -> None:
-    if tuple(shape) != (num_dst, num_src):
-        raise ValueError(
-            f"A sparse graph must be adj_t of shape [targets, sources] = ({num_dst}, {num_src}); "
-            f"got {tuple(shape)}. Transpose it with .t(), or check the number of nodes."
-        )
 
 
 def _check_range(side: str, ids: Tensor, count: int) -> None:

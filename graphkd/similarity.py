@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._checks import check_positive, describe
+from graphkd._precision import differentiated, quick, traced
 
 Gamma: TypeAlias = float | Literal["median"]
 KernelFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 DEFAULT_GAMMA = 0.5
+# As many numbers stay in a core's cache.
+_CACHED = 2**18
 
 
 @dataclass(frozen=True)
@@ -31,39 +35,47 @@ class Kernel:
     """What it is a function of: the inner product or the squared distance."""
     value: Callable[[Tensor, Tensor | float], Tensor]
     """The kernel value, from the statistic and gamma."""
-    slope: Callable[[Tensor, Tensor | float], Tensor]
-    """The derivative of ``value`` with respect to the statistic."""
+    slope: Callable[[Tensor, Tensor, Tensor | float], Tensor]
+    """The derivative of ``value`` with respect to the statistic, from that, the value and gamma."""
+    inner: bool = False
+    """Whether the kernel is the inner product itself."""
 
 
 def _distance(square: Tensor) -> Tensor:
     """The square root with derivative zero at zero, at every order."""
+    if not square.requires_grad:
+        return square.sqrt()
     zero = square == 0
     return square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
-def _inverse_distance(square: Tensor) -> Tensor:
-    return square.masked_fill(square == 0, torch.inf).rsqrt()
+def _half_inverse(distance: Tensor) -> Tensor:
+    """1/(2x), and zero at zero."""
+    return F.threshold(distance, 0, torch.inf).reciprocal_().div_(2)
 
 
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
     for kernel in (
-        Kernel("linear", False, "dot", lambda t, _: t, lambda t, _: torch.ones_like(t)),
-        Kernel("cosine", True, "dot", lambda t, _: t, lambda t, _: torch.ones_like(t)),
-        Kernel("poly", True, "dot", lambda t, _: t * t, lambda t, _: 2 * t),
         Kernel(
-            "l2",
+            "linear",
             False,
-            "square",
-            lambda t, _: _distance(t),
-            lambda t, _: _inverse_distance(t) / 2,
+            "dot",
+            lambda t, _: t,
+            lambda t, k, _: torch.ones_like(t),
+            inner=True,
         ),
+        Kernel(
+            "cosine", True, "dot", lambda t, _: t, lambda t, k, _: torch.ones_like(t), inner=True
+        ),
+        Kernel("poly", True, "dot", lambda t, _: t * t, lambda t, k, _: 2 * t),
+        Kernel("l2", False, "square", lambda t, _: _distance(t), lambda t, k, _: _half_inverse(k)),
         Kernel(
             "rbf",
             False,
             "square",
-            lambda t, gamma: (-gamma * t).exp(),
-            lambda t, gamma: -gamma * (-gamma * t).exp(),
+            lambda t, gamma: (-gamma * t).exp_(),
+            lambda t, k, gamma: -gamma * k,
         ),
     )
 }
@@ -113,13 +125,59 @@ def unit_rows(h: Tensor) -> Tensor:
                 [0.0000, 0.0000],
                 [0.6000, 0.8000]])
     """
+    unit: Tensor = differentiated(_UnitRows, h)
+    return unit
+
+
+def unit_and_inverse(h: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows divided by their norms, and the inverse norms: both zero for an all-zero row."""
+    recorded = torch.is_grad_enabled() and h.requires_grad
+    if h.device.type == "cpu" and not (recorded or traced()):
+        norm = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
+        low, high = (float(extreme) for extreme in norm.aminmax()) if h.numel() else (1.0, 1.0)
+        # Squares of these neither underflow nor overflow.
+        if low > 1e-15 and high < 1e15:
+            return h / norm, 1 / norm
     # The result does not depend on the scale, so that its derivative through `largest` is zero
     # and detaching is exact.
     largest = h.detach().abs().amax(dim=-1, keepdim=True)
     zero = largest == 0
-    scaled = h / largest.masked_fill(zero, 1)
+    largest = largest.masked_fill(zero, 1)
+    scaled = h / largest
     norm = (scaled * scaled).sum(dim=-1, keepdim=True).masked_fill(zero, 1).sqrt()
-    return (scaled / norm).masked_fill(zero, 0)
+    return (scaled / norm).masked_fill(zero, 0), (1 / norm / largest).masked_fill(zero, 0)
+
+
+@quick
+class _UnitRows(torch.autograd.Function):
+    """∂L/∂h = (g − u ⟨u, g⟩) / ‖h‖, from h alone: nothing else is kept for the backward pass."""
+
+    @staticmethod
+    def forward(h: Tensor) -> Tensor:
+        return unit_and_inverse(h)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        unit, inverse = unit_and_inverse(*ctx.saved_tensors)
+        return unit_gradient(grads[0], unit, inverse)
+
+
+def unit_gradient(grad: Tensor, unit: Tensor, inverse: Tensor) -> Tensor:
+    """The gradient for rows, from that for the unit rows."""
+    along = torch.linalg.vecdot(unit, grad).unsqueeze(-1)
+    return torch.addcmul(grad, unit, along, value=-1) * inverse
+
+
+def unit_gradient_(grad: Tensor, unit: Tensor, inverse: Tensor) -> None:
+    """The same in place, outside of autograd, a block of rows at a time."""
+    size = max(_CACHED // max(grad.size(1), 1), 1)
+    for start in range(0, grad.size(0), size):
+        g, u, i = (x[start : start + size] for x in (grad, unit, inverse))
+        g.addcmul_(u, torch.linalg.vecdot(u, g).unsqueeze(-1), value=-1).mul_(i)
 
 
 def kernel_rows(kernel: Kernel, h: Tensor) -> Tensor:

@@ -24,8 +24,16 @@ def similarity(x: Tensor, y: Tensor, kernel: str, gamma: float = 0.5) -> Tensor:
     return torch.exp(-gamma * (x - y).dot(x - y))
 
 
-def gcrd(h_s: Tensor, h_t: Tensor, *, temperature: float = 0.075, symmetric: bool = False):
+def gcrd(
+    h_s: Tensor,
+    h_t: Tensor,
+    *,
+    temperature: float = 0.075,
+    symmetric: bool = False,
+    extra_keys: Tensor | None = None,
+):
     s, t = [unit(x) for x in h_s], [unit(x) for x in h_t]
+    more = [unit(x) for x in extra_keys] if extra_keys is not None else []
 
     def one_way(anchors: list[Tensor], keys: list[Tensor]) -> Tensor:
         rows = []
@@ -34,7 +42,7 @@ def gcrd(h_s: Tensor, h_t: Tensor, *, temperature: float = 0.075, symmetric: boo
             rows.append(-torch.log_softmax(logits, 0)[i])
         return torch.stack(rows)
 
-    rows = one_way(s, t)
+    rows = one_way(s, t + more)
     return (rows + one_way(t, s)) / 2 if symmetric else rows
 
 

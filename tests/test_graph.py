@@ -114,12 +114,12 @@ def test_block_sparse_is_refused() -> None:
 def test_graph_is_immutable_and_copies() -> None:
     graph = graphkd.Graph(EDGES, 5)
     with pytest.raises(AttributeError, match="immutable"):
-        graph.src = EDGES[0]
+        graph.edges = EDGES[0]
     assert repr(graph) == "Graph(num_nodes=5, num_edges=6)"
     assert repr(graphkd.Graph(EDGES, (4, 6))) == "Graph(num_nodes=(4, 6), num_edges=6)"
     for other in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph)), graph.to("cpu")):
         assert torch.equal(other.edge_index, graph.edge_index)
-    assert (graph.dst.diff() >= 0).all()
+    assert (graph.edges.dst.diff() >= 0).all()
     with pytest.raises(ValueError, match="at least 0"):
         graphkd.Graph(EDGES, -1)
     with pytest.raises(TypeError, match="integer"):

@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import graphkd
 import graphkd.functional as G
+from tests import oracles
 from tests.contract import KERNELS, Loss, every
 
 
@@ -156,3 +158,41 @@ def test_bipartite_lsp_is_the_square_one_on_the_joined_graph() -> None:
         torch.cat([src_s, dst_s]), torch.cat([src_t, dst_t]), joined, reduction="none"
     )
     torch.testing.assert_close(rows, wanted[6:])
+
+
+@pytest.mark.parametrize("backend", ["reference", "chunked"])
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("temperature", [0.02, 0.5])
+@pytest.mark.parametrize("chunk_size", [None, 1, 4, 30])
+def test_extra_keys_are_negatives(
+    backend: str, symmetric: bool, temperature: float, chunk_size: int | None
+) -> None:
+    h_s, h_t, keys = torch.randn(27, 5, dtype=torch.float64).split([9, 9, 9])
+    keys = torch.cat([keys, keys[:4] + 1])
+    h_s.requires_grad_()
+    options = {"symmetric": symmetric, "temperature": temperature}
+    rows = G.gcrd_loss(h_s, h_t, extra_keys=keys, reduction="none", backend=backend,
+                       chunk_size=chunk_size, **options)  # fmt: skip
+    wanted = oracles.gcrd(h_s, h_t, extra_keys=keys, **options)
+    torch.testing.assert_close(rows, wanted)
+    for weights in (torch.rand(9, dtype=torch.float64), torch.full((9,), 0.3)):
+        torch.testing.assert_close(
+            torch.autograd.grad((rows * weights).sum(), h_s, retain_graph=True),
+            torch.autograd.grad((wanted * weights).sum(), h_s, retain_graph=True),
+        )
+
+
+def test_extra_keys_train_the_teachers_head_through_the_positives_alone() -> None:
+    loss = graphkd.GCRDLoss(5, 6, 4, head="linear").double()
+    h_s, h_t = torch.randn(9, 5, dtype=torch.float64), torch.randn(9, 6, dtype=torch.float64)
+    keys = torch.randn(20, 4, dtype=torch.float64, requires_grad=True)
+    loss(h_s, h_t, extra_keys=keys).backward()
+    assert keys.grad is None
+    assert all(p.grad.abs().sum() > 0 for p in loss.parameters() if p.dim() == 2)
+    none = torch.empty(0, 4, dtype=torch.float64)
+    torch.testing.assert_close(loss(h_s, h_t, extra_keys=none), loss(h_s, h_t))
+    for wrong, error in ((keys[:, :3], ValueError), (keys.long(), TypeError)):
+        with pytest.raises(error, match="extra_keys"):
+            loss(h_s, h_t, extra_keys=wrong)
+    with pytest.raises(ValueError, match=r"\(9, 5\) and \(20, 5\)"):
+        G.gcrd_loss(h_s, torch.randn(20, 5, dtype=torch.float64))

@@ -5,8 +5,8 @@ Each has a Module of the same name (``gcrd_loss`` and ``GCRDLoss``) with the sam
 
 from graphkd.functional.contrastive import gcrd_loss
 from graphkd.functional.features import attention_transfer_loss, fitnet_loss
-from graphkd.functional.global_structure import global_lsp_loss
-from graphkd.functional.local_structure import lsp_loss
+from graphkd.functional.global_structure import global_lsp_loss, precompute_global_lsp
+from graphkd.functional.local_structure import lsp_loss, precompute_lsp
 from graphkd.functional.logits import kd_loss
 
 __all__ = [
@@ -16,4 +16,6 @@ __all__ = [
     "global_lsp_loss",
     "kd_loss",
     "lsp_loss",
+    "precompute_global_lsp",
+    "precompute_lsp",
 ]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from graphkd._precision import exact
+from graphkd.graph import Edges
 from graphkd.ops import chunked
 from graphkd.similarity import KERNELS, Gamma, Kernel, KernelFunction, masked_median, median_gamma
 
@@ -15,13 +16,13 @@ MOST_ROWS = 1024
 _SATURATED = 16.0
 
 
-def edge_median(x_src: Tensor, x_dst: Tensor, src: Tensor, dst: Tensor, counts: Tensor) -> Tensor:
+def edge_median(x_src: Tensor, x_dst: Tensor, edges: Edges, counts: Tensor) -> Tensor:
     """The median length of the edges where ``counts`` is true; infinite where there is none."""
-    if src.numel() == 0:
+    if edges.src.numel() == 0:
         return x_src.new_full((), torch.inf)
     zero = x_src.new_zeros(())
     x_src, x_dst = x_src.detach(), x_dst.detach()
-    lengths = chunked.edge_similarity(x_src, x_dst, src, dst, KERNELS["l2"], zero, None)
+    lengths = chunked.edge_similarity(x_src, x_dst, edges, KERNELS["l2"], zero, None)
     return masked_median(lengths, counts)
 
 

@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._precision import differentiated
+from graphkd._precision import differentiated, quick, traced
 
 Spread = Callable[[Tensor], Tensor]
 
-# exp(-x) - 1 + x = x² (1/2! - x/3! + x²/4! - …): 16 terms reach float64 for |x| <= 1/2.
+# exp(-x) - 1 + x = x² (1/2! - x/3! + x²/4! - …), for |x| <= 1/2: so many terms reach a precision.
 _RADIUS = 0.5
+_TERMS = {torch.float32: 8, torch.float64: 16}
 _COEFFICIENTS = [(-1) ** k / math.factorial(k) for k in range(2, 18)]
 
 
+@quick
 class _Excess(torch.autograd.Function):
     """exp(−x) − 1 + x for |x| ≤ 1/2, without cancellation.
 
@@ -24,8 +26,9 @@ class _Excess(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        total = torch.full_like(x, _COEFFICIENTS[-1])
-        for coefficient in reversed(_COEFFICIENTS[:-1]):
+        *lower, highest = _COEFFICIENTS[: _TERMS[x.dtype]]
+        total = torch.full_like(x, highest)
+        for coefficient in reversed(lower):
             total.mul_(x).add_(coefficient)
         return total.mul_(x).mul_(x)
 
@@ -60,11 +63,20 @@ def kl_terms(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
     """
     q, plain = log_q.exp(), log_q - log_p
     near = delta.abs() <= _RADIUS
+    if not traced() and bool(near.all()):
+        return q * _excess(delta)
     # Each branch sees harmless values where the other one is taken, or its infinite derivative
     # times zero would be NaN.
     close = q * _excess(delta.masked_fill(~near, 0))
     far = q * plain.masked_fill(near, 0) - q + log_p.exp()
     return torch.where(near, close, far)
+
+
+def kl_slope(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
+    r"""The derivative of KL(q ‖ p) for the logits of p, which is p − q, without cancellation."""
+    q = log_q.exp()
+    near = delta.abs() <= _RADIUS
+    return torch.where(near, q * (-delta).expm1(), log_p.exp() - q)
 
 
 def log_ratio(difference: Tensor, log_p: Tensor, total: Spread, largest: Spread) -> Tensor:
@@ -87,6 +99,8 @@ def log_ratio(difference: Tensor, log_p: Tensor, total: Spread, largest: Spread)
     wide = largest(-difference.detach()) > 1
     gentle = difference.masked_fill(wide, 0)
     small = total(log_p.exp() * gentle.expm1()).log1p()
+    if not traced() and not bool(wide.any()):
+        return difference - small
     joint = log_p + difference
     top = largest(joint.detach())
     large = top + total((joint - top).exp()).log()

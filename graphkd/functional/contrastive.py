@@ -3,7 +3,14 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_pair, check_positive
+from graphkd._checks import (
+    check_count,
+    check_devices,
+    check_matrix,
+    check_pair,
+    check_positive,
+    describe,
+)
 from graphkd._precision import full_precision, student_and_teacher
 from graphkd.functional._inputs import (
     check_reduction,
@@ -14,7 +21,6 @@ from graphkd.functional._inputs import (
     select_rows,
 )
 from graphkd.ops import check_backend, chunked, pick_backend, reference
-from graphkd.similarity import unit_rows
 
 _BACKENDS = ("reference", "chunked")
 
@@ -44,6 +50,7 @@ def gcrd_loss(
     temperature: float = 0.075,
     symmetric: bool = False,
     index: Tensor | None = None,
+    extra_keys: Tensor | None = None,
     max_samples: int | None = None,
     generator: torch.Generator | None = None,
     reduction: str = "mean",
@@ -71,6 +78,9 @@ def gcrd_loss(
         symmetric: Average with the loss whose anchors are the teacher's rows.
         index: Boolean mask or row numbers; the selected rows are anchors and negatives alike.
             A row number given twice makes a row its own negative.
+        extra_keys: Further teacher rows, negatives of every anchor (of the student's, where
+            symmetric) and positives of none, as from a queue; neither selected nor sampled. They
+            get no gradient.
         max_samples: Draw at most this many rows anew in each call, without replacement; the loss,
             also its sum, is then that of the drawn rows among themselves.
         generator: Source of randomness for ``max_samples``; default: torch's global one.
@@ -81,6 +91,7 @@ def gcrd_loss(
     Shapes:
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
+        - **extra_keys:** :math:`[K, d]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
@@ -118,6 +129,7 @@ def gcrd_loss(
         temperature=temperature,
         symmetric=symmetric,
         index=resolve_index(loss, index, p),
+        extra_keys=extra_keys,
         max_samples=max_samples,
         generator=generator,
         reduction=reduction,
@@ -133,6 +145,7 @@ def contrast(
     temperature: float,
     symmetric: bool,
     index: Tensor | None,
+    extra_keys: Tensor | None,
     max_samples: int | None,
     generator: torch.Generator | None,
     reduction: str,
@@ -144,15 +157,24 @@ def contrast(
     with full_precision(p.device):
         p, q = select_rows(loss, p, index), select_rows(loss, q, index)
         sample = sample_rows(p.size(0), max_samples, generator, p.device)
-        p, q = (unit_rows(select_rows(loss, h, sample)) for h in (p, q))
-        dense = pick_backend(loss, backend, p.device) == "reference"
-
-        def direction(anchors: Tensor, keys: Tensor) -> Tensor:
-            if dense:
-                return reference.infonce(anchors, keys, temperature)
-            return chunked.infonce(anchors, keys, temperature, chunk_size)
-
-        rows = direction(p, q)
+        p, q = (select_rows(loss, h, sample) for h in (p, q))
+        if extra_keys is not None:
+            q = torch.cat([q, _checked_keys(loss, extra_keys, q)])
+        ops = reference if pick_backend(loss, backend, p.device) == "reference" else chunked
         if symmetric:
-            rows = (rows + direction(q, p)) / 2
+            rows = ops.symmetric_infonce(p, q, temperature, chunk_size)
+        else:
+            rows = ops.infonce(p, q, temperature, chunk_size)
         return reduce_rows(rows, reduction)
+
+
+def _checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:
+    """Further keys without a gradient, of the keys' width, device and dtype; else it raises."""
+    check_matrix(loss, "extra_keys", extra_keys, "keys")
+    check_devices(loss, embeddings=q, extra_keys=extra_keys)
+    if extra_keys.size(1) != q.size(1):
+        raise ValueError(
+            f"{loss}: extra_keys must have the width of the (projected) rows, {q.size(1)}; got "
+            f"{describe(extra_keys)}. Project them as the teacher's rows are."
+        )
+    return extra_keys.detach().to(q.dtype)

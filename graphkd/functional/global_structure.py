@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_pair
-from graphkd._precision import full_precision, student_and_teacher
+from graphkd._checks import check_count, check_matrix, check_pair
+from graphkd._precision import full_precision, student_and_teacher, upcast
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
 from graphkd.functional._inputs import (
     check_reduction,
@@ -14,9 +14,17 @@ from graphkd.functional._inputs import (
     sample_rows,
     select_rows,
 )
+from graphkd.functional._precomputed import GlobalLSPTeacher
 from graphkd.functional.local_structure import check_kernel_backend
 from graphkd.ops import chunked, pick_backend, reference
-from graphkd.similarity import Gamma, Kernel, KernelFunction, kernel_rows, resolve_kernel
+from graphkd.similarity import (
+    DEFAULT_GAMMA,
+    Gamma,
+    Kernel,
+    KernelFunction,
+    kernel_rows,
+    resolve_kernel,
+)
 
 _BACKENDS = ("reference", "chunked")
 
@@ -43,7 +51,7 @@ def check_global_lsp_options(
 
 def global_lsp_loss(
     h_s: Tensor,
-    h_t: Tensor,
+    h_t: Tensor | GlobalLSPTeacher,
     *,
     kernel: str | KernelFunction = "cosine",
     gamma: Gamma = 0.5,
@@ -67,7 +75,8 @@ def global_lsp_loss(
 
     Args:
         h_s: Student embeddings.
-        h_t: Teacher embeddings; they get no gradient.
+        h_t: Teacher embeddings, which get no gradient; or what :func:`precompute_global_lsp` made
+            of them.
         kernel: A kernel's name, or a function of two broadcastable tensors :math:`[\dots, d]` that
             returns :math:`[\dots]` (which needs :math:`N \times N \times d` memory).
         gamma: The rbf bandwidth, or ``"median"``: 1/(2m²) for the median distance m of the pairs
@@ -114,11 +123,23 @@ def global_lsp_loss(
         backend=backend,
         chunk_size=chunk_size,
     )
+    teacher: GlobalLSPTeacher | None = None
+    if isinstance(h_t, GlobalLSPTeacher):
+        teacher = h_t
+        teacher.check(loss, spec, gamma, index)
+        if max_samples is not None:
+            raise ValueError(
+                f"{loss}: a precomputed teacher is that of all its rows; got max_samples="
+                f"{max_samples}. Pass h_t itself, or leave max_samples out."
+            )
+        check_matrix(loss, "h_s", h_s)
+        h_s, h_t = select_rows(loss, h_s, resolve_index(loss, index, h_s)), teacher.h
     check_pair(loss, h_s, h_t)
     s, t = student_and_teacher(h_s, h_t)
-    chosen = resolve_index(loss, index, s)
     with full_precision(s.device):
-        s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
+        if teacher is None:
+            chosen = resolve_index(loss, index, s)
+            s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
         n = s.size(0)
         sample = sample_rows(n, max_samples, generator, s.device)
         s, t = select_rows(loss, s, sample), select_rows(loss, t, sample)
@@ -128,20 +149,90 @@ def global_lsp_loss(
             return bandwidth(spec, gamma, x, lambda: pair_median(select_rows(loss, x, few)))
 
         gamma_s, gamma_t = width(s), width(t)
-        warn_if_saturated(loss, spec, gamma, t.size(1), lambda: pair_median(t[:64]))
-        if isinstance(spec, Kernel):
-            s, t = kernel_rows(spec, s), kernel_rows(spec, t)
+        warn_if_saturated(loss, spec, gamma, t.size(1), lambda: pair_median(t[:32]))
         backend = pick_backend(loss, backend, s.device, reference=not isinstance(spec, Kernel))
-        if isinstance(spec, Kernel) and backend == "chunked":
-            rows = chunked.pairwise_gap(s, t, spec, gamma_s, gamma_t, chunk_size)
+        moments = backend != "reference" and chunk_size is None and _moments_serve(spec, s, t)
+        if moments and reduction != "none" and isinstance(spec, Kernel):
+            mean = chunked.moment_gap(s, t, spec.unit, teacher.gram if teacher else None)
         else:
-            rows = reference.pairwise_gap(s, t, spec, gamma_s, gamma_t, loss=loss)
-        if sample is None:
-            return reduce_rows(rows, reduction)
-        diagonal = reference.row_similarity(spec, s, s, gamma_s, loss=loss)
-        diagonal = diagonal - reference.row_similarity(spec, t, t, gamma_t, loss=loss)
-        estimate = _unbiased(rows.mean(), diagonal.square().sum(), s.size(0), n)
-        return estimate if reduction == "mean" else n * estimate
+            rows = _row_gaps(spec, s, t, gamma_s, gamma_t, backend, chunk_size, moments)
+            if reduction == "none":
+                return rows
+            mean = reduce_rows(rows, "mean")
+        if sample is not None:
+            diagonal = reference.diagonal_gap(s, t, spec, gamma_s, gamma_t, loss=loss)
+            mean = _unbiased(mean, diagonal.square().sum(), s.size(0), n)
+        return mean if reduction == "mean" else n * mean
+
+
+def precompute_global_lsp(
+    h_t: Tensor, *, kernel: str = "cosine", index: Tensor | None = None
+) -> GlobalLSPTeacher:
+    r"""The teacher's side of :func:`global_lsp_loss`, to be passed to it in the place of ``h_t``.
+
+    It is the Gram matrix :math:`T^\top T` of the (normalised) teacher rows, which takes a third of
+    the loss's forward pass. The loss then has to be called with the same kernel and index.
+
+    Args:
+        h_t: Teacher embeddings, which must not change in place afterwards.
+        kernel: ``"cosine"`` or ``"linear"``; the others have nothing to reuse.
+        index: Boolean mask or row numbers of the rows that take part.
+
+    Shapes:
+        - **h_t:** :math:`[N, d_t]`
+
+    Raises:
+        ValueError: If the kernel has nothing to reuse, or ``h_t`` is not two-dimensional.
+        TypeError: If ``h_t`` is not a floating-point tensor.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import global_lsp_loss, precompute_global_lsp
+        >>> teacher = precompute_global_lsp(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> global_lsp_loss(torch.ones(2, 3), teacher)
+        tensor(0.5000)
+    """
+    loss = "precompute_global_lsp"
+    spec = resolve_kernel(loss, kernel, DEFAULT_GAMMA)
+    if not isinstance(spec, Kernel) or not spec.inner:
+        raise ValueError(
+            f"{loss}: kernel must be 'cosine' or 'linear'; got {kernel!r}, of which nothing can be "
+            "reused. Pass h_t itself to the loss."
+        )
+    check_matrix(loss, "h_t", h_t)
+    rows = select_rows(loss, h_t.detach(), resolve_index(loss, index, h_t))
+    with full_precision(rows.device):
+        gram = chunked.teacher_gram(upcast(rows), spec.unit)
+    return GlobalLSPTeacher(rows, spec, index, gram)
+
+
+def _moments_serve(kernel: Kernel | KernelFunction, s: Tensor, t: Tensor) -> bool:
+    """Whether d × d moments are the kernel's way, and the smaller way."""
+    if not isinstance(kernel, Kernel) or not kernel.inner:
+        return False
+    # A row count that a mask gives is not known while compiling; the moments suit any.
+    return torch.compiler.is_compiling() or s.size(0) > 2 * max(s.size(1), t.size(1))
+
+
+def _row_gaps(
+    kernel: Kernel | KernelFunction,
+    s: Tensor,
+    t: Tensor,
+    gamma_s: Tensor,
+    gamma_t: Tensor,
+    backend: str,
+    chunk_size: int | None,
+    moments: bool,
+) -> Tensor:
+    """The mean squared gap of every row to all others."""
+    if isinstance(kernel, Kernel) and backend == "chunked" and not moments:
+        return chunked.pairwise_gap(s, t, kernel, gamma_s, gamma_t, chunk_size)
+    if isinstance(kernel, Kernel):
+        s, t = kernel_rows(kernel, s), kernel_rows(kernel, t)
+    if moments:
+        return chunked.moment_gap_rows(s, t)
+    return reference.pairwise_gap(s, t, kernel, gamma_s, gamma_t, loss="global_lsp_loss")
 
 
 def _unbiased(mean: Tensor, diagonal: Tensor, sampled: int, total: int) -> Tensor:

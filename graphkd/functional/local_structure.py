@@ -1,6 +1,5 @@
 """Similarities along the edges of a graph: LSP."""
 
-from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -9,11 +8,12 @@ from torch import Tensor
 from graphkd._checks import check_choice, check_count, check_devices, check_pair
 from graphkd._precision import full_precision, student_and_teacher
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, edge_median, warn_if_saturated
-from graphkd.functional._divergence import kl_terms, log_ratio
+from graphkd.functional._edge_divergence import edge_divergence, edge_divergence_once
 from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd.functional._precomputed import LSPTeacher
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops import check_backend, chunked, pick_backend, reference, scatter, segments
-from graphkd.similarity import Gamma, Kernel, KernelFunction, kernel_rows, resolve_kernel
+from graphkd.similarity import Gamma, Kernel, KernelFunction, resolve_kernel
 
 DIVERGENCES = ("kl", "mse")
 _BACKENDS = ("reference", "chunked", "scatter")
@@ -62,7 +62,7 @@ def check_kernel_backend(
 
 def lsp_loss(
     h_s: Embeddings,
-    h_t: Embeddings,
+    h_t: Embeddings | LSPTeacher,
     edge_index: Any,
     *,
     kernel: str | KernelFunction = "cosine",
@@ -89,7 +89,8 @@ def lsp_loss(
 
     Args:
         h_s: Student embeddings, or a pair (sources, targets) for a bipartite graph.
-        h_t: Teacher embeddings in the same form; they get no gradient.
+        h_t: Teacher embeddings in the same form, which get no gradient; or what
+            :func:`precompute_lsp` made of them.
         edge_index: Edges j → i in any format that :class:`graphkd.Graph` takes, or a Graph.
             Duplicate edges and self loops count as often as they occur.
         kernel: A kernel's name, or a function of two tensors :math:`[E, d]` that returns
@@ -138,16 +139,15 @@ def lsp_loss(
         backend=backend,
         chunk_size=chunk_size,
     )
+    prepared = h_t if isinstance(h_t, LSPTeacher) else None
+    if isinstance(h_t, LSPTeacher):
+        h_t.check(loss, spec, gamma, index)
+        h_t = h_t.h
     student, teacher, bipartite = _sides(loss, h_s, h_t)
     centres = student.dst
-    edges = resolve_edges(
-        loss, edge_index, student.src.size(0), centres.size(0), device=centres.device
-    )
     chosen = resolve_index(loss, index, centres)
     with full_precision(centres.device):
-        degree = segments.segment_sum(torch.ones_like(edges.dst), edges.dst, edges.num_dst)
-        counted = (select_rows(loss, degree, chosen) > 0).sum()
-        edges, active = _restrict(edges, chosen)
+        edges, active, counted = _edges_of(loss, edge_index, student, chosen)
         counts = active if bipartite else active & (edges.src != edges.dst)
         warn_if_saturated(
             loss,
@@ -159,29 +159,89 @@ def lsp_loss(
         backend = pick_backend(
             loss, backend, centres.device, reference=not isinstance(spec, Kernel)
         )
-        softmax: ModuleType = scatter if backend == "scatter" else segments
 
         def similarities(x: _Sides) -> Tensor:
             width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
             return _edge_values(x, edges, spec, width, backend, chunk_size)
 
-        student_values, teacher_values = similarities(student), similarities(teacher)
-        log_p, log_q = (
-            softmax.segment_log_softmax(values, edges.dst, edges.num_dst)
-            for values in (student_values, teacher_values)
-        )
-        if divergence == "kl":
-            delta = log_ratio(
-                teacher_values - student_values,
-                log_p,
-                total=lambda x: softmax.segment_sum(x, edges.dst, edges.num_dst)[edges.dst],
-                largest=lambda x: segments.segment_max(x, edges.dst, edges.num_dst)[edges.dst],
-            )
-            terms = kl_terms(delta, log_q, log_p)
+        student_values = similarities(student)
+        if prepared is None:
+            teacher_values = similarities(teacher)
         else:
-            terms = (log_q.exp() - log_p.exp()).square()
-        values: Tensor = softmax.segment_sum(terms, edges.dst, edges.num_dst)
+            teacher_values = prepared.values_for(loss, edges).to(student_values.dtype)
+        args = student_values, teacher_values, edges.dst, edges.num_dst, divergence
+        if backend == "chunked":
+            values = edge_divergence_once(*args)
+        else:
+            values = edge_divergence(*args, scatter if backend == "scatter" else segments)
         return reduce_rows(select_rows(loss, values, chosen), reduction, counted)
+
+
+def precompute_lsp(
+    h_t: Embeddings,
+    edge_index: Any,
+    *,
+    kernel: str = "cosine",
+    gamma: Gamma = 0.5,
+    index: Tensor | None = None,
+) -> LSPTeacher:
+    r"""The teacher's side of :func:`lsp_loss`, to be passed to it in the place of ``h_t``.
+
+    It is the kernel's value on every edge, of which the teacher's distributions are the softmax:
+    nearly half of the loss's forward pass. The loss then has to be called with the same graph,
+    kernel, gamma and index; another graph is refused.
+
+    Args:
+        h_t: Teacher embeddings, or a pair (sources, targets), which must not change in place
+            afterwards.
+        edge_index: The graph, in any format that :func:`lsp_loss` takes.
+        kernel: A kernel's name.
+        gamma: The rbf bandwidth, or ``"median"``.
+        index: Boolean mask or row numbers of the centres.
+
+    Shapes:
+        - **h_t:** :math:`[N, d_t]` or :math:`([N_{src}, d_t], [N_{dst}, d_t])`
+        - **edge_index:** :math:`[2, E]`
+
+    Raises:
+        ValueError: If shapes are wrong, or an option is out of range.
+        TypeError: If embeddings are not floating-point tensors or the graph has no known format.
+        IndexError: If an edge or ``index`` names a node that does not exist.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import lsp_loss, precompute_lsp
+        >>> edge_index = torch.tensor([[1, 2], [0, 0]])
+        >>> h_t = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> teacher = precompute_lsp(h_t, edge_index)
+        >>> lsp_loss(torch.tensor([[1.0, 0.0]] * 3), teacher, edge_index)
+        tensor(0.1109)
+    """
+    loss = "precompute_lsp"
+    spec = resolve_kernel(loss, kernel, gamma)
+    if not isinstance(spec, Kernel):
+        raise ValueError(f"{loss}: kernel must be a kernel's name; got a callable.")
+    # The teacher stands in for both sides of the checks.
+    x, _, bipartite = _sides(loss, h_t, h_t)
+    x = _Sides(*(h.detach() for h in x))
+    if not bipartite:
+        x = _Sides(x.src, x.src)
+    chosen = resolve_index(loss, index, x.dst)
+    with full_precision(x.dst.device):
+        edges, active, _ = _edges_of(loss, edge_index, x, chosen)
+        counts = active if bipartite else active & (edges.src != edges.dst)
+        width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
+        values = _edge_values(x, edges, spec, width, "chunked", None)
+    return LSPTeacher(h_t, spec, gamma, index, edges, values)
+
+
+def _edges_of(
+    loss: str, edge_index: Any, x: _Sides, chosen: Tensor | None
+) -> tuple[Edges, Tensor, Tensor]:
+    """The edges into the chosen centres, which of them count, and how many centres have one."""
+    edges = resolve_edges(loss, edge_index, x.src.size(0), x.dst.size(0), device=x.dst.device)
+    counted = (select_rows(loss, edges.ptr.diff(), chosen) > 0).sum()
+    return *_restrict(edges, chosen), counted
 
 
 def _edge_values(
@@ -192,17 +252,15 @@ def _edge_values(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    if isinstance(kernel, Kernel):
-        src = kernel_rows(kernel, x.src)
-        x = _Sides(src, src if x.dst is x.src else kernel_rows(kernel, x.dst))
-        if backend != "reference":
-            return chunked.edge_similarity(*x, edges.src, edges.dst, kernel, gamma, chunk_size)
-    return reference.edge_similarity(*x, edges.src, edges.dst, kernel, gamma, loss="lsp_loss")
+    if isinstance(kernel, Kernel) and backend != "reference":
+        return chunked.edge_similarity(*x, edges, kernel, gamma, chunk_size)
+    return reference.edge_similarity(*x, edges, kernel, gamma, loss="lsp_loss")
 
 
 def _median_length(x: _Sides, edges: Edges, counts: Tensor, most: int | None = None) -> Tensor:
     few = slice(most)
-    return edge_median(*x, edges.src[few], edges.dst[few], counts[few])
+    some = edges._replace(src=edges.src[few], dst=edges.dst[few])
+    return edge_median(*x, some, counts[few])
 
 
 def _restrict(edges: Edges, chosen: Tensor | None) -> tuple[Edges, Tensor]:
@@ -216,7 +274,7 @@ def _restrict(edges: Edges, chosen: Tensor | None) -> tuple[Edges, Tensor]:
     active = member.index_fill(0, chosen, True).index_select(0, edges.dst)
     if torch.compiler.is_compiling():
         return edges, active
-    kept = edges._replace(src=edges.src[active], dst=edges.dst[active])
+    kept = edges.only(active)
     return kept, torch.ones_like(kept.dst, dtype=torch.bool)
 
 

@@ -43,6 +43,7 @@ class GCRDLoss(ProjectedLoss):
         - **h_t:** :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
         - **index:** :math:`[M]`, or a mask :math:`[N]`
+        - **extra_keys:** :math:`[K, proj\_dim]`: projected teacher rows, further negatives
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
@@ -95,8 +96,11 @@ class GCRDLoss(ProjectedLoss):
         edge_index: Any = None,
         *,
         index: Tensor | None = None,
+        extra_keys: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
         p, q = self.projected(h_s, h_t, edge_index, index)
-        return contrast(p, q, index=None, generator=generator, **self.options)
+        return contrast(
+            p, q, index=None, extra_keys=extra_keys, generator=generator, **self.options
+        )

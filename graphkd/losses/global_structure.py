@@ -5,7 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd.functional.global_structure import check_global_lsp_options, global_lsp_loss
+from graphkd.functional._precomputed import GlobalLSPTeacher
+from graphkd.functional.global_structure import (
+    check_global_lsp_options,
+    global_lsp_loss,
+    precompute_global_lsp,
+)
 from graphkd.losses._base import DistillationLoss
 from graphkd.similarity import Gamma, KernelFunction
 
@@ -73,10 +78,17 @@ class GlobalLSPLoss(DistillationLoss):
     def forward(
         self,
         h_s: Tensor,
-        h_t: Tensor,
+        h_t: Tensor | GlobalLSPTeacher,
         *,
         index: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
         return global_lsp_loss(h_s, h_t, index=index, generator=generator, **self.options)
+
+    def precompute(self, h_t: Tensor, *, index: Tensor | None = None) -> GlobalLSPTeacher:
+        """The teacher's side, to be passed as ``h_t`` in every step with this index.
+
+        See :func:`graphkd.functional.precompute_global_lsp`.
+        """
+        return precompute_global_lsp(h_t, kernel=self.options["kernel"], index=index)

@@ -4,7 +4,13 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd.functional.local_structure import Embeddings, check_lsp_options, lsp_loss
+from graphkd.functional._precomputed import LSPTeacher
+from graphkd.functional.local_structure import (
+    Embeddings,
+    check_lsp_options,
+    lsp_loss,
+    precompute_lsp,
+)
 from graphkd.losses._base import DistillationLoss
 from graphkd.similarity import Gamma, KernelFunction
 
@@ -76,10 +82,20 @@ class LSPLoss(DistillationLoss):
     def forward(
         self,
         h_s: Embeddings,
-        h_t: Embeddings,
+        h_t: Embeddings | LSPTeacher,
         edge_index: Any,
         *,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's on a graph."""
         return lsp_loss(h_s, h_t, edge_index, index=index, **self.options)
+
+    def precompute(
+        self, h_t: Embeddings, edge_index: Any, *, index: Tensor | None = None
+    ) -> LSPTeacher:
+        """The teacher's side, to be passed as ``h_t`` in every step with this graph and index.
+
+        See :func:`graphkd.functional.precompute_lsp`.
+        """
+        kernel, gamma = self.options["kernel"], self.options["gamma"]
+        return precompute_lsp(h_t, edge_index, kernel=kernel, gamma=gamma, index=index)

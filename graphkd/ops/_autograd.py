@@ -1,7 +1,7 @@
-"""Joins a forward and a backward operator into one differentiable primitive.
+"""Joins forward and backward operators into one differentiable primitive.
 
-The operators are opaque to ``torch.compile``, so that loops over chunks are not unrolled into its
-graph. The ``autograd.Function`` around them is what ``torch.func`` can transform; operators with
+An operator is opaque to ``torch.compile``, so that loops over chunks are not unrolled into its
+graph. The ``autograd.Function`` around it is what ``torch.func`` can transform; operators with
 ``register_autograd`` it cannot.
 """
 
@@ -11,39 +11,116 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._precision import differentiated
-
-Operator = Callable[..., Any]
+from graphkd._precision import differentiated, full_precision, quick, traced
 
 # A block holds at most this many numbers: 16 MiB in float32.
-_BLOCK = 2**22
+BLOCK = 2**22
 
 
-def block_size(chunk_size: int | None, row: int) -> int:
-    """How many rows of ``row`` numbers each make a block."""
-    return chunk_size or max(_BLOCK // max(row, 1), 1)
+def operator(
+    name: str, fake: Callable[..., Any], schema: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as ``torch.ops.graphkd.<name>``.
+
+    A call goes through torch's dispatcher only where something traces or intercepts it: that takes
+    longer than a loss of a few hundred rows.
+
+    Args:
+        name: The operator's name.
+        fake: Takes the same arguments and gives empty outputs of the right shapes.
+        schema: Its types, where annotations do not say them.
+    """
+
+    def register(body: Callable[..., Any]) -> Callable[..., Any]:
+        made = torch.library.custom_op(f"graphkd::{name}", body, mutates_args=(), schema=schema)
+        made.register_fake(fake)
+        opaque = getattr(torch.ops.graphkd, name).default
+
+        def call(*args: Any) -> Any:
+            return opaque(*args) if traced() else body(*args)
+
+        return call
+
+    return register
 
 
 def empty_gradient(x: Tensor, needed: bool) -> Tensor:
-    """The shape of the gradient for ``x`` that a backward operator returns."""
+    """The shape of the gradient for ``x`` that an operator returns."""
     return torch.empty_like(x) if needed else x.new_empty(0)
 
 
-def differentiable(forward_op: Operator, backward_op: Operator) -> Callable[..., Tensor]:
-    """A primitive ``f(a, b, *extras) -> rows``, differentiable once in ``a`` and ``b``.
+def fused(name: str, sweep: Callable[..., Any], *, backend: str) -> Callable[..., Tensor]:
+    """A primitive ``f(a, b, *extras) -> rows`` whose forward pass makes the gradients too.
 
     Args:
-        forward_op: ``(a, b, *extras) -> rows``, one value per row or edge.
-        backward_op: ``(grad_rows, rows, a, b, *extras, need_a, need_b) -> (grad_a, grad_b)``;
-            a gradient that is not needed comes back empty.
+        name: The name that its two operators are registered under.
+        sweep: ``(weights, a, b, *extras, need_a, need_b) -> (rows, grad_a, grad_b)``: one value per
+            row of ``a``, and the gradients of Σ weight_i · row_i, where no weights are ones. A
+            gradient that is not needed comes back empty.
+        backend: The name that a second backward pass is refused under.
     """
 
+    def fake_forward(weights: Tensor | None, a: Tensor, b: Tensor, *rest: Any) -> Any:
+        need_a, need_b = rest[-2:]
+        return a.new_empty(a.size(0)), empty_gradient(a, need_a), empty_gradient(b, need_b)
+
+    def fake_backward(grad: Tensor, grad_a: Tensor, grad_b: Tensor, *rest: Any) -> Any:
+        return torch.empty_like(grad_a), torch.empty_like(grad_b)
+
+    def forward(*args: Any) -> Any:
+        with full_precision(args[1].device):
+            return sweep(*args)
+
+    def backward(grad: Tensor, grad_a: Tensor, grad_b: Tensor, *args: Any) -> Any:
+        with full_precision(grad.device):
+            return _rescale(grad, grad_a, grad_b) or sweep(grad, *args)[1:]
+
+    schema = torch.library.infer_schema(sweep, mutates_args=())
+    arguments = schema[schema.index(",") : schema.rindex(")", 0, schema.index("->"))]
+    make = operator(name, fake_forward, schema)(forward)
+    again = operator(
+        f"{name}_backward",
+        fake_backward,
+        f"(Tensor grad, Tensor grad_a, Tensor grad_b{arguments}) -> (Tensor, Tensor)",
+    )(backward)
+    return differentiable(lambda *args: make(None, *args), again, backend=backend, keeps=True)
+
+
+def _rescale(grad: Tensor, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor, ...] | None:
+    """The gradients of Σ rows, scaled to the upstream gradient; None where rows differ in that.
+
+    A mean or a sum hands the same number to every row.
+    """
+    if grad.numel() == 0:
+        return grad_a.clone(), grad_b.clone()
+    first = grad[0]
+    if grad.stride(0) != 0 and not bool((grad == first).all()):
+        return None
+    return tuple(g * first if g.numel() else g.clone() for g in (grad_a, grad_b))
+
+
+def differentiable(
+    forward: Callable[..., Any], backward: Callable[..., Any], *, backend: str, keeps: bool = False
+) -> Callable[..., Tensor]:
+    """A primitive ``f(a, b, *extras) -> values``, differentiable once in ``a`` and ``b``.
+
+    Args:
+        forward: ``(a, b, *extras) -> values``. If it keeps something for the backward pass,
+            ``(a, b, *extras, need_a, need_b) -> (values, *kept)``.
+        backward: ``(grad, values, a, b, *extras, need_a, need_b) -> (grad_a, grad_b)``, or
+            ``(grad, *kept, a, b, *extras, need_a, need_b)``. A gradient that is not needed comes
+            back empty.
+        backend: The name that a second backward pass is refused under.
+        keeps: Whether forward gives more than the values.
+    """
+
+    @quick
     class Gradient(torch.autograd.Function):
         """The backward pass as a step of its own, so that a second one fails by name."""
 
         @staticmethod
         def forward(*args: Any) -> tuple[Tensor, Tensor]:
-            grad_a, grad_b = backward_op(*args)
+            grad_a, grad_b = backward(*args)
             return grad_a, grad_b
 
         @staticmethod
@@ -53,42 +130,53 @@ def differentiable(forward_op: Operator, backward_op: Operator) -> Callable[...,
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
             raise NotImplementedError(
-                "The chunked backend does not support double backward. "
+                f"The {backend} backend does not support double backward. "
                 "Pass backend='reference' for gradients of gradients."
             )
 
-    apply: Operator = Gradient.apply  # typed, which torch's stub is not
+    apply: Callable[..., Any] = Gradient.apply  # typed, which torch's stub is not
 
+    @quick
     class Primitive(torch.autograd.Function):
         @staticmethod
-        def forward(*args: Any) -> Tensor:
-            rows: Tensor = forward_op(*args)
-            return rows
+        def forward(need_a: bool, need_b: bool, *args: Any) -> Any:
+            return forward(*args, need_a, need_b) if keeps else forward(*args)
 
         @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-            ctx.tensors = [isinstance(value, Tensor) for value in inputs]
-            ctx.scalars = [value for value in inputs if not isinstance(value, Tensor)]
-            ctx.save_for_backward(output, *(v for v in inputs if isinstance(v, Tensor)))
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            kept = output[1:] if keeps else (output,)
+            if keeps:
+                ctx.mark_non_differentiable(*kept)
+            args = inputs[2:]
+            ctx.needs = inputs[:2]
+            ctx.kept = len(kept)
+            ctx.tensors = [isinstance(value, Tensor) for value in args]
+            ctx.scalars = [value for value in args if not isinstance(value, Tensor)]
+            ctx.save_for_backward(*kept, *(v for v in args if isinstance(v, Tensor)))
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            rows, *tensors = ctx.saved_tensors
-            saved, scalars = iter(tensors), iter(ctx.scalars)
-            inputs = [next(saved) if is_tensor else next(scalars) for is_tensor in ctx.tensors]
-            need_a, need_b = ctx.needs_input_grad[:2]
+            kept = ctx.saved_tensors[: ctx.kept]
+            tensors, scalars = iter(ctx.saved_tensors[ctx.kept :]), iter(ctx.scalars)
+            args = [next(tensors) if is_tensor else next(scalars) for is_tensor in ctx.tensors]
             # Compiled graphs refuse a second backward pass themselves.
-            step = backward_op if torch.compiler.is_compiling() else apply
-            grad_a, grad_b = step(*grads, rows, *inputs, need_a, need_b)
+            once = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+            step = backward if once else apply
+            grad_a, grad_b = step(grads[0], *kept, *args, *ctx.needs)
             return (
-                grad_a if need_a else None,
-                grad_b if need_b else None,
-                *(None for _ in inputs[2:]),
+                None,
+                None,
+                grad_a if ctx.needs_input_grad[2] else None,
+                grad_b if ctx.needs_input_grad[3] else None,
+                *(None for _ in args[2:]),
             )
 
     def primitive(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
+        recording = torch.is_grad_enabled()
+        needs = recording and a.requires_grad, recording and b.requires_grad
         # torch.compile cannot trace a Function that gets one tensor twice.
-        rows: Tensor = differentiated(Primitive, a, b.view_as(b) if b is a else b, *extras)
-        return rows
+        output = differentiated(Primitive, *needs, a, b.view_as(b) if b is a else b, *extras)
+        values: Tensor = output[0] if keeps else output
+        return values
 
     return primitive

@@ -7,13 +7,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphkd.similarity import Kernel, KernelFunction, apply_callable, row_statistic
+from graphkd.graph import Edges
+from graphkd.similarity import (
+    Kernel,
+    KernelFunction,
+    apply_callable,
+    kernel_rows,
+    row_statistic,
+    unit_rows,
+)
 
 
-def infonce(p: Tensor, q: Tensor, temperature: float) -> Tensor:
-    """−log softmax_j(⟨p_i, q_j⟩ / temperature) at j = i, for every row i."""
+def infonce(p: Tensor, q: Tensor, temperature: float, chunk_size: int | None = None) -> Tensor:
+    """−log softmax_j(cos(p_i, q_j) / temperature) at j = i, for every row i."""
+    p, q = unit_rows(p), unit_rows(q)
     target = torch.arange(p.size(0), device=p.device)
     return F.cross_entropy(p @ q.T / temperature, target, reduction="none")
+
+
+def symmetric_infonce(
+    p: Tensor, q: Tensor, temperature: float, chunk_size: int | None = None
+) -> Tensor:
+    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, where only positives look back."""
+    return (infonce(p, q, temperature) + infonce(q[: p.size(0)], p, temperature)) / 2
 
 
 def pairwise_gap(
@@ -30,19 +46,36 @@ def pairwise_gap(
     return gap.square().sum(dim=1) / max(x_s.size(0), 1)
 
 
+def diagonal_gap(
+    x_s: Tensor,
+    x_t: Tensor,
+    kernel: Kernel | KernelFunction,
+    gamma_s: Tensor,
+    gamma_t: Tensor,
+    *,
+    loss: str,
+) -> Tensor:
+    """k(s_i, s_i) − k(t_i, t_i), for every row i; here rows are not normalised yet."""
+    if isinstance(kernel, Kernel):
+        x_s, x_t = kernel_rows(kernel, x_s), kernel_rows(kernel, x_t)
+    own_s = row_similarity(kernel, x_s, x_s, gamma_s, loss=loss)
+    return own_s - row_similarity(kernel, x_t, x_t, gamma_t, loss=loss)
+
+
 def edge_similarity(
     x_src: Tensor,
     x_dst: Tensor,
-    src: Tensor,
-    dst: Tensor,
+    edges: Edges,
     kernel: Kernel | KernelFunction,
     gamma: Tensor,
     *,
     loss: str,
 ) -> Tensor:
     """k(x_src[src_e], x_dst[dst_e]) for every edge e."""
+    if isinstance(kernel, Kernel):
+        x_src, x_dst = kernel_rows(kernel, x_src), kernel_rows(kernel, x_dst)
     return row_similarity(
-        kernel, x_src.index_select(0, src), x_dst.index_select(0, dst), gamma, loss=loss
+        kernel, x_src.index_select(0, edges.src), x_dst.index_select(0, edges.dst), gamma, loss=loss
     )
 
 

@@ -1,27 +1,192 @@
-"""A kernel's value on every edge, gathering the rows of a block of edges at a time."""
+"""A kernel's value on every edge, without E × d gathers.
 
+Replaces ``k(x_src[src], x_dst[dst])``. Inner products are sampled dense products over the graph in
+CSR form, and their gradients are sparse products over it and over its reverse. Squared distances
+are direct differences, a block of edges at a time.
+"""
+
+import functools
+import warnings
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from graphkd._precision import full_precision
-from graphkd.ops._autograd import block_size, differentiable, empty_gradient
-from graphkd.similarity import KERNELS, Kernel, row_statistic
+from graphkd.graph import Edges
+from graphkd.ops._autograd import differentiable, empty_gradient, operator
+from graphkd.similarity import KERNELS, Kernel, row_statistic, unit_and_inverse, unit_gradient_
+
+# The rows of a block of edges hold at most this many numbers: they stay in a core's cache.
+_BLOCK = 2**19
 
 
 def edge_similarity(
     x_src: Tensor,
     x_dst: Tensor,
-    src: Tensor,
-    dst: Tensor,
+    edges: Edges,
     kernel: Kernel,
     gamma: Tensor,
     chunk_size: int | None,
 ) -> Tensor:
-    """k(x_src[src_e], x_dst[dst_e]) for every edge e, gathering a block of edges at a time."""
-    block = block_size(chunk_size, x_src.size(1))
-    return kernel.value(_edge_statistic(x_src, x_dst, src, dst, kernel.name, block), gamma)
+    """k(x_src[src_e], x_dst[dst_e]) for every edge e; kernels normalise their rows themselves."""
+    block = chunk_size or max(_BLOCK // max(x_src.size(1), 1), 1)
+    one = x_dst is x_src
+    parts = (edges.src, edges.dst, edges.ptr, edges.order, edges.src_ptr)
+    statistic = _edge_statistic(
+        x_src, x_dst.detach() if one else x_dst, *parts, kernel.name, block, one
+    )
+    return kernel.value(statistic, gamma)
+
+
+def _fake_forward(
+    x_src: Tensor,
+    x_dst: Tensor,
+    src: Tensor,
+    dst: Tensor,
+    ptr: Tensor,
+    order: Tensor,
+    src_ptr: Tensor,
+    kernel: str,
+    block: int,
+    one: bool,
+) -> Tensor:
+    return x_src.new_empty(src.numel())
+
+
+@operator("edge_statistic", _fake_forward)
+def _forward(
+    x_src: Tensor,
+    x_dst: Tensor,
+    src: Tensor,
+    dst: Tensor,
+    ptr: Tensor,
+    order: Tensor,
+    src_ptr: Tensor,
+    kernel: str,
+    block: int,
+    one: bool,
+) -> Tensor:
+    _check_ids(src, x_src.size(0))
+    _check_ids(dst, x_dst.size(0))
+    with full_precision(x_src.device):
+        spec = KERNELS[kernel]
+        rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one)
+        values = x_src.new_zeros(src.numel())
+        # torch takes no sparse matrix with more entries than it has places.
+        if spec.statistic == "dot" and 0 < src.numel() <= x_src.size(0) * x_dst.size(0):
+            graph = _csr(ptr, src, values, x_src.size(0))
+            values = torch.sparse.sampled_addmm(graph, rows_dst, rows_src.T, beta=0.0).values()
+        else:
+            for j, i, edges in _edge_blocks(src, dst, block):
+                values[edges] = row_statistic(
+                    spec, rows_src.index_select(0, j), rows_dst.index_select(0, i)
+                )
+        return values
+
+
+def _fake_backward(
+    grad: Tensor,
+    values: Tensor,
+    x_src: Tensor,
+    x_dst: Tensor,
+    src: Tensor,
+    dst: Tensor,
+    ptr: Tensor,
+    order: Tensor,
+    src_ptr: Tensor,
+    kernel: str,
+    block: int,
+    one: bool,
+    need_src: bool,
+    need_dst: bool,
+) -> tuple[Tensor, Tensor]:
+    return empty_gradient(x_src, need_src), empty_gradient(x_dst, need_dst)
+
+
+@operator("edge_statistic_backward", _fake_backward)
+def _backward(
+    grad: Tensor,
+    values: Tensor,
+    x_src: Tensor,
+    x_dst: Tensor,
+    src: Tensor,
+    dst: Tensor,
+    ptr: Tensor,
+    order: Tensor,
+    src_ptr: Tensor,
+    kernel: str,
+    block: int,
+    one: bool,
+    need_src: bool,
+    need_dst: bool,
+) -> tuple[Tensor, Tensor]:
+    """The gradients; where sources and targets are ``one``, the first is that of both."""
+    with full_precision(x_src.device):
+        spec = KERNELS[kernel]
+        rows_src, inverse_src, rows_dst, inverse_dst = _rows(spec, x_src, x_dst, one)
+        grad_src = torch.zeros_like(x_src) if need_src else x_src.new_empty(0)
+        grad_dst = torch.zeros_like(x_dst) if need_dst else x_dst.new_empty(0)
+        to_dst = grad_src if one else grad_dst
+        if src.numel() == 0:
+            return grad_src, grad_dst
+        if spec.statistic == "dot":
+            if to_dst.numel():
+                to_dst.addmm_(_csr(ptr, src, grad.contiguous(), x_src.size(0)), rows_src)
+            if need_src:
+                ends, weights = dst.index_select(0, order), grad.index_select(0, order)
+                grad_src.addmm_(_csr(src_ptr, ends, weights, x_dst.size(0)), rows_dst)
+        else:
+            for j, i, edges in _edge_blocks(src, dst, block):
+                apart = rows_src.index_select(0, j).sub_(rows_dst.index_select(0, i))
+                apart.mul_(2 * grad[edges, None])
+                if need_src:
+                    grad_src.index_add_(0, j, apart)
+                if to_dst.numel():
+                    to_dst.index_add_(0, i, apart, alpha=-1)
+        for gradient, rows, inverse in (
+            (grad_src, rows_src, inverse_src),
+            (grad_dst, rows_dst, inverse_dst),
+        ):
+            if inverse is not None and gradient.numel():
+                unit_gradient_(gradient, rows, inverse)
+        return grad_src, grad_dst
+
+
+def _rows(
+    kernel: Kernel, x_src: Tensor, x_dst: Tensor, one: bool
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+    """The rows that the kernel acts on, each with their inverse norms if they are unit rows."""
+    if not kernel.unit:
+        return x_src, None, x_dst, None
+    src = unit_and_inverse(x_src)
+    return *src, *(src if one else unit_and_inverse(x_dst))
+
+
+def _csr(ptr: Tensor, ends: Tensor, values: Tensor, width: int) -> Tensor:
+    _silence_beta_warning()
+    return torch.sparse_csr_tensor(
+        ptr, ends, values, (ptr.numel() - 1, width), check_invariants=False
+    )
+
+
+@functools.cache
+def _silence_beta_warning() -> None:
+    """Let torch say to nobody what it says once in a process: that its CSR support is in beta."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
+
+
+def _check_ids(ids: Tensor, count: int) -> None:
+    """Raise where a node does not exist: nothing below looks, and compiled graphs did not."""
+    if ids.numel() and ids.device.type == "cpu":
+        low, high = ids.aminmax()
+        if low < 0 or high >= count:
+            raise IndexError(
+                f"edge_index names node {int(low if low < 0 else high)}, but there are {count} "
+                f"nodes, numbered from 0. Ids must lie in [0, {count})."
+            )
 
 
 def _edge_blocks(src: Tensor, dst: Tensor, block: int) -> Iterator[tuple[Tensor, Tensor, slice]]:
@@ -31,71 +196,4 @@ def _edge_blocks(src: Tensor, dst: Tensor, block: int) -> Iterator[tuple[Tensor,
         yield src[edges], dst[edges], edges
 
 
-@torch.library.custom_op("graphkd::edge_statistic", mutates_args=())
-def _edge_statistic_op(
-    x_src: Tensor, x_dst: Tensor, src: Tensor, dst: Tensor, kernel: str, block: int
-) -> Tensor:
-    spec = KERNELS[kernel]
-    with full_precision(x_src.device):
-        values = x_src.new_empty(src.numel())
-        for j, i, edges in _edge_blocks(src, dst, block):
-            values[edges] = row_statistic(spec, x_src.index_select(0, j), x_dst.index_select(0, i))
-        return values
-
-
-@torch.library.custom_op("graphkd::edge_statistic_backward", mutates_args=())
-def _edge_statistic_backward_op(
-    grad: Tensor,
-    values: Tensor,
-    x_src: Tensor,
-    x_dst: Tensor,
-    src: Tensor,
-    dst: Tensor,
-    kernel: str,
-    block: int,
-    need_src: bool,
-    need_dst: bool,
-) -> tuple[Tensor, Tensor]:
-    spec = KERNELS[kernel]
-    with full_precision(x_src.device):
-        grad_src = torch.zeros_like(x_src) if need_src else x_src.new_empty(0)
-        grad_dst = torch.zeros_like(x_dst) if need_dst else x_dst.new_empty(0)
-        for j, i, edges in _edge_blocks(src, dst, block):
-            weight = grad[edges, None]
-            rows_src, rows_dst = x_src.index_select(0, j), x_dst.index_select(0, i)
-            if spec.statistic == "dot":
-                to_src, to_dst = weight * rows_dst, weight * rows_src
-            else:
-                to_src = (rows_src - rows_dst).mul_(2 * weight)
-                to_dst = -to_src
-            if need_src:
-                grad_src.index_add_(0, j, to_src)
-            if need_dst:
-                grad_dst.index_add_(0, i, to_dst)
-        return grad_src, grad_dst
-
-
-@_edge_statistic_op.register_fake
-def _(x_src: Tensor, x_dst: Tensor, src: Tensor, dst: Tensor, kernel: str, block: int) -> Tensor:
-    return x_src.new_empty(src.numel())
-
-
-@_edge_statistic_backward_op.register_fake
-def _(
-    grad: Tensor,
-    values: Tensor,
-    x_src: Tensor,
-    x_dst: Tensor,
-    src: Tensor,
-    dst: Tensor,
-    kernel: str,
-    block: int,
-    need_src: bool,
-    need_dst: bool,
-) -> tuple[Tensor, Tensor]:
-    return empty_gradient(x_src, need_src), empty_gradient(x_dst, need_dst)
-
-
-_edge_statistic = differentiable(
-    torch.ops.graphkd.edge_statistic.default, torch.ops.graphkd.edge_statistic_backward.default
-)
+_edge_statistic = differentiable(_forward, _backward, backend="chunked")

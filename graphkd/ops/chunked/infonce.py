@@ -1,86 +1,140 @@
-"""G-CRD's row values, a block of anchors against all keys at a time."""
+"""G-CRD's row values, a block of anchors against all keys at a time, and the gradients with them.
+
+Replaces ``F.cross_entropy(unit(p) @ unit(q).T / temperature, arange, reduction="none")``.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphkd._precision import full_precision
-from graphkd.ops._autograd import block_size, differentiable, empty_gradient
+from graphkd.ops._autograd import BLOCK, empty_gradient, fused
+from graphkd.similarity import unit_and_inverse, unit_gradient_
 
 
 def infonce(p: Tensor, q: Tensor, temperature: float, chunk_size: int | None) -> Tensor:
-    """−log softmax_j(⟨p_i, q_j⟩ / temperature) at j = i, in blocks of anchors i."""
-    return _infonce(p, q, temperature, block_size(chunk_size, p.size(0)))
+    """−log softmax_j(cos(p_i, q_j) / temperature) at j = i, for every row i.
+
+    Args:
+        p: Anchors.
+        q: Keys. The first of them are the anchors' positives; more may follow.
+        temperature: The temperature.
+        chunk_size: How many anchors make a block.
+    """
+    return _infonce(p, q, temperature, chunk_size or 0)
 
 
-@torch.library.custom_op("graphkd::infonce", mutates_args=())
-def _infonce_op(p: Tensor, q: Tensor, temperature: float, block: int) -> Tensor:
-    with full_precision(p.device):
-        own = (p * q).sum(dim=1)
-        values = p.new_empty(p.size(0))
-        for start in range(0, p.size(0), block):
-            rows = slice(start, start + block)
-            margins = _margins(p, q, own, temperature, rows)
-            # log(1 + Σ_{j≠i} exp((s_ij − s_ii)/τ)): exact near zero, where 1 would absorb the sum.
-            values[rows] = torch.logaddexp(margins.logsumexp(dim=1), margins.new_zeros(()))
-        # A row that is its own only key has no margin in which a NaN would show.
-        values += own - own
-        return values
+def normalized(sweep: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a sweep over unit rows one over any rows, with the gradients for those."""
+
+    def of_any_rows(
+        weights: Tensor | None,
+        p: Tensor,
+        q: Tensor,
+        temperature: float,
+        chunk_size: int,
+        need_p: bool,
+        need_q: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        (unit_p, inverse_p), (unit_q, inverse_q) = unit_and_inverse(p), unit_and_inverse(q)
+        rows, grad_p, grad_q = sweep(
+            weights, unit_p, unit_q, temperature, chunk_size, need_p, need_q
+        )
+        if need_p:
+            unit_gradient_(grad_p, unit_p, inverse_p)
+        if need_q:
+            unit_gradient_(grad_q, unit_q, inverse_q)
+        return rows, grad_p, grad_q
+
+    return of_any_rows
 
 
-@torch.library.custom_op("graphkd::infonce_backward", mutates_args=())
-def _infonce_backward_op(
-    grad: Tensor,
-    values: Tensor,
+def bounded(temperature: float, keys: int, dtype: torch.dtype) -> bool:
+    """Whether Σ exp((s_ij − s_ii)/τ) cannot overflow, so that no running maximum is needed."""
+    room = math.log(torch.finfo(dtype).max) - 8
+    return 2 / temperature + math.log(max(keys, 1)) < room
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """The blocks of ``size`` of a range."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def margins(p: Tensor, q: Tensor, own: Tensor, i: slice, j: slice) -> Tensor:
+    """(s_ij − s_ii)/τ of a tile, −∞ at the positives; p is divided by τ already, and so is own."""
+    tile = (p[i] @ q[j].T).sub_(own[i, None])
+    mask_positives(tile, i, j, -torch.inf)
+    return tile
+
+
+def mask_positives(tile: Tensor, i: slice, j: slice, value: float) -> None:
+    """Fill in the entries of a tile whose row number is their column number."""
+    if i.start < j.stop and j.start < i.stop:
+        tile.diagonal(i.start - j.start).fill_(value)
+
+
+def sweep(
+    weights: Tensor | None,
     p: Tensor,
     q: Tensor,
     temperature: float,
-    block: int,
+    chunk_size: int,
     need_p: bool,
     need_q: bool,
-) -> tuple[Tensor, Tensor]:
-    with full_precision(p.device):
-        own = (p * q).sum(dim=1)
-        grad_p = torch.empty_like(p) if need_p else p.new_empty(0)
-        grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
-        for start in range(0, p.size(0), block):
-            rows = slice(start, start + block)
-            weights = _margins(p, q, own, temperature, rows)
-            weights.sub_(values[rows, None]).exp_().mul_(grad[rows, None] / temperature)
-            # A row's weights sum to zero: what its negatives get, its own positive loses.
-            weights.diagonal(start).copy_(-weights.sum(dim=1))
-            if need_p:
-                grad_p[rows] = weights @ q
-            if need_q:
-                grad_q.addmm_(weights.T, p[rows])
-        return grad_p, grad_q
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows, and the gradients of Σ weight_i · row_i, for unit rows p and q.
+
+    With Z_i = Σ_{j≠i} e_ij, e_ij = exp((s_ij − s_ii)/τ), a row's value is log(1 + Z_i): exact near
+    zero, where 1 would absorb the sum. Its gradient for p_i, Σ_j e_ij (q_j − q_i) / (τ (1 + Z_i)),
+    needs no second look at e. That for q_j needs Z first: e is still there where all keys fit in
+    one tile, and made anew where they do not.
+    """
+    n, m = p.size(0), q.size(0)
+    # Anchors fewer than these would be slow: a product of thin matrices, and of few per key.
+    height = chunk_size or min(max(BLOCK // max(m, 1), 128), 1024)
+    width = max(BLOCK // height, 1)
+    safe = bounded(temperature, m, p.dtype)
+    scaled = p / temperature
+    own = torch.linalg.vecdot(scaled, q[:n])
+    rows = p.new_empty(n)
+    grad_p = empty_gradient(p, need_p)
+    grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
+    tiles = list(slices(m, width))
+    for i in slices(n, height):
+        peak = total = torch.zeros_like(own[i])
+        pulled = torch.zeros_like(p[i]) if need_p else None
+        for j in tiles:
+            tile = margins(scaled, q, own, i, j)
+            if not safe:
+                rise = torch.maximum(peak, tile.amax(dim=1))
+                shrink = (peak - rise).exp_()
+                peak, total = rise, total * shrink
+                if pulled is not None:
+                    pulled.mul_(shrink[:, None])
+                tile.sub_(peak[:, None])
+            tile.exp_()
+            total = total + tile.sum(dim=1)
+            if pulled is not None:
+                pulled.addmm_(tile, q[j])
+        rows[i] = total.log1p() if safe else peak + (total + (-peak).expm1()).log1p()
+        pull = (total + (1.0 if safe else (-peak).exp())).mul_(temperature).reciprocal_()
+        if weights is not None:
+            pull *= weights[i]
+        if pulled is not None:
+            torch.mul(pulled.addcmul_(q[i], total[:, None], value=-1), pull[:, None], out=grad_p[i])
+        if need_q:
+            pushed = p[i] * pull[:, None]
+            for j in tiles:
+                if len(tiles) > 1:
+                    tile = margins(scaled, q, own, i, j).sub_(peak[:, None]).exp_()
+                grad_q[j].addmm_(tile.T, pushed)
+            grad_q[i].addcmul_(pushed, total[:, None], value=-1)
+    # A row that is its own only key has no margin in which a NaN would show.
+    rows += own - own
+    return rows, grad_p, grad_q
 
 
-def _margins(p: Tensor, q: Tensor, own: Tensor, temperature: float, rows: slice) -> Tensor:
-    """(s_ij − s_ii)/τ of a block of anchors, −∞ at the positive itself."""
-    margins = (p[rows] @ q.T).sub_(own[rows, None]).div_(temperature)
-    margins.diagonal(rows.start).fill_(-torch.inf)
-    return margins
-
-
-@_infonce_op.register_fake
-def _(p: Tensor, q: Tensor, temperature: float, block: int) -> Tensor:
-    return p.new_empty(p.size(0))
-
-
-@_infonce_backward_op.register_fake
-def _(
-    grad: Tensor,
-    values: Tensor,
-    p: Tensor,
-    q: Tensor,
-    temperature: float,
-    block: int,
-    need_p: bool,
-    need_q: bool,
-) -> tuple[Tensor, Tensor]:
-    return empty_gradient(p, need_p), empty_gradient(q, need_q)
-
-
-_infonce = differentiable(
-    torch.ops.graphkd.infonce.default, torch.ops.graphkd.infonce_backward.default
-)
+_infonce = fused("infonce", normalized(sweep), backend="chunked")

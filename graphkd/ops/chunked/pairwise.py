@@ -1,4 +1,8 @@
-"""Global LSP's row values: d × d moments for inner products, square tiles for other kernels."""
+"""Global LSP's row values in square tiles, and the gradients with them.
+
+Replaces ``(k(s, s) - k(t, t)).square().mean(dim=1)`` and its N × N matrices. Here kernels normalise
+their rows themselves.
+"""
 
 from collections.abc import Iterator
 
@@ -6,12 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphkd._precision import exact, full_precision
-from graphkd.ops._autograd import differentiable, empty_gradient
-from graphkd.similarity import KERNELS, Kernel
+from graphkd._precision import exact
+from graphkd.ops._autograd import fused
+from graphkd.similarity import KERNELS, Kernel, unit_and_inverse, unit_gradient_
 
-# The side of a square tile: 8 MiB in float64.
-_SIDE = 1024
+# The side of a square tile: small enough for a core's cache, large enough for matrix products.
+_SIDE = 512
+# Squared distances above this part of the largest from the centre keep their digits in products of
+# the input's precision, and so do the differences of their rows in a gradient.
+_FAR = 0.25
+# An rbf value is never below exp of this: processors are slow on what its products would be.
+_VANISHED = -43.0
 
 
 def pairwise_gap(
@@ -22,55 +31,37 @@ def pairwise_gap(
     gamma_t: Tensor,
     chunk_size: int | None,
 ) -> Tensor:
-    """The mean over j of (k(s_i, s_j) − k(t_i, t_j))², for every row i.
-
-    An inner-product kernel needs only d × d moments; it takes them where that is the smaller way.
-    """
-    # A row count that a mask gives is not known while compiling; the moments suit any.
-    if kernel.name in ("linear", "cosine") and chunk_size is None:
-        width = max(x_s.size(1), x_t.size(1))
-        if torch.compiler.is_compiling() or x_s.size(0) > 2 * width:
-            return _gram_gap(x_s, x_t)
+    """The mean over j of (k(s_i, s_j) − k(t_i, t_j))², for every row i."""
     return _pairwise_gap(x_s, x_t, gamma_s, gamma_t, kernel.name, chunk_size or _SIDE)
-
-
-def _gram_gap(x_s: Tensor, x_t: Tensor) -> Tensor:
-    """``pairwise_gap`` of the inner product in O(N d²) time, in float64.
-
-    With D = S − T and M = (S + T)/2 (the narrower one padded by zeros), the gap of a pair is
-    ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩. Its square summed over j is a quadratic form in d_i and m_i, which
-    keeps its digits as S approaches T. The difference of the three plain Grams does not.
-    """
-    n, width = x_s.size(0), max(x_s.size(1), x_t.size(1))
-    s, t = (F.pad(exact(x), (0, width - x.size(1))) for x in (x_s, x_t))
-    apart, mean = s - t, (s + t) / 2
-    rows = (
-        (apart @ (mean.T @ mean) * apart)
-        + 2 * (apart @ (mean.T @ apart) * mean)
-        + (mean @ (apart.T @ apart) * mean)
-    ).sum(dim=1)
-    # Rounding may leave a negative zero-sized rest.
-    return (rows / max(n, 1)).clamp(min=0).to(x_s.dtype)
 
 
 class _Rows:
     """Rows prepared for tiles of a kernel's statistic, and the way back for gradients.
 
-    Squared distances come from norms and inner products in float64, about the centre of the rows.
-    With R the largest distance from the centre, their error is below 4(d + 2)ε R²; anything
-    below that counts as zero. So distances of float32 rows are off by some float32 roundings of R
-    at most, and near pairs far from the origin keep their digits. Rows that are float64 already
-    leave no such room: theirs are direct differences.
+    Squared distances come from norms and inner products about the centre of the rows. With R the
+    largest distance from the centre, their error is below 4(d + 2)ε R². In float64, anything below
+    that counts as zero, and near pairs far from the origin keep their digits. A tile without near
+    pairs needs no float64 under the rbf kernel, whose value is smaller the farther the pair; l2
+    does, because near convergence its gaps are small differences of large distances. Rows that are
+    float64 already leave no room for l2: theirs are direct differences.
     """
 
-    def __init__(self, kernel: Kernel, x: Tensor) -> None:
+    def __init__(self, kernel: Kernel, x: Tensor, gamma: Tensor) -> None:
+        if kernel.unit:
+            x, self.inverse = unit_and_inverse(x)
+        wide = exact(x)
         self.dot = kernel.statistic == "dot"
-        wide = x if self.dot else exact(x)
-        self.direct = not self.dot and wide.dtype == x.dtype
-        self.x = wide if self.dot or self.direct else wide - wide.mean(dim=0)
-        self.norms = self.x.square().sum(dim=1)
-        spread = self.norms.max() if len(x) else self.norms.sum()
-        self.floor = 4 * (x.size(1) + 2) * torch.finfo(wide.dtype).eps * spread
+        self.direct = kernel.name == "l2" and wide.dtype == x.dtype
+        self.x, self.clear, self.rbf = x, False, kernel.name == "rbf"
+        if self.dot or self.direct:
+            return
+        self.wide = wide - wide.mean(dim=0)
+        self.wide_norms = self.wide.square().sum(dim=1)
+        spread = self.wide_norms.max() if len(x) else self.wide_norms.sum()
+        self.floor = 4 * (x.size(1) + 2) * torch.finfo(wide.dtype).eps * float(spread)
+        self.far = float(_FAR * spread)
+        self.x, self.norms = self.wide.to(x.dtype), self.wide_norms.to(x.dtype)
+        self.farthest = float(-_VANISHED / gamma) if self.rbf else torch.inf
 
     def statistic(self, i: slice, j: slice) -> Tensor:
         """The statistic of the rows i with the rows j."""
@@ -78,21 +69,61 @@ class _Rows:
             return self.x[i] @ self.x[j].T
         if self.direct:
             return _distances(self.x[i], self.x[j]).square_()
-        squares = (self.x[i] @ self.x[j].T).mul_(-2).add_(self.norms[j]).add_(self.norms[i, None])
-        return squares.masked_fill_(squares <= self.floor, 0)
+        squares = self._far_apart(i, j) if self.rbf else None
+        self.clear = squares is not None
+        if squares is None:
+            squares = _squares(self.wide, self.wide_norms, i, j)
+            F.threshold(squares, self.floor, 0, inplace=True)
+        return squares.to(self.x.dtype).clamp_(max=self.farthest) if self.rbf else squares
 
-    def pull(self, weights: Tensor, i: slice, j: slice) -> Tensor:
-        """The gradient for the rows i of Σ w_ij · statistic_ij."""
+    def _far_apart(self, i: slice, j: slice) -> Tensor | None:
+        """Squared distances by products of the input's precision, unless some pair is near."""
+        squares = _squares(self.x, self.norms, i, j)
+        if i == j:
+            squares.fill_diagonal_(torch.inf)
+        clear = float(squares.amin()) > self.far
+        if i == j:
+            squares.fill_diagonal_(0)
+        return squares if clear else None
+
+    def pull(
+        self, weights: Tensor, statistic: Tensor, i: slice, j: slice, gradient: Tensor
+    ) -> None:
+        """Add the gradients of Σ w_ij · statistic_ij, over the pairs of a tile, to both its rows.
+
+        A tile off the diagonal stands for its mirror, too.
+        """
         if self.dot:
-            return weights @ self.x[j]
+            gradient[i].addmm_(weights, self.x[j])
+            if i != j:
+                gradient[j].addmm_(weights.T, self.x[i])
+            return
         if self.direct:
             # torch's own gradient of a distance is (x_i − x_j)/‖x_i − x_j‖.
-            distances = _distances(self.x[i], self.x[j])
-            gradient: Tensor = torch.ops.aten._cdist_backward(
-                weights * distances * 2, self.x[i], self.x[j], 2.0, distances
-            )
-            return gradient
-        return (self.x[i] * weights.sum(dim=1, keepdim=True) - weights @ self.x[j]).mul_(2)
+            distances = statistic.sqrt()
+            for here, there, w, d in ((i, j, weights, distances), (j, i, weights.T, distances.T)):
+                gradient[here] += torch.ops.aten._cdist_backward(
+                    (w * d * 2).contiguous(), self.x[here], self.x[there], 2.0, d.contiguous()
+                )
+                if i == j:
+                    break
+            return
+        # x_i Σ w_ij − Σ w_ij x_j cancels between near rows. Identical ones pull at nothing.
+        x = self.x
+        if not self.clear:
+            if self.rbf:
+                weights = weights.masked_fill(statistic == 0, 0)
+            if float(F.threshold(statistic, 0, torch.inf).amin()) <= self.far:
+                x = self.wide
+        weights = weights.to(x.dtype).mul_(2)
+        gradient[i] += (x[i] * weights.sum(dim=1)[:, None]).addmm_(weights, x[j], alpha=-1)
+        if i != j:
+            gradient[j] += (x[j] * weights.sum(dim=0)[:, None]).addmm_(weights.T, x[i], alpha=-1)
+
+
+def _squares(x: Tensor, norms: Tensor, i: slice, j: slice) -> Tensor:
+    products = x[i] @ x[j].T
+    return torch.add(norms[j], products, alpha=-2, out=products).add_(norms[i, None])
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
@@ -107,88 +138,52 @@ def _tiles(n: int, side: int) -> Iterator[tuple[slice, slice]]:
             yield i, j
 
 
-@torch.library.custom_op("graphkd::pairwise_gap", mutates_args=())
-def _pairwise_gap_op(
-    x_s: Tensor, x_t: Tensor, gamma_s: Tensor, gamma_t: Tensor, kernel: str, side: int
-) -> Tensor:
+def _sweep(
+    weights: Tensor | None,
+    x_s: Tensor,
+    x_t: Tensor,
+    gamma_s: Tensor,
+    gamma_t: Tensor,
+    kernel: str,
+    side: int,
+    need_s: bool,
+    need_t: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     spec, n = KERNELS[kernel], x_s.size(0)
-    with full_precision(x_s.device):
-        student, teacher = _Rows(spec, x_s), _Rows(spec, x_t)
-        values = student.x.new_zeros(n)
-        for i, j in _tiles(n, side):
-            gap = spec.value(student.statistic(i, j), gamma_s)
-            gap = gap - spec.value(teacher.statistic(i, j), gamma_t)
-            gap.square_()
-            values[i] += gap.sum(dim=1)
-            if i != j:
-                values[j] += gap.sum(dim=0)
-        return (values / max(n, 1)).to(x_s.dtype)
-
-
-@torch.library.custom_op("graphkd::pairwise_gap_backward", mutates_args=())
-def _pairwise_gap_backward_op(
-    grad: Tensor,
-    values: Tensor,
-    x_s: Tensor,
-    x_t: Tensor,
-    gamma_s: Tensor,
-    gamma_t: Tensor,
-    kernel: str,
-    side: int,
-    need_s: bool,
-    need_t: bool,
-) -> tuple[Tensor, Tensor]:
-    args = (grad, kernel, side)
-    with full_precision(x_s.device):
-        grad_s = _gap_gradient(x_s, x_t, gamma_s, gamma_t, *args) if need_s else x_s.new_empty(0)
-        grad_t = _gap_gradient(x_t, x_s, gamma_t, gamma_s, *args) if need_t else x_t.new_empty(0)
-    return grad_s, grad_t
-
-
-def _gap_gradient(
-    x: Tensor,
-    other: Tensor,
-    gamma: Tensor,
-    other_gamma: Tensor,
-    grad: Tensor,
-    kernel: str,
-    side: int,
-) -> Tensor:
-    """The gradient for ``x``. A pair counts in row i and in row j, with both rows' weights."""
-    spec, n = KERNELS[kernel], x.size(0)
-    own, others = _Rows(spec, x), _Rows(spec, other)
-    gradient = torch.zeros_like(own.x)
+    sides = [
+        (_Rows(spec, x_s, gamma_s), gamma_s, need_s),
+        (_Rows(spec, x_t, gamma_t), gamma_t, need_t),
+    ]
+    rows = x_s.new_zeros(n)
+    gradients = [
+        torch.zeros_like(x) if need else x.new_empty(0)
+        for x, need in ((x_s, need_s), (x_t, need_t))
+    ]
     for i, j in _tiles(n, side):
-        statistic = own.statistic(i, j)
-        weights = spec.value(statistic, gamma) - spec.value(others.statistic(i, j), other_gamma)
-        weights.mul_(2 / n).mul_(grad[i, None] + grad[j]).mul_(spec.slope(statistic, gamma))
-        gradient[i] += own.pull(weights, i, j)
+        statistics = [x.statistic(i, j) for x, _, _ in sides]
+        values = [
+            spec.value(statistic, gamma)
+            for statistic, (_, gamma, _) in zip(statistics, sides, strict=True)
+        ]
+        gap = (values[0] - values[1]).to(x_s.dtype)
+        # A pair counts in row i and in row j, with both rows' weights.
+        outer = (
+            gap * (4 / n) if weights is None else gap * (weights[i, None] + weights[j]) * (2 / n)
+        )
+        for (x, gamma, need), statistic, value, gradient in zip(
+            sides, statistics, values, gradients, strict=True
+        ):
+            if need:
+                x.pull(spec.slope(statistic, value, gamma).mul_(outer), statistic, i, j, gradient)
+            outer.neg_()
+        squares = gap.square_()
+        rows[i] += squares.sum(dim=1)
         if i != j:
-            gradient[j] += own.pull(weights.T, j, i)
-    return gradient.to(x.dtype)
+            rows[j] += squares.sum(dim=0)
+    for (x, _, need), gradient in zip(sides, gradients, strict=True):
+        if need and spec.unit:
+            unit_gradient_(gradient, x.x, x.inverse)
+    return rows / max(n, 1), gradients[0], gradients[1]
 
 
-@_pairwise_gap_op.register_fake
-def _(x_s: Tensor, x_t: Tensor, gamma_s: Tensor, gamma_t: Tensor, kernel: str, side: int) -> Tensor:
-    return x_s.new_empty(x_s.size(0))
-
-
-@_pairwise_gap_backward_op.register_fake
-def _(
-    grad: Tensor,
-    values: Tensor,
-    x_s: Tensor,
-    x_t: Tensor,
-    gamma_s: Tensor,
-    gamma_t: Tensor,
-    kernel: str,
-    side: int,
-    need_s: bool,
-    need_t: bool,
-) -> tuple[Tensor, Tensor]:
-    return empty_gradient(x_s, need_s), empty_gradient(x_t, need_t)
-
-
-_pairwise_gap = differentiable(
-    torch.ops.graphkd.pairwise_gap.default, torch.ops.graphkd.pairwise_gap_backward.default
-)
+_pairwise_gap = fused("pairwise_gap", _sweep, backend="chunked")

@@ -1,0 +1,176 @@
+r"""Global LSP of inner products by d × d moments: no pair of rows is looked at.
+
+Replaces ``F.mse_loss(s @ s.T, t @ t.T)``, with rows divided by their norms or as they are.
+
+With D = S − T, the narrower one padded by zeros, and the moments TᵀT, TᵀD and DᵀD, the sum of all
+squared gaps is
+
+    Σ_ij (⟨s_i, s_j⟩ − ⟨t_i, t_j⟩)² = 2 (⟨A, DᵀD⟩ + ⟨C, Cᵀ⟩),
+    A = TᵀT + (TᵀD + DᵀT)/2 + DᵀD/4,   C = TᵀD + DᵀD/2,
+
+and its gradient for S is 4 (D SᵀS + T DᵀS). Both keep their digits as S approaches T, which the
+difference of three Grams does not. Where S approaches a rotated T the two terms of the sum cancel
+instead. So products are float32 while the sum is not small against its terms, and float64
+otherwise.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphkd._precision import exact, full_precision
+from graphkd.ops._autograd import differentiable, empty_gradient, operator
+from graphkd.ops.chunked.infonce import slices
+from graphkd.similarity import unit_and_inverse, unit_gradient
+
+# Rows at a time: a few buffers of them stay in a core's cache.
+_HEIGHT = 1024
+# Float32 products while the sum of squares is at least this part of the size of its terms.
+_SAFE = 0.05
+
+
+def moment_gap(s: Tensor, t: Tensor, unit: bool, gram: Tensor | None = None) -> Tensor:
+    """The mean over all pairs of (⟨s_i, s_j⟩ − ⟨t_i, t_j⟩)², differentiable once in ``s``.
+
+    Args:
+        s: Student rows.
+        t: Teacher rows, perhaps of another width; they learn nothing.
+        unit: Whether rows count as divided by their norms.
+        gram: ``teacher_gram(t, unit)``, where it is known.
+    """
+    return _moment_gap(s, t, gram, unit)
+
+
+def moment_gap_rows(s: Tensor, t: Tensor) -> Tensor:
+    """The same mean over j alone, for every row i; of rows as they are, by autograd in float64.
+
+    With M = (S + T)/2 the gap of a pair is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩; its square summed over j is a
+    quadratic form in d_i and m_i.
+    """
+    n, width = s.size(0), max(s.size(1), t.size(1))
+    wide_s, wide_t = (F.pad(exact(x), (0, width - x.size(1))) for x in (s, t))
+    apart, mean = wide_s - wide_t, (wide_s + wide_t) / 2
+    rows = (
+        (apart @ (mean.T @ mean) * apart)
+        + 2 * (apart @ (mean.T @ apart) * mean)
+        + (mean @ (apart.T @ apart) * mean)
+    ).sum(dim=1)
+    # Rounding may leave a negative zero-sized rest.
+    return (rows / max(n, 1)).clamp(min=0).to(s.dtype)
+
+
+def teacher_gram(t: Tensor, unit: bool) -> Tensor:
+    """TᵀT in float64."""
+    total = exact(t.new_zeros(t.size(1), t.size(1)))
+    for rows in slices(t.size(0), _HEIGHT):
+        block = exact(t[rows])
+        if unit:
+            block = unit_and_inverse(block)[0]
+        total.addmm_(block.T, block)
+    return total
+
+
+def _pair(
+    s: Tensor, t: Tensor, rows: slice, unit: bool, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Blocks of S, T and S − T at one width and in one precision, and S's inverse norms, if any.
+
+    Rows are normalised and subtracted in float64: the rounding of a norm would not be small
+    against the difference of nearly equal rows.
+    """
+    student, target, inverse = exact(s[rows]), exact(t[rows]), None
+    if unit:
+        student, inverse = unit_and_inverse(student)
+        target, _ = unit_and_inverse(target)
+        inverse = inverse.to(dtype)
+    missing = target.size(1) - student.size(1)
+    student, target = F.pad(student, (0, max(missing, 0))), F.pad(target, (0, max(-missing, 0)))
+    apart = student - target
+    return student.to(dtype), target.to(dtype), apart.to(dtype), inverse
+
+
+def _moments(
+    s: Tensor, t: Tensor, unit: bool, gram: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """TᵀT, TᵀD and DᵀD, of products in this precision, summed over blocks in float64."""
+    width = max(s.size(1), t.size(1))
+    tt, td, dd = exact(s.new_zeros(3, width, width)).unbind()
+    if gram is not None:
+        tt[: t.size(1), : t.size(1)] = gram
+    for rows in slices(s.size(0), _HEIGHT):
+        _, target, apart, _ = _pair(s, t, rows, unit, dtype)
+        if gram is None:
+            tt += target.T @ target
+        td += target.T @ apart
+        dd += apart.T @ apart
+    return tt, td, dd
+
+
+def _fake_forward(
+    s: Tensor, t: Tensor, gram: Tensor | None, unit: bool, need_s: bool, need_t: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    width = max(s.size(1), t.size(1))
+    factors = exact(s.new_empty(2, width, s.size(1)))
+    return s.new_empty(()), factors, torch.empty((), dtype=torch.bool)
+
+
+@operator("moment_gap", _fake_forward)
+def _forward(
+    s: Tensor, t: Tensor, gram: Tensor | None, unit: bool, need_s: bool, need_t: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The value, the gradient's two factors SᵀS and DᵀS, and whether products were float64."""
+    with full_precision(s.device):
+        wide = exact(s[:0]).dtype
+        for dtype in dict.fromkeys((s.dtype, wide)):
+            tt, td, dd = _moments(s, t, unit, gram, dtype)
+            middle, cross = tt + (td + td.T) / 2 + dd / 4, td + dd / 2
+            total = (middle * dd).sum() + (cross * cross.T).sum()
+            terms = middle.norm() * dd.norm() + cross.square().sum()
+            # Comparing with NaN gives False: what overflows in float32 may not in float64.
+            if dtype == wide or bool(total >= _SAFE * terms):
+                break
+        value = (2 * total / max(s.size(0), 1) ** 2).clamp(min=0)
+        factors = torch.stack([tt + td + td.T + dd, td.T + dd])[:, :, : s.size(1)]
+        return value.to(s.dtype), factors.contiguous(), torch.tensor(dtype == wide)
+
+
+def _fake_backward(
+    grad: Tensor,
+    factors: Tensor,
+    widened: Tensor,
+    s: Tensor,
+    t: Tensor,
+    gram: Tensor | None,
+    unit: bool,
+    need_s: bool,
+    need_t: bool,
+) -> tuple[Tensor, Tensor]:
+    return empty_gradient(s, need_s), t.new_empty(0)
+
+
+@operator("moment_gap_backward", _fake_backward)
+def _backward(
+    grad: Tensor,
+    factors: Tensor,
+    widened: Tensor,
+    s: Tensor,
+    t: Tensor,
+    gram: Tensor | None,
+    unit: bool,
+    need_s: bool,
+    need_t: bool,
+) -> tuple[Tensor, Tensor]:
+    gradient = empty_gradient(s, need_s)
+    with full_precision(s.device):
+        dtype = factors.dtype if widened else s.dtype
+        inner, outer = (factors * (4 * grad / max(s.size(0), 1) ** 2)).to(dtype).unbind()
+        for rows in slices(s.size(0), _HEIGHT) if need_s else ():
+            student, target, apart, inverse = _pair(s, t, rows, unit, dtype)
+            pulled = (apart @ inner).addmm_(target, outer)
+            if inverse is not None:
+                pulled = unit_gradient(pulled, student[:, : s.size(1)], inverse)
+            gradient[rows] = pulled
+    return gradient, t.new_empty(0)
+
+
+_moment_gap = differentiable(_forward, _backward, backend="chunked", keeps=True)

@@ -1,0 +1,110 @@
+"""G-CRD's row values in both directions from one look at the similarities.
+
+Replaces the mean of ``F.cross_entropy(logits, arange)`` and ``F.cross_entropy(logits.T, arange)``
+of the cosines over the temperature.
+"""
+
+import torch
+from torch import Tensor
+
+from graphkd.ops._autograd import BLOCK, fused
+from graphkd.ops.chunked.infonce import bounded, mask_positives, normalized, slices, sweep
+
+_SIDE = 1024
+
+
+def symmetric_infonce(p: Tensor, q: Tensor, temperature: float, chunk_size: int | None) -> Tensor:
+    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, row by row.
+
+    Keys beyond the anchors' positives count in the first direction only.
+    """
+    return _symmetric(p, q, temperature, chunk_size or 0)
+
+
+def _there_and_back(
+    weights: Tensor | None,
+    p: Tensor,
+    q: Tensor,
+    temperature: float,
+    chunk_size: int,
+    need_p: bool,
+    need_q: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same by one sweep for each direction, for which a running maximum can be kept."""
+    n = p.size(0)
+    there = sweep(weights, p, q, temperature, chunk_size, need_p, need_q)
+    back = sweep(weights, q[:n], p, temperature, chunk_size, need_q, need_p)
+    rows, grad_p, grad_q = there[0] + back[0], there[1], there[2]
+    if need_p:
+        grad_p += back[2]
+    if need_q:
+        grad_q[:n] += back[1]
+    return rows / 2, grad_p.div_(2), grad_q.div_(2)
+
+
+def _sweep(
+    weights: Tensor | None,
+    p: Tensor,
+    q: Tensor,
+    temperature: float,
+    chunk_size: int,
+    need_p: bool,
+    need_q: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows, and the gradients of Σ weight_i · row_i, for unit rows p and q.
+
+    One e_ij = exp((s_ij − 1)/τ) serves both directions: those shift by s_ii or by s_jj, which is a
+    factor on a row's or a column's sum. The gradients need both sums, so that e is made anew
+    unless it all fits in one tile.
+    """
+    n, m = p.size(0), q.size(0)
+    if not bounded(temperature, m, p.dtype):
+        return _there_and_back(weights, p, q, temperature, chunk_size, need_p, need_q)
+    side = chunk_size or (max(n, m, 1) if n * m <= BLOCK else _SIDE)
+    scaled = p / temperature
+    own = torch.linalg.vecdot(scaled, q[:n])
+    shift = torch.full_like(own, 1 / temperature)
+    over_keys, over_anchors = p.new_zeros(n), p.new_zeros(m)
+    tiles = [(i, j) for i in slices(n, side) for j in slices(m, side)]
+
+    def exponentials(i: slice, j: slice) -> Tensor:
+        tile = (scaled[i] @ q[j].T).sub_(shift[i, None]).exp_()
+        mask_positives(tile, i, j, 0.0)
+        return tile
+
+    for i, j in tiles:
+        tile = exponentials(i, j)
+        over_keys[i] += tile.sum(dim=1)
+        over_anchors[j] += tile.sum(dim=0)
+    factor = (shift - own).exp()
+    back = over_anchors[:n]
+    # A row that is its own only key has no similarity to others in which a NaN would show.
+    rows = ((over_keys * factor).log1p() + (back * factor).log1p()) / 2 + (own - own)
+    grad_p = torch.zeros_like(p) if need_p else p.new_empty(0)
+    grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
+    if not (need_p or need_q):
+        return rows, grad_p, grad_q
+    pull = factor / (2 * temperature)
+    if weights is not None:
+        pull = pull * weights
+    by_row = pull / (1 + over_keys * factor)
+    by_column = p.new_zeros(m)
+    by_column[:n] = pull / (1 + back * factor)
+    for i, j in tiles:
+        if len(tiles) > 1:
+            tile = exponentials(i, j)
+        tile.mul_(by_row[i, None] + by_column[j])
+        if need_p:
+            grad_p[i].addmm_(tile, q[j])
+        if need_q:
+            grad_q[j].addmm_(tile.T, p[i])
+    # What all others of a row and of a column get, its positive loses.
+    rest = (by_row * over_keys + by_column[:n] * back)[:, None]
+    if need_p:
+        grad_p.addcmul_(q[:n], rest, value=-1)
+    if need_q:
+        grad_q[:n].addcmul_(p, rest, value=-1)
+    return rows, grad_p, grad_q
+
+
+_symmetric = fused("symmetric_infonce", normalized(_sweep), backend="chunked")
