@@ -1,7 +1,12 @@
-"""Shared set-up: one thread per worker, a fixed seed, no saturation warning unless tested."""
+"""Shared set-up: one thread per worker, a fixed seed, Triton's interpreter where no GPU is."""
+
+import os
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,8 @@ KERNELS: tuple[Options, ...] = (
     {"kernel": "rbf"},
     {"kernel": "rbf", "gamma": "median"},
 )
-RELATIVE = ("reference", "chunked")
+TRITON = ("triton",) if find_spec("triton") and not torch.cuda.is_available() else ()
+RELATIVE = ("reference", "chunked", *TRITON)
 SCATTER = ("scatter",) if find_spec("torch_scatter") else ()
 
 

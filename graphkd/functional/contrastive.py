@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import (
+    check_choice,
     check_count,
     check_devices,
     check_matrix,
@@ -20,9 +21,17 @@ from graphkd.functional._inputs import (
     sample_rows,
     select_rows,
 )
-from graphkd.ops import check_backend, chunked, pick_backend, reference
+from graphkd.ops import (
+    PRECISIONS,
+    check_backend,
+    check_precision,
+    chunked,
+    pick_backend,
+    reference,
+    triton_programs,
+)
 
-_BACKENDS = ("reference", "chunked")
+_BACKENDS = ("reference", "chunked", "triton")
 
 
 def check_gcrd_options(
@@ -33,12 +42,14 @@ def check_gcrd_options(
     reduction: str,
     backend: str,
     chunk_size: int | None,
+    precision: str,
 ) -> None:
     """Raise on an option of G-CRD that is out of range."""
     check_positive(f"{loss}: temperature", temperature)
     check_reduction(loss, reduction)
     check_sampling(loss, max_samples, reduction)
     check_backend(loss, backend, _BACKENDS)
+    check_choice(f"{loss}: precision", precision, PRECISIONS)
     if chunk_size is not None:
         check_count(f"{loss}: chunk_size", chunk_size, least=1)
 
@@ -56,6 +67,7 @@ def gcrd_loss(
     reduction: str = "mean",
     backend: str = "auto",
     chunk_size: int | None = None,
+    precision: str = "float32",
 ) -> Tensor:
     r"""Graph contrastive representation distillation between rows of one width.
 
@@ -85,8 +97,10 @@ def gcrd_loss(
             also its sum, is then that of the drawn rows among themselves.
         generator: Source of randomness for ``max_samples``; default: torch's global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row, in the order of index).
-        backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
+        backend: ``"auto"``, ``"reference"`` (dense), ``"chunked"`` (linear memory) or ``"triton"``
+            (for GPUs).
         chunk_size: Anchors per block of the chunked backend; changes memory, not the value.
+        precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
 
     Shapes:
         - **h_s:** :math:`[N, d]`
@@ -99,6 +113,7 @@ def gcrd_loss(
             option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
+        ImportError: If ``backend="triton"`` and triton is not installed.
 
     Source: Joshi et al., TNNLS 2022, arXiv 2111.04964, equation of G-CRD. The authors' code samples
     8,192 or more rows and clamps norms at 1e-12; the value is otherwise theirs.
@@ -120,6 +135,7 @@ def gcrd_loss(
         reduction=reduction,
         backend=backend,
         chunk_size=chunk_size,
+        precision=precision,
     )
     check_pair(loss, h_s, h_t, projecting="GCRDLoss(dim_s, dim_t) projects both to one width.")
     p, q = student_and_teacher(h_s, h_t)
@@ -135,6 +151,7 @@ def gcrd_loss(
         reduction=reduction,
         backend=backend,
         chunk_size=chunk_size,
+        precision=precision,
     )
 
 
@@ -151,6 +168,7 @@ def contrast(
     reduction: str,
     backend: str,
     chunk_size: int | None,
+    precision: str,
 ) -> Tensor:
     """G-CRD of checked, upcast rows; here both sides may learn, as the Module's heads do."""
     loss = "gcrd_loss"
@@ -160,11 +178,14 @@ def contrast(
         p, q = (select_rows(loss, h, sample) for h in (p, q))
         if extra_keys is not None:
             q = torch.cat([q, _checked_keys(loss, extra_keys, q)])
-        ops = reference if pick_backend(loss, backend, p.device) == "reference" else chunked
-        if symmetric:
-            rows = ops.symmetric_infonce(p, q, temperature, chunk_size)
+        backend = pick_backend(loss, backend, p, chunk_size=chunk_size)
+        check_precision(loss, precision, backend)
+        name = "symmetric_infonce" if symmetric else "infonce"
+        if backend == "triton":
+            rows = getattr(triton_programs(), name)(p, q, temperature, precision)
         else:
-            rows = ops.infonce(p, q, temperature, chunk_size)
+            ops = reference if backend == "reference" else chunked
+            rows = getattr(ops, name)(p, q, temperature, chunk_size)
         return reduce_rows(rows, reduction)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_matrix, check_pair
+from graphkd._checks import check_choice, check_count, check_matrix, check_pair
 from graphkd._precision import full_precision, student_and_teacher, upcast
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
 from graphkd.functional._inputs import (
@@ -16,7 +16,14 @@ from graphkd.functional._inputs import (
 )
 from graphkd.functional._precomputed import GlobalLSPTeacher
 from graphkd.functional.local_structure import check_kernel_backend
-from graphkd.ops import chunked, pick_backend, reference
+from graphkd.ops import (
+    PRECISIONS,
+    check_precision,
+    chunked,
+    pick_backend,
+    reference,
+    triton_programs,
+)
 from graphkd.similarity import (
     DEFAULT_GAMMA,
     Gamma,
@@ -26,7 +33,7 @@ from graphkd.similarity import (
     resolve_kernel,
 )
 
-_BACKENDS = ("reference", "chunked")
+_BACKENDS = ("reference", "chunked", "triton")
 
 
 def check_global_lsp_options(
@@ -38,12 +45,19 @@ def check_global_lsp_options(
     reduction: str,
     backend: str,
     chunk_size: int | None,
+    precision: str,
 ) -> Kernel | KernelFunction:
     """Raise on an option of Global LSP that is out of range; give the kernel."""
     check_reduction(loss, reduction)
     check_sampling(loss, max_samples, reduction)
     spec = resolve_kernel(loss, kernel, gamma)
     check_kernel_backend(loss, spec, backend, _BACKENDS)
+    check_choice(f"{loss}: precision", precision, PRECISIONS)
+    if precision != "float32" and kernel != "poly":
+        raise ValueError(
+            f"{loss}: precision={precision!r} belongs to kernel='poly'; got kernel={kernel!r}. "
+            "Moments are cheap in full precision, and distances need it. Leave it at 'float32'."
+        )
     if chunk_size is not None:
         check_count(f"{loss}: chunk_size", chunk_size, least=1)
     return spec
@@ -61,6 +75,7 @@ def global_lsp_loss(
     reduction: str = "mean",
     backend: str = "auto",
     chunk_size: int | None = None,
+    precision: str = "float32",
 ) -> Tensor:
     r"""Global structure preserving loss: mean squared difference of all pairwise similarities.
 
@@ -87,9 +102,12 @@ def global_lsp_loss(
         generator: Source of randomness for ``max_samples`` and the median; default: torch's
             global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
-        backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
+        backend: ``"auto"``, ``"reference"`` (dense), ``"chunked"`` (linear memory) or ``"triton"``
+            (for GPUs).
         chunk_size: Side of the chunked backend's square tiles; changes memory, not the value. With
             ``"cosine"`` and ``"linear"``, it asks for tiles in the place of d × d moments.
+        precision: Of the triton backend's products with ``kernel="poly"``: ``"float32"``,
+            ``"tf32"`` or ``"bf16"``.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -101,6 +119,7 @@ def global_lsp_loss(
             is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
+        ImportError: If ``backend="triton"`` and triton is not installed.
 
     Source: the global structure preserving loss (GSP) of Joshi et al., TNNLS 2022, arXiv
     2111.04964, whose value this is. The authors sample 8,192 rows without a correction and project
@@ -122,6 +141,7 @@ def global_lsp_loss(
         reduction=reduction,
         backend=backend,
         chunk_size=chunk_size,
+        precision=precision,
     )
     teacher: GlobalLSPTeacher | None = None
     if isinstance(h_t, GlobalLSPTeacher):
@@ -150,12 +170,22 @@ def global_lsp_loss(
 
         gamma_s, gamma_t = width(s), width(t)
         warn_if_saturated(loss, spec, gamma, t.size(1), lambda: pair_median(t[:32]))
-        backend = pick_backend(loss, backend, s.device, reference=not isinstance(spec, Kernel))
+        backend = pick_backend(
+            loss, backend, s, reference=not isinstance(spec, Kernel), chunk_size=chunk_size
+        )
+        check_precision(loss, precision, backend)
         moments = backend != "reference" and chunk_size is None and _moments_serve(spec, s, t)
         if moments and reduction != "none" and isinstance(spec, Kernel):
             mean = chunked.moment_gap(s, t, spec.unit, teacher.gram if teacher else None)
         else:
-            rows = _row_gaps(spec, s, t, gamma_s, gamma_t, backend, chunk_size, moments)
+            if not isinstance(spec, Kernel) or backend == "reference":
+                rows = reference.pairwise_gap(s, t, spec, gamma_s, gamma_t, loss=loss)
+            elif moments:
+                rows = chunked.moment_gap_rows(kernel_rows(spec, s), kernel_rows(spec, t))
+            elif backend == "triton":
+                rows = triton_programs().pairwise_gap(s, t, spec, gamma_s, gamma_t, precision)
+            else:
+                rows = chunked.pairwise_gap(s, t, spec, gamma_s, gamma_t, chunk_size)
             if reduction == "none":
                 return rows
             mean = reduce_rows(rows, "mean")
@@ -213,26 +243,6 @@ def _moments_serve(kernel: Kernel | KernelFunction, s: Tensor, t: Tensor) -> boo
         return False
     # A row count that a mask gives is not known while compiling; the moments suit any.
     return torch.compiler.is_compiling() or s.size(0) > 2 * max(s.size(1), t.size(1))
-
-
-def _row_gaps(
-    kernel: Kernel | KernelFunction,
-    s: Tensor,
-    t: Tensor,
-    gamma_s: Tensor,
-    gamma_t: Tensor,
-    backend: str,
-    chunk_size: int | None,
-    moments: bool,
-) -> Tensor:
-    """The mean squared gap of every row to all others."""
-    if isinstance(kernel, Kernel) and backend == "chunked" and not moments:
-        return chunked.pairwise_gap(s, t, kernel, gamma_s, gamma_t, chunk_size)
-    if isinstance(kernel, Kernel):
-        s, t = kernel_rows(kernel, s), kernel_rows(kernel, t)
-    if moments:
-        return chunked.moment_gap_rows(s, t)
-    return reference.pairwise_gap(s, t, kernel, gamma_s, gamma_t, loss="global_lsp_loss")
 
 
 def _unbiased(mean: Tensor, diagonal: Tensor, sampled: int, total: int) -> Tensor:

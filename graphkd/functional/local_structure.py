@@ -12,11 +12,19 @@ from graphkd.functional._edge_divergence import edge_divergence, edge_divergence
 from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
 from graphkd.functional._precomputed import LSPTeacher
 from graphkd.graph import Edges, resolve_edges
-from graphkd.ops import check_backend, chunked, pick_backend, reference, scatter, segments
+from graphkd.ops import (
+    check_backend,
+    chunked,
+    pick_backend,
+    reference,
+    scatter,
+    segments,
+    triton_programs,
+)
 from graphkd.similarity import Gamma, Kernel, KernelFunction, resolve_kernel
 
 DIVERGENCES = ("kl", "mse")
-_BACKENDS = ("reference", "chunked", "scatter")
+_BACKENDS = ("reference", "chunked", "triton", "scatter")
 
 Embeddings: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
@@ -100,7 +108,8 @@ def lsp_loss(
         divergence: ``"kl"``, or ``"mse"`` for :math:`\sum_j (p^t_{ij} - p^s_{ij})^2`.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
-        backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"scatter"`` (torch_scatter).
+        backend: ``"auto"``, ``"reference"``, ``"chunked"``, ``"triton"`` (for GPUs) or
+            ``"scatter"`` (torch_scatter).
         chunk_size: Edges per block of the chunked backend; changes memory, not the value.
 
     Shapes:
@@ -114,7 +123,7 @@ def lsp_loss(
             range.
         TypeError: If embeddings are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
-        ImportError: If ``backend="scatter"`` and torch_scatter is not installed.
+        ImportError: If the backend's package, torch_scatter or triton, is not installed.
 
     Source: Yang et al., CVPR 2020, arXiv 2003.10477. The code of Joshi et al., 2022, averages over
     the E edges: its values, kl and mse, are the sum of this one divided by E. It also restricts
@@ -157,7 +166,11 @@ def lsp_loss(
             lambda: _median_length(teacher, edges, counts, MOST_ROWS),
         )
         backend = pick_backend(
-            loss, backend, centres.device, reference=not isinstance(spec, Kernel)
+            loss,
+            backend,
+            student.src,
+            reference=not isinstance(spec, Kernel),
+            chunk_size=chunk_size,
         )
 
         def similarities(x: _Sides) -> Tensor:
@@ -170,7 +183,7 @@ def lsp_loss(
         else:
             teacher_values = prepared.values_for(loss, edges).to(student_values.dtype)
         args = student_values, teacher_values, edges.dst, edges.num_dst, divergence
-        if backend == "chunked":
+        if backend in ("chunked", "triton"):
             values = edge_divergence_once(*args)
         else:
             values = edge_divergence(*args, scatter if backend == "scatter" else segments)
@@ -231,7 +244,8 @@ def precompute_lsp(
         edges, active, _ = _edges_of(loss, edge_index, x, chosen)
         counts = active if bipartite else active & (edges.src != edges.dst)
         width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
-        values = _edge_values(x, edges, spec, width, "chunked", None)
+        backend = pick_backend(loss, "auto", x.src)
+        values = _edge_values(x, edges, spec, width, backend, None)
     return LSPTeacher(h_t, spec, gamma, index, edges, values)
 
 
@@ -252,6 +266,9 @@ def _edge_values(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
+    if isinstance(kernel, Kernel) and backend == "triton":
+        values: Tensor = triton_programs().edge_similarity(*x, edges, kernel, gamma)
+        return values
     if isinstance(kernel, Kernel) and backend != "reference":
         return chunked.edge_similarity(*x, edges, kernel, gamma, chunk_size)
     return reference.edge_similarity(*x, edges, kernel, gamma, loss="lsp_loss")

@@ -35,8 +35,9 @@ class GCRDLoss(ProjectedLoss):
         symmetric: Average with the loss whose anchors are the teacher's rows.
         max_samples: Draw at most this many rows anew in each call, without replacement.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
+        backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"triton"``.
         chunk_size: Anchors per block of the chunked backend.
+        precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
 
     Shapes:
         - **h_s:** :math:`[N, dim_s]`
@@ -51,6 +52,7 @@ class GCRDLoss(ProjectedLoss):
             row counts and one device; for one row with BatchNorm in training mode.
         TypeError: If embeddings are not floating-point tensors, or a graph is needed and missing.
         IndexError: If ``index`` or an edge names a row that does not exist.
+        ImportError: If ``backend="triton"`` and triton is not installed.
 
     Source: Joshi et al., TNNLS 2022, arXiv 2111.04964.
 
@@ -76,6 +78,7 @@ class GCRDLoss(ProjectedLoss):
         reduction: str = "mean",
         backend: str = "auto",
         chunk_size: int | None = None,
+        precision: str = "float32",
     ) -> None:
         options: dict[str, Any] = {
             "temperature": temperature,
@@ -83,6 +86,7 @@ class GCRDLoss(ProjectedLoss):
             "reduction": reduction,
             "backend": backend,
             "chunk_size": chunk_size,
+            "precision": precision,
         }
         check_gcrd_options(type(self).__name__, **options)
         super().__init__(

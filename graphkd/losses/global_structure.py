@@ -30,8 +30,10 @@ class GlobalLSPLoss(DistillationLoss):
         max_samples: Draw at most this many rows anew in each call, without replacement; the value
             is then an unbiased estimate.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
+        backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"triton"``.
         chunk_size: Side of the chunked backend's square tiles.
+        precision: Of the triton backend's products with ``kernel="poly"``: ``"float32"``,
+            ``"tf32"`` or ``"bf16"``.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -43,6 +45,7 @@ class GlobalLSPLoss(DistillationLoss):
         ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
         TypeError: If embeddings are not floating-point tensors.
         IndexError: If ``index`` names a row that does not exist.
+        ImportError: If ``backend="triton"`` and triton is not installed.
 
     Source: Joshi et al., TNNLS 2022, arXiv 2111.04964.
 
@@ -63,6 +66,7 @@ class GlobalLSPLoss(DistillationLoss):
         reduction: str = "mean",
         backend: str = "auto",
         chunk_size: int | None = None,
+        precision: str = "float32",
     ) -> None:
         options: dict[str, Any] = {
             "kernel": kernel,
@@ -71,6 +75,7 @@ class GlobalLSPLoss(DistillationLoss):
             "reduction": reduction,
             "backend": backend,
             "chunk_size": chunk_size,
+            "precision": precision,
         }
         check_global_lsp_options(type(self).__name__, **options)
         super().__init__(**options)

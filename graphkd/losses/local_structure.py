@@ -31,7 +31,7 @@ class LSPLoss(DistillationLoss):
         gamma: The rbf bandwidth, or ``"median"``.
         divergence: ``"kl"`` or ``"mse"``.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
-        backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"scatter"``.
+        backend: ``"auto"``, ``"reference"``, ``"chunked"``, ``"triton"`` or ``"scatter"``.
         chunk_size: Edges per block of the chunked backend.
 
     Shapes:
@@ -45,7 +45,7 @@ class LSPLoss(DistillationLoss):
         ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
         TypeError: If embeddings are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
-        ImportError: If ``backend="scatter"`` and torch_scatter is not installed.
+        ImportError: If the backend's package, torch_scatter or triton, is not installed.
 
     Source: Yang et al., CVPR 2020, arXiv 2003.10477.
 

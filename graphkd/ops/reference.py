@@ -42,6 +42,8 @@ def pairwise_gap(
     loss: str,
 ) -> Tensor:
     """The mean over j of (k(s_i, s_j) − k(t_i, t_j))², for every row i."""
+    if isinstance(kernel, Kernel):
+        x_s, x_t = kernel_rows(kernel, x_s), kernel_rows(kernel, x_t)
     gap = _dense(x_s, kernel, gamma_s, loss) - _dense(x_t, kernel, gamma_t, loss)
     return gap.square().sum(dim=1) / max(x_s.size(0), 1)
 
@@ -55,7 +57,7 @@ def diagonal_gap(
     *,
     loss: str,
 ) -> Tensor:
-    """k(s_i, s_i) − k(t_i, t_i), for every row i; here rows are not normalised yet."""
+    """k(s_i, s_i) − k(t_i, t_i), for every row i."""
     if isinstance(kernel, Kernel):
         x_s, x_t = kernel_rows(kernel, x_s), kernel_rows(kernel, x_t)
     own_s = row_similarity(kernel, x_s, x_s, gamma_s, loss=loss)

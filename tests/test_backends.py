@@ -1,0 +1,79 @@
+"""Which backend runs: one asked for by name is used or raises, and auto says what it picked."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import graphkd
+import graphkd.functional as G
+from graphkd import ops
+from tests.contract import Loss, every
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    ops._log_choice.cache_clear()
+    ops._has_triton.cache_clear()
+
+
+@every(where=lambda loss: loss.backends)
+def test_auto_says_once_what_it_picked(loss: Loss, options: dict, caplog) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    with caplog.at_level(logging.INFO, "graphkd"):
+        for _ in range(3):
+            loss.call(h_s, h_t, edge_index, **options)
+    name = loss.function.__name__
+    assert caplog.messages == [f"{name}: backend 'auto' runs 'chunked' on cpu"]
+
+
+@every(where=lambda loss: loss.backends)
+def test_triton_is_never_replaced_silently(loss: Loss, options: dict, monkeypatch) -> None:
+    h_s, h_t, edge_index = loss.inputs()
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    if ops.find_spec("triton"):
+        with pytest.raises(ValueError, match="needs tensors on a GPU; got cpu"):
+            loss.call(h_s, h_t, edge_index, backend="triton")
+    with pytest.raises(ValueError, match="chunk_size belongs to backend='chunked'"):
+        loss.call(h_s, h_t, edge_index, backend="triton", chunk_size=4)
+    monkeypatch.setattr(ops, "find_spec", lambda name: None)
+    ops._has_triton.cache_clear()
+    with pytest.raises(ImportError, match="pip install triton"):
+        loss.call(h_s, h_t, edge_index, backend="triton")
+
+
+def test_precision_belongs_to_triton() -> None:
+    h = torch.randn(8, 4)
+    for backend in ("auto", "chunked", "reference"):
+        with pytest.raises(ValueError, match="belongs to backend='triton'; this call runs"):
+            G.gcrd_loss(h, h, precision="tf32", backend=backend)
+        with pytest.raises(ValueError, match="belongs to backend='triton'; this call runs"):
+            G.global_lsp_loss(h, h, kernel="poly", precision="tf32", backend=backend)
+    for kernel in ("cosine", "l2", "rbf", "linear"):
+        with pytest.raises(ValueError, match="belongs to kernel='poly'"):
+            graphkd.GlobalLSPLoss(kernel, precision="bf16")
+    with pytest.raises(ValueError, match="'float32', 'tf32', 'bf16'"):
+        graphkd.GCRDLoss(4, 4, precision="float16")
+
+
+def test_low_precision_is_near() -> None:
+    pytest.importorskip("triton")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    h_s, h_t = torch.randn(2, 40, 16, device=device).unbind()
+    for precision in ("tf32", "bf16"):
+        options = {"backend": "triton", "precision": precision}
+        for function, kernel in ((G.gcrd_loss, {}), (G.global_lsp_loss, {"kernel": "poly"})):
+            value, exact = function(h_s, h_t, **kernel, **options), function(h_s, h_t, **kernel)
+            torch.testing.assert_close(value, exact, rtol=2e-2, atol=1e-4)
+
+
+def test_sparse_products_say_nothing() -> None:
+    """Torch warns of its CSR support once in a process; a user of LSP has not asked for it."""
+    code = (
+        "import torch, graphkd.functional as G; h = torch.randn(9, 4, requires_grad=True);"
+        "e = torch.randint(0, 9, (2, 30)); G.lsp_loss(h, torch.randn(9, 4), e).backward()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
