@@ -14,6 +14,7 @@ from torch import Tensor
 
 from graphkd._checks import check_count
 from graphkd._graph_formats import is_edge_index, source_target
+from graphkd._precision import traced
 
 _CACHE_SIZE = 8
 
@@ -162,8 +163,8 @@ def resolve_edges(loss: str, graph: Any, num_src: int, num_dst: int, device: tor
                 "number of rows."
             )
         edges = graph.edges
-    elif torch.compiler.is_compiling():
-        # Values cannot be looked at while compiling; the gathers check them when they run.
+    elif traced():
+        # Values cannot be looked at; the operators check them when they run.
         src, dst = source_target(graph, num_src, num_dst)
         edges = sort_edges(src, dst, num_src, num_dst)
     else:
@@ -240,7 +241,7 @@ def _node_counts(num_nodes: Any) -> tuple[int, int]:
 
 def _check_range(side: str, ids: Tensor, count: int) -> None:
     """Raise an IndexError that names the first node id outside 0 … count − 1."""
-    if ids.numel() == 0:
+    if ids.numel() == 0 or traced():
         return
     low, high = torch.aminmax(ids)
     if bool((low < 0) | (high >= count)):

@@ -40,6 +40,14 @@ class Kernel:
     inner: bool = False
     """Whether the kernel is the inner product itself."""
 
+    def __reduce__(self) -> tuple[Callable[[str], "Kernel"], tuple[str]]:
+        """Its functions have no names to be pickled by, but a row of the table has."""
+        return _kernel, (self.name,)
+
+
+def _kernel(name: str) -> Kernel:
+    return KERNELS[name]
+
 
 def _distance(square: Tensor) -> Tensor:
     """The square root with derivative zero at zero, at every order."""

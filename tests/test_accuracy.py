@@ -178,6 +178,21 @@ def test_near_pairs_far_from_the_origin(backend: str, options: dict) -> None:
         assert relative_error(gradient, true_gradient) < 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("options", [{"kernel": "l2"}, {"kernel": "rbf", "gamma": 0.05}], ids=str)
+def test_an_outlier_does_not_blur_the_others(options: dict, dtype: torch.dtype) -> None:
+    h_s, h_t = torch.randn(2, 600, 16).unbind()
+    h_s[0] = -1e7
+    truth, true_gradient = value_and_gradient(
+        lambda h: G.global_lsp_loss(h, h_t.double(), **options, backend="reference"), h_s.double()
+    )
+    value, gradient = value_and_gradient(
+        lambda h: G.global_lsp_loss(h, h_t.to(dtype), **options, backend="chunked"), h_s.to(dtype)
+    )
+    assert relative_error(value, truth) < 1e-5
+    assert relative_error(gradient[1:], true_gradient[1:]) < 1e-4
+
+
 @pytest.mark.parametrize("kernel", ["l2", "rbf"])
 @pytest.mark.parametrize("backend", ["reference", "chunked"])
 def test_identical_rows_have_subgradient_zero(kernel: str, backend: str) -> None:

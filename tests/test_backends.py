@@ -77,3 +77,18 @@ def test_sparse_products_say_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@every(variants=True, where=lambda loss: loss.backends)
+def test_fake_tensors(loss: Loss, options: dict) -> None:
+    """Shapes without values, as tools that plan memory or export a model ask for them."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    if options.get("gamma") == "median":
+        return
+    with FakeTensorMode():
+        h_s, h_t = torch.randn(9, 5, requires_grad=True), torch.randn(9, 5)
+        value = loss.call(h_s, h_t, torch.zeros(2, 30, dtype=torch.long), **options)
+        value.backward()
+    assert value.shape == ()
+    assert h_s.grad.shape == (9, 5)

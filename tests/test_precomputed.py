@@ -1,5 +1,8 @@
 """The teacher's side computed once: the same loss, and refused where it does not belong."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -108,9 +111,65 @@ def test_global_lsp_is_refused_elsewhere() -> None:
         G.global_lsp_loss(h_s, teacher)
 
 
-def test_a_teacher_from_inference_mode() -> None:
-    h_s, _ = pair()
+@pytest.mark.parametrize("index", [None, torch.arange(40) % 3 != 0])
+def test_made_in_inference_mode(index: torch.Tensor | None) -> None:
+    h_s, h_t = pair()
     with torch.inference_mode():
-        h_t = torch.randn(40, 7, dtype=torch.float64)
-    G.global_lsp_loss(h_s, G.precompute_global_lsp(h_t)).backward()
-    G.lsp_loss(h_s, G.precompute_lsp(h_t, EDGES), EDGES).backward()
+        rows = h_t + 0
+        lsp = G.precompute_lsp(rows, EDGES, index=index)
+        gap = G.precompute_global_lsp(rows, index=index)
+    assert_same(
+        G.lsp_loss(h_s, lsp, EDGES, index=index), G.lsp_loss(h_s, h_t, EDGES, index=index), h_s
+    )
+    assert_same(
+        G.global_lsp_loss(h_s, gap, index=index), G.global_lsp_loss(h_s, h_t, index=index), h_s
+    )
+
+
+def test_a_mask_that_changed_is_another_mask() -> None:
+    h_s, h_t = pair()
+    mask = torch.arange(40) % 3 != 0
+    lsp = G.precompute_lsp(h_t, EDGES, index=mask)
+    gap = G.precompute_global_lsp(h_t, index=mask)
+    mask.logical_not_()
+    for call in (
+        lambda: G.lsp_loss(h_s, lsp, EDGES, index=mask),
+        lambda: G.global_lsp_loss(h_s, gap, index=mask),
+    ):
+        with pytest.raises(ValueError, match="another index"):
+            call()
+    mask.logical_not_()
+    h_t.zero_()
+    with pytest.raises(ValueError, match="changed in place"):
+        G.global_lsp_loss(h_s, gap, index=mask)
+
+
+@pytest.mark.parametrize("index", [None, torch.arange(40) % 3 != 0])
+@pytest.mark.parametrize("graph", [EDGES, graphkd.Graph(EDGES, 40)], ids=["tensor", "Graph"])
+def test_compiles(index: torch.Tensor | None, graph) -> None:
+    torch._dynamo.reset()
+    h_s, h_t = pair()
+    lsp, gap = G.precompute_lsp(h_t, graph, index=index), G.precompute_global_lsp(h_t)
+
+    @torch.compile(fullgraph=True, backend="aot_eager")
+    def compiled(h: torch.Tensor) -> torch.Tensor:
+        return G.lsp_loss(h, lsp, graph, index=index) + G.global_lsp_loss(h, gap)
+
+    expected = G.lsp_loss(h_s, h_t, EDGES, index=index) + G.global_lsp_loss(h_s, h_t)
+    assert_same(compiled(h_s), expected, h_s)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x)), lambda x: x.to("cpu")],
+    ids=["deepcopy", "pickle", "to"],
+)
+def test_copies_serve(copied) -> None:
+    h_s, h_t = pair()
+    h_t.mul_(2)
+    lsp = copied(G.precompute_lsp(h_t, EDGES, kernel="l2"))
+    gap = copied(G.precompute_global_lsp(h_t))
+    assert_same(
+        G.lsp_loss(h_s, lsp, EDGES, kernel="l2"), G.lsp_loss(h_s, h_t, EDGES, kernel="l2"), h_s
+    )
+    assert_same(G.global_lsp_loss(h_s, gap), G.global_lsp_loss(h_s, h_t), h_s)

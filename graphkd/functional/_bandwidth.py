@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from graphkd._precision import exact
+from graphkd._precision import exact, traced
 from graphkd.graph import Edges
 from graphkd.ops import chunked
 from graphkd.similarity import KERNELS, Gamma, Kernel, KernelFunction, masked_median, median_gamma
@@ -56,7 +56,7 @@ def warn_if_saturated(
 
     Python shows a repeated warning once. Skipped while compiling.
     """
-    if kernel is not KERNELS["rbf"] or isinstance(gamma, str) or torch.compiler.is_compiling():
+    if kernel is not KERNELS["rbf"] or isinstance(gamma, str) or traced():
         return
     exponent = gamma * float(median()) ** 2
     if _SATURATED < exponent < torch.inf:

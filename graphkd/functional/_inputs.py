@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import REDUCTIONS, check_choice, check_count, check_devices, describe
+from graphkd._precision import traced
 
 
 def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | None:
@@ -37,7 +38,7 @@ def select_rows(loss: str, h: Tensor, index: Tensor | None) -> Tensor:
     """``h[index]`` that refuses negative row numbers and names one that does not exist."""
     if index is None:
         return h
-    if torch.compiler.is_compiling():
+    if traced():
         return h.index_select(0, index)
     try:
         return h.index_select(0, index)

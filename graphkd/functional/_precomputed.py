@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import describe
+from graphkd._precision import traced
 from graphkd.graph import Edges
 from graphkd.similarity import Gamma, Kernel, KernelFunction
 
@@ -21,14 +22,24 @@ class _TeacherSide:
     def __init__(
         self, h_t: tuple[Tensor, ...], kernel: Kernel, gamma: Gamma, index: Tensor | None
     ) -> None:
-        self.kernel, self.gamma, self.index = kernel, gamma, index
-        # Rows made in inference mode have no counter of in-place changes.
-        self._rows = tuple(h.clone() if h.is_inference() else h.detach() for h in h_t)
-        self._versions = [h._version for h in self._rows]
+        self.kernel, self.gamma = kernel, gamma
+        self.index = None if index is None else index.clone()
+        self._rows = h_t
+        self._versions = [h._version for h in h_t]
 
     def __repr__(self) -> str:
         rows = ", ".join(describe(h) for h in self._rows)
         return f"{type(self).__name__}(kernel={self.kernel.name!r}, rows: {rows})"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy watches over rows of its own."""
+        vars(self).update(state, _versions=[h._version for h in state["_rows"]])
+
+    def to(self, device: torch.device | str) -> Any:
+        """The same on another device."""
+        moved = object.__new__(type(self))
+        moved.__setstate__({name: _to(value, device) for name, value in vars(self).items()})
+        return moved
 
     def check(
         self, loss: str, kernel: Kernel | KernelFunction, gamma: Gamma, index: Tensor | None
@@ -44,20 +55,35 @@ class _TeacherSide:
                     f"{loss}: the teacher's side was computed for {name}={made!r}; this call has "
                     f"{name}={called!r}. Call {self.made_by} with the loss's own options."
                 )
-        same = index is self.index or (
-            index is not None and self.index is not None and torch.equal(index, self.index)
-        )
-        if not same:
+        if (index is None) != (self.index is None) or not _equal(index, self.index):
             raise ValueError(
                 f"{loss}: the teacher's side was computed for another index; it had "
                 f"{_count(self.index)}, this call {_count(index)}. Pass the same index to "
                 f"{self.made_by} and to the loss."
             )
-        if [h._version for h in self._rows] != self._versions:
+        if not traced() and [h._version for h in self._rows] != self._versions:
             raise ValueError(
                 f"{loss}: the teacher's rows were changed in place after their side was computed. "
                 f"Call {self.made_by} again, or on a copy."
             )
+
+
+def lasting(h: Tensor) -> Tensor:
+    """Rows without a gradient that autograd may keep: not those made in inference mode."""
+    return h.clone() if h.is_inference() else h.detach()
+
+
+def _equal(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether they are the same; while something is traced, no value may be read."""
+    if a is None or b is None or a is b:
+        return True
+    return a.shape == b.shape if traced() else torch.equal(a, b)
+
+
+def _to(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_to(v, device) for v in value)
+    return value.to(device) if isinstance(value, Tensor) else value
 
 
 def _count(index: Tensor | None) -> str:
@@ -69,14 +95,11 @@ class GlobalLSPTeacher(_TeacherSide):
 
     made_by = "precompute_global_lsp"
 
-    def __init__(self, h_t: Tensor, kernel: Kernel, index: Tensor | None, gram: Tensor) -> None:
+    def __init__(
+        self, h_t: Tensor, kernel: Kernel, index: Tensor | None, h: Tensor, gram: Tensor
+    ) -> None:
         super().__init__((h_t,), kernel, 0.5, index)
-        self.gram = gram
-
-    @property
-    def h(self) -> Tensor:
-        """The selected rows."""
-        return self._rows[0]
+        self.h, self.gram = h, gram
 
 
 class LSPTeacher(_TeacherSide):
@@ -86,15 +109,17 @@ class LSPTeacher(_TeacherSide):
 
     def __init__(
         self,
-        h_t: Tensor | tuple[Tensor, Tensor],
+        h_t: tuple[Tensor, ...],
         kernel: Kernel,
         gamma: Gamma,
         index: Tensor | None,
         edges: Edges,
         values: Tensor,
     ) -> None:
-        super().__init__((h_t,) if isinstance(h_t, Tensor) else tuple(h_t), kernel, gamma, index)
-        self._src, self._dst, self._values = edges.src, edges.dst, values
+        super().__init__(h_t, kernel, gamma, index)
+        self._src, self._dst = edges.src, edges.dst
+        # A copy: torch.compile cannot take a view of a sparse tensor.
+        self._values = values.clone()
 
     @property
     def h(self) -> Any:
@@ -103,8 +128,7 @@ class LSPTeacher(_TeacherSide):
 
     def values_for(self, loss: str, edges: Edges) -> Tensor:
         """The value on each of these edges; a ValueError unless they are those it was made on."""
-        pairs = ((self._src, edges.src), (self._dst, edges.dst))
-        if all(mine is other or torch.equal(mine, other) for mine, other in pairs):
+        if _equal(self._src, edges.src) and _equal(self._dst, edges.dst):
             return self._values
         mine, other = self._src.numel(), edges.src.numel()
         raise ValueError(

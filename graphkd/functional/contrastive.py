@@ -50,6 +50,7 @@ def check_gcrd_options(
     check_sampling(loss, max_samples, reduction)
     check_backend(loss, backend, _BACKENDS)
     check_choice(f"{loss}: precision", precision, PRECISIONS)
+    check_precision(loss, precision, backend)
     if chunk_size is not None:
         check_count(f"{loss}: chunk_size", chunk_size, least=1)
 
@@ -159,16 +160,16 @@ def contrast(
     p: Tensor,
     q: Tensor,
     *,
-    temperature: float,
-    symmetric: bool,
-    index: Tensor | None,
-    extra_keys: Tensor | None,
-    max_samples: int | None,
-    generator: torch.Generator | None,
-    reduction: str,
-    backend: str,
-    chunk_size: int | None,
-    precision: str,
+    temperature: float = 0.075,
+    symmetric: bool = False,
+    index: Tensor | None = None,
+    extra_keys: Tensor | None = None,
+    max_samples: int | None = None,
+    generator: torch.Generator | None = None,
+    reduction: str = "mean",
+    backend: str = "auto",
+    chunk_size: int | None = None,
+    precision: str = "float32",
 ) -> Tensor:
     """G-CRD of checked, upcast rows; here both sides may learn, as the Module's heads do."""
     loss = "gcrd_loss"

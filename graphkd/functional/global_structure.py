@@ -14,7 +14,7 @@ from graphkd.functional._inputs import (
     sample_rows,
     select_rows,
 )
-from graphkd.functional._precomputed import GlobalLSPTeacher
+from graphkd.functional._precomputed import GlobalLSPTeacher, lasting
 from graphkd.functional.local_structure import check_kernel_backend
 from graphkd.ops import (
     PRECISIONS,
@@ -53,6 +53,7 @@ def check_global_lsp_options(
     spec = resolve_kernel(loss, kernel, gamma)
     check_kernel_backend(loss, spec, backend, _BACKENDS)
     check_choice(f"{loss}: precision", precision, PRECISIONS)
+    check_precision(loss, precision, backend)
     if precision != "float32" and kernel != "poly":
         raise ValueError(
             f"{loss}: precision={precision!r} belongs to kernel='poly'; got kernel={kernel!r}. "
@@ -200,11 +201,12 @@ def precompute_global_lsp(
 ) -> GlobalLSPTeacher:
     r"""The teacher's side of :func:`global_lsp_loss`, to be passed to it in the place of ``h_t``.
 
-    It is the Gram matrix :math:`T^\top T` of the (normalised) teacher rows, which takes a third of
-    the loss's forward pass. The loss then has to be called with the same kernel and index.
+    It is the Gram matrix :math:`T^\top T` of the (normalised) teacher rows: one of the three
+    products of the loss's forward pass. It serves where that takes moments: N > 4d, no
+    ``chunk_size``, and a scalar. The loss then has to be called with the same kernel and index.
 
     Args:
-        h_t: Teacher embeddings, which must not change in place afterwards.
+        h_t: Teacher embeddings. The loss refuses to be called after they changed in place.
         kernel: ``"cosine"`` or ``"linear"``; the others have nothing to reuse.
         index: Boolean mask or row numbers of the rows that take part.
 
@@ -231,10 +233,12 @@ def precompute_global_lsp(
             "reused. Pass h_t itself to the loss."
         )
     check_matrix(loss, "h_t", h_t)
-    rows = select_rows(loss, h_t.detach(), resolve_index(loss, index, h_t))
-    with full_precision(rows.device):
-        gram = chunked.teacher_gram(upcast(rows), spec.unit)
-    return GlobalLSPTeacher(rows, spec, index, gram)
+    with torch.no_grad(), torch.inference_mode(False):
+        h_t = lasting(h_t)
+        h = select_rows(loss, h_t, resolve_index(loss, index, h_t))
+        with full_precision(h.device):
+            gram = chunked.teacher_gram(upcast(h), spec.unit)
+        return GlobalLSPTeacher(h_t, spec, index, h, gram)
 
 
 def _moments_serve(kernel: Kernel | KernelFunction, s: Tensor, t: Tensor) -> bool:
@@ -242,7 +246,7 @@ def _moments_serve(kernel: Kernel | KernelFunction, s: Tensor, t: Tensor) -> boo
     if not isinstance(kernel, Kernel) or not kernel.inner:
         return False
     # A row count that a mask gives is not known while compiling; the moments suit any.
-    return torch.compiler.is_compiling() or s.size(0) > 2 * max(s.size(1), t.size(1))
+    return torch.compiler.is_compiling() or s.size(0) > max(4 * s.size(1), 4 * t.size(1), 256)
 
 
 def _unbiased(mean: Tensor, diagonal: Tensor, sampled: int, total: int) -> Tensor:

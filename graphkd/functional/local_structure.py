@@ -1,16 +1,23 @@
 """Similarities along the edges of a graph: LSP."""
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_count, check_devices, check_pair
-from graphkd._precision import full_precision, student_and_teacher
+from graphkd._checks import check_choice, check_count, check_matrix
+from graphkd._precision import full_precision, traced
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, edge_median, warn_if_saturated
 from graphkd.functional._edge_divergence import edge_divergence, edge_divergence_once
 from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
-from graphkd.functional._precomputed import LSPTeacher
+from graphkd.functional._precomputed import LSPTeacher, lasting
+from graphkd.functional._sides import (
+    Embeddings,
+    Sides,
+    counted_lengths,
+    edges_into,
+    read_sides,
+)
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops import (
     check_backend,
@@ -25,15 +32,6 @@ from graphkd.similarity import Gamma, Kernel, KernelFunction, resolve_kernel
 
 DIVERGENCES = ("kl", "mse")
 _BACKENDS = ("reference", "chunked", "triton", "scatter")
-
-Embeddings: TypeAlias = Tensor | tuple[Tensor, Tensor]
-
-
-class _Sides(NamedTuple):
-    """The rows that edges start from and the rows that they end at."""
-
-    src: Tensor
-    dst: Tensor
 
 
 def check_lsp_options(
@@ -152,12 +150,18 @@ def lsp_loss(
     if isinstance(h_t, LSPTeacher):
         h_t.check(loss, spec, gamma, index)
         h_t = h_t.h
-    student, teacher, bipartite = _sides(loss, h_s, h_t)
+    student, teacher, bipartite = read_sides(loss, h_s, h_t)
     centres = student.dst
     chosen = resolve_index(loss, index, centres)
     with full_precision(centres.device):
-        edges, active, counted = _edges_of(loss, edge_index, student, chosen)
-        counts = active if bipartite else active & (edges.src != edges.dst)
+        every = resolve_edges(
+            loss, edge_index, student.src.size(0), centres.size(0), centres.device
+        )
+        counted = (select_rows(loss, every.ptr.diff(), chosen) > 0).sum()
+        active = edges_into(every, chosen)
+        # While something is traced, shapes must not depend on values: all edges stay.
+        edges = every if chosen is None or traced() else every.only(active)
+        counts = counted_lengths(edges, active if traced() else None, bipartite)
         warn_if_saturated(
             loss,
             spec,
@@ -173,7 +177,7 @@ def lsp_loss(
             chunk_size=chunk_size,
         )
 
-        def similarities(x: _Sides) -> Tensor:
+        def similarities(x: Sides) -> Tensor:
             width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
             return _edge_values(x, edges, spec, width, backend, chunk_size)
 
@@ -181,7 +185,9 @@ def lsp_loss(
         if prepared is None:
             teacher_values = similarities(teacher)
         else:
-            teacher_values = prepared.values_for(loss, edges).to(student_values.dtype)
+            teacher_values = prepared.values_for(loss, every).to(centres.dtype)
+            if edges is not every:
+                teacher_values = teacher_values[active]
         args = student_values, teacher_values, edges.dst, edges.num_dst, divergence
         if backend in ("chunked", "triton"):
             values = edge_divergence_once(*args)
@@ -200,13 +206,13 @@ def precompute_lsp(
 ) -> LSPTeacher:
     r"""The teacher's side of :func:`lsp_loss`, to be passed to it in the place of ``h_t``.
 
-    It is the kernel's value on every edge, of which the teacher's distributions are the softmax:
-    nearly half of the loss's forward pass. The loss then has to be called with the same graph,
+    It is the kernel's value on every edge, of which the teacher's distributions are the softmax: a
+    quarter of the loss's forward pass or more. The loss then has to be called with the same graph,
     kernel, gamma and index; another graph is refused.
 
     Args:
-        h_t: Teacher embeddings, or a pair (sources, targets), which must not change in place
-            afterwards.
+        h_t: Teacher embeddings, or a pair (sources, targets). The loss refuses to be called after
+            they changed in place.
         edge_index: The graph, in any format that :func:`lsp_loss` takes.
         kernel: A kernel's name.
         gamma: The rbf bandwidth, or ``"median"``.
@@ -234,32 +240,28 @@ def precompute_lsp(
     spec = resolve_kernel(loss, kernel, gamma)
     if not isinstance(spec, Kernel):
         raise ValueError(f"{loss}: kernel must be a kernel's name; got a callable.")
-    # The teacher stands in for both sides of the checks.
-    x, _, bipartite = _sides(loss, h_t, h_t)
-    x = _Sides(*(h.detach() for h in x))
-    if not bipartite:
-        x = _Sides(x.src, x.src)
-    chosen = resolve_index(loss, index, x.dst)
-    with full_precision(x.dst.device):
-        edges, active, _ = _edges_of(loss, edge_index, x, chosen)
-        counts = active if bipartite else active & (edges.src != edges.dst)
-        width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
-        backend = pick_backend(loss, "auto", x.src)
-        values = _edge_values(x, edges, spec, width, backend, None)
-    return LSPTeacher(h_t, spec, gamma, index, edges, values)
-
-
-def _edges_of(
-    loss: str, edge_index: Any, x: _Sides, chosen: Tensor | None
-) -> tuple[Edges, Tensor, Tensor]:
-    """The edges into the chosen centres, which of them count, and how many centres have one."""
-    edges = resolve_edges(loss, edge_index, x.src.size(0), x.dst.size(0), device=x.dst.device)
-    counted = (select_rows(loss, edges.ptr.diff(), chosen) > 0).sum()
-    return *_restrict(edges, chosen), counted
+    pair = isinstance(h_t, tuple | list)
+    named: Any = zip(("h_t src", "h_t dst"), h_t, strict=True) if pair else [("h_t", h_t)]
+    with torch.no_grad(), torch.inference_mode(False):
+        rows: tuple[Tensor, ...] = ()
+        for name, h in named:
+            check_matrix(loss, name, h)
+            rows += (lasting(h),)
+        # The teacher stands in for the student in the checks.
+        side = rows if pair else rows[0]
+        x, _, _ = read_sides(loss, side, side)
+        with full_precision(x.dst.device):
+            edges = resolve_edges(loss, edge_index, x.src.size(0), x.dst.size(0), x.dst.device)
+            active = edges_into(edges, resolve_index(loss, index, x.dst))
+            counts = counted_lengths(edges, active, pair)
+            width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
+            backend = pick_backend(loss, "auto", x.src)
+            values = _edge_values(x, edges, spec, width, backend, None)
+        return LSPTeacher(rows, spec, gamma, index, edges, values)
 
 
 def _edge_values(
-    x: _Sides,
+    x: Sides,
     edges: Edges,
     kernel: Kernel | KernelFunction,
     gamma: Tensor,
@@ -274,55 +276,7 @@ def _edge_values(
     return reference.edge_similarity(*x, edges, kernel, gamma, loss="lsp_loss")
 
 
-def _median_length(x: _Sides, edges: Edges, counts: Tensor, most: int | None = None) -> Tensor:
+def _median_length(x: Sides, edges: Edges, counts: Tensor, most: int | None = None) -> Tensor:
     few = slice(most)
     some = edges._replace(src=edges.src[few], dst=edges.dst[few])
     return edge_median(*x, some, counts[few])
-
-
-def _restrict(edges: Edges, chosen: Tensor | None) -> tuple[Edges, Tensor]:
-    """The edges into the chosen centres, and which of the edges returned are among them.
-
-    While compiling shapes must not depend on values, so that all edges stay and are only marked.
-    """
-    if chosen is None:
-        return edges, torch.ones_like(edges.dst, dtype=torch.bool)
-    member = torch.zeros(edges.num_dst, dtype=torch.bool, device=edges.dst.device)
-    active = member.index_fill(0, chosen, True).index_select(0, edges.dst)
-    if torch.compiler.is_compiling():
-        return edges, active
-    kept = edges.only(active)
-    return kept, torch.ones_like(kept.dst, dtype=torch.bool)
-
-
-def _sides(loss: str, h_s: Any, h_t: Any) -> tuple[_Sides, _Sides, bool]:
-    """Student and teacher as checked, upcast pairs of sources and targets."""
-    pairs = [isinstance(h, tuple | list) for h in (h_s, h_t)]
-    if pairs[0] != pairs[1]:
-        raise TypeError(
-            f"{loss}: h_s and h_t must both be tensors, or both (sources, targets) pairs; got "
-            f"{type(h_s).__name__} and {type(h_t).__name__}."
-        )
-    if not pairs[0]:
-        check_pair(loss, h_s, h_t)
-        h_s, h_t = student_and_teacher(h_s, h_t)
-        return _Sides(h_s, h_s), _Sides(h_t, h_t), False
-    if len(h_s) != 2 or len(h_t) != 2:
-        raise ValueError(
-            f"{loss}: a bipartite input is a pair (sources, targets); got {len(h_s)} and "
-            f"{len(h_t)} tensors."
-        )
-    for side, name in enumerate(("src", "dst")):
-        check_pair(loss, h_s[side], h_t[side], names=(f"h_s {name}", f"h_t {name}"))
-    for name, (src, dst) in {"h_s": h_s, "h_t": h_t}.items():
-        check_devices(loss, sources=src, targets=dst)
-        if src.size(1) != dst.size(1):
-            raise ValueError(
-                f"{loss}: sources and targets of {name} are compared with one another and must "
-                f"have the same width; got {tuple(src.shape)} and {tuple(dst.shape)}."
-            )
-    (s_src, t_src), (s_dst, t_dst) = (
-        student_and_teacher(s, t) for s, t in zip(h_s, h_t, strict=True)
-    )
-    dtype = torch.promote_types(s_src.dtype, s_dst.dtype)
-    return _Sides(s_src.to(dtype), s_dst.to(dtype)), _Sides(t_src.to(dtype), t_dst.to(dtype)), True

@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from graphkd.functional._precomputed import LSPTeacher
+from graphkd.functional._sides import Embeddings
 from graphkd.functional.local_structure import (
-    Embeddings,
     check_lsp_options,
     lsp_loss,
     precompute_lsp,

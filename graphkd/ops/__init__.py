@@ -68,8 +68,8 @@ def pick_backend(
 
 
 def check_precision(loss: str, precision: str, backend: str) -> None:
-    """Raise unless the backend that runs has this precision."""
-    if precision != "float32" and backend != "triton":
+    """Raise unless the backend, if it is known already, has this precision."""
+    if precision != "float32" and backend not in ("auto", "triton"):
         raise ValueError(
             f"{loss}: precision={precision!r} belongs to backend='triton'; this call runs "
             f"{backend!r}. Leave it at 'float32'."

@@ -13,9 +13,6 @@ from torch import Tensor
 
 from graphkd._precision import differentiated, full_precision, quick, traced
 
-# A block holds at most this many numbers: 16 MiB in float32.
-BLOCK = 2**22
-
 
 def operator(
     name: str, fake: Callable[..., Any], schema: str | None = None

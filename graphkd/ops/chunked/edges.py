@@ -74,7 +74,7 @@ def _forward(
         rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one)
         values = x_src.new_zeros(src.numel())
         # torch takes no sparse matrix with more entries than it has places.
-        if spec.statistic == "dot" and 0 < src.numel() <= x_src.size(0) * x_dst.size(0):
+        if _sparse(spec, x_src) and 0 < src.numel() <= x_src.size(0) * x_dst.size(0):
             graph = _csr(ptr, src, values, x_src.size(0))
             values = torch.sparse.sampled_addmm(graph, rows_dst, rows_src.T, beta=0.0).values()
         else:
@@ -130,7 +130,7 @@ def _backward(
         to_dst = grad_src if one else grad_dst
         if src.numel() == 0:
             return grad_src, grad_dst
-        if spec.statistic == "dot":
+        if _sparse(spec, x_src):
             if to_dst.numel():
                 to_dst.addmm_(_csr(ptr, src, grad.contiguous(), x_src.size(0)), rows_src)
             if need_src:
@@ -138,12 +138,17 @@ def _backward(
                 grad_src.addmm_(_csr(src_ptr, ends, weights, x_dst.size(0)), rows_dst)
         else:
             for j, i, edges in _edge_blocks(src, dst, block):
-                apart = rows_src.index_select(0, j).sub_(rows_dst.index_select(0, i))
-                apart.mul_(2 * grad[edges, None])
+                here, there = rows_src.index_select(0, j), rows_dst.index_select(0, i)
+                weight = grad[edges, None]
+                if spec.statistic == "dot":
+                    to_j, to_i = there.mul_(weight), here.mul_(weight)
+                else:
+                    to_j = here.sub_(there).mul_(2 * weight)
+                    to_i = -to_j
                 if need_src:
-                    grad_src.index_add_(0, j, apart)
+                    grad_src.index_add_(0, j, to_j)
                 if to_dst.numel():
-                    to_dst.index_add_(0, i, apart, alpha=-1)
+                    to_dst.index_add_(0, i, to_i)
         for gradient, rows, inverse in (
             (grad_src, rows_src, inverse_src),
             (grad_dst, rows_dst, inverse_dst),
@@ -161,6 +166,11 @@ def _rows(
         return x_src, None, x_dst, None
     src = unit_and_inverse(x_src)
     return *src, *(src if one else unit_and_inverse(x_dst))
+
+
+def _sparse(kernel: Kernel, x: Tensor) -> bool:
+    """Whether sparse products serve: of inner products, on devices where torch has them."""
+    return kernel.statistic == "dot" and x.device.type in ("cpu", "cuda")
 
 
 def _csr(ptr: Tensor, ends: Tensor, values: Tensor, width: int) -> Tensor:

@@ -4,13 +4,14 @@ Replaces ``F.cross_entropy(unit(p) @ unit(q).T / temperature, arange, reduction=
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphkd.ops._autograd import BLOCK, empty_gradient, fused
+from graphkd.ops._autograd import empty_gradient, fused
+from graphkd.ops._blocks import BLOCK, breadth, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient_
 
 
@@ -57,12 +58,6 @@ def bounded(temperature: float, keys: int, dtype: torch.dtype) -> bool:
     return 2 / temperature + math.log(max(keys, 1)) < room
 
 
-def slices(count: int, size: int) -> Iterator[slice]:
-    """The blocks of ``size`` of a range."""
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))
-
-
 def margins(p: Tensor, q: Tensor, own: Tensor, i: slice, j: slice) -> Tensor:
     """(s_ij − s_ii)/τ of a tile, −∞ at the positives; p is divided by τ already, and so is own."""
     tile = (p[i] @ q[j].T).sub_(own[i, None])
@@ -74,6 +69,14 @@ def mask_positives(tile: Tensor, i: slice, j: slice, value: float) -> None:
     """Fill in the entries of a tile whose row number is their column number."""
     if i.start < j.stop and j.start < i.stop:
         tile.diagonal(i.start - j.start).fill_(value)
+
+
+def _vanishing(exponents: Tensor, i: slice, j: slice) -> Tensor:
+    """Their exponentials, none of them denormal: processors are very slow on those."""
+    least = math.log(torch.finfo(exponents.dtype).tiny) + 7
+    tile = exponents.clamp_(min=least).exp_()
+    mask_positives(tile, i, j, 0.0)
+    return tile
 
 
 def sweep(
@@ -94,8 +97,8 @@ def sweep(
     """
     n, m = p.size(0), q.size(0)
     # Anchors fewer than these would be slow: a product of thin matrices, and of few per key.
-    height = chunk_size or min(max(BLOCK // max(m, 1), 128), 1024)
-    width = max(BLOCK // height, 1)
+    height = min(chunk_size or max(BLOCK // max(m, 1), 128), max(n, 1), chunk_size or 1024)
+    width = breadth(height, m)
     safe = bounded(temperature, m, p.dtype)
     scaled = p / temperature
     own = torch.linalg.vecdot(scaled, q[:n])
@@ -114,8 +117,9 @@ def sweep(
                 peak, total = rise, total * shrink
                 if pulled is not None:
                     pulled.mul_(shrink[:, None])
-                tile.sub_(peak[:, None])
-            tile.exp_()
+                tile = _vanishing(tile.sub_(peak[:, None]), i, j)
+            else:
+                tile.exp_()
             total = total + tile.sum(dim=1)
             if pulled is not None:
                 pulled.addmm_(tile, q[j])
@@ -129,7 +133,7 @@ def sweep(
             pushed = p[i] * pull[:, None]
             for j in tiles:
                 if len(tiles) > 1:
-                    tile = margins(scaled, q, own, i, j).sub_(peak[:, None]).exp_()
+                    tile = _vanishing(margins(scaled, q, own, i, j).sub_(peak[:, None]), i, j)
                 grad_q[j].addmm_(tile.T, pushed)
             grad_q[i].addcmul_(pushed, total[:, None], value=-1)
     # A row that is its own only key has no margin in which a NaN would show.

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from graphkd._precision import exact, full_precision
 from graphkd.ops._autograd import differentiable, empty_gradient, operator
-from graphkd.ops.chunked.infonce import slices
+from graphkd.ops._blocks import slices
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
 # Rows at a time: a few buffers of them stay in a core's cache.

@@ -7,7 +7,6 @@ their rows themselves.
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._precision import exact
@@ -19,6 +18,8 @@ _SIDE = 512
 # Squared distances above this part of the largest from the centre keep their digits in products of
 # the input's precision, and so do the differences of their rows in a gradient.
 _FAR = 0.25
+# The centre is the median of about this many rows.
+_SAMPLE = 512
 # An rbf value is never below exp of this: processors are slow on what its products would be.
 _VANISHED = -43.0
 
@@ -38,12 +39,12 @@ def pairwise_gap(
 class _Rows:
     """Rows prepared for tiles of a kernel's statistic, and the way back for gradients.
 
-    Squared distances come from norms and inner products about the centre of the rows. With R the
-    largest distance from the centre, their error is below 4(d + 2)ε R². In float64, anything below
-    that counts as zero, and near pairs far from the origin keep their digits. A tile without near
-    pairs needs no float64 under the rbf kernel, whose value is smaller the farther the pair; l2
-    does, because near convergence its gaps are small differences of large distances. Rows that are
-    float64 already leave no room for l2: theirs are direct differences.
+    Squared distances come from norms and inner products about the median of the rows, which no
+    outlier moves. Their error is below 2(d + 2)ε (‖x_i‖² + ‖x_j‖²), with norms about it too. In
+    float64, anything below that counts as zero, and near pairs far from the origin keep their
+    digits. A tile without near pairs needs no float64 under the rbf kernel, whose value is smaller
+    the farther the pair; l2 does, because near convergence its gaps are small differences of large
+    distances. Rows that are float64 already leave no room for l2: theirs are direct differences.
     """
 
     def __init__(self, kernel: Kernel, x: Tensor, gamma: Tensor) -> None:
@@ -52,42 +53,37 @@ class _Rows:
         wide = exact(x)
         self.dot = kernel.statistic == "dot"
         self.direct = kernel.name == "l2" and wide.dtype == x.dtype
-        self.x, self.clear, self.rbf = x, False, kernel.name == "rbf"
-        if self.dot or self.direct:
+        self.x, self.rbf = x, kernel.name == "rbf"
+        if self.dot or self.direct or len(x) == 0:
             return
-        self.wide = wide - wide.mean(dim=0)
+        some = wide[:: max(len(x) // _SAMPLE, 1)]
+        self.wide = wide - some.median(dim=0).values
         self.wide_norms = self.wide.square().sum(dim=1)
-        spread = self.wide_norms.max() if len(x) else self.wide_norms.sum()
-        self.floor = 4 * (x.size(1) + 2) * torch.finfo(wide.dtype).eps * float(spread)
-        self.far = float(_FAR * spread)
+        self.error = 2 * (x.size(1) + 2) * torch.finfo(wide.dtype).eps
         self.x, self.norms = self.wide.to(x.dtype), self.wide_norms.to(x.dtype)
         self.farthest = float(-_VANISHED / gamma) if self.rbf else torch.inf
 
-    def statistic(self, i: slice, j: slice) -> Tensor:
-        """The statistic of the rows i with the rows j."""
+    def statistic(self, i: slice, j: slice) -> tuple[Tensor, bool]:
+        """The statistic of the rows i with the rows j, and whether some of them are near."""
         if self.dot:
-            return self.x[i] @ self.x[j].T
+            return self.x[i] @ self.x[j].T, False
         if self.direct:
-            return _distances(self.x[i], self.x[j]).square_()
-        squares = self._far_apart(i, j) if self.rbf else None
-        self.clear = squares is not None
-        if squares is None:
-            squares = _squares(self.wide, self.wide_norms, i, j)
-            F.threshold(squares, self.floor, 0, inplace=True)
-        return squares.to(self.x.dtype).clamp_(max=self.farthest) if self.rbf else squares
-
-    def _far_apart(self, i: slice, j: slice) -> Tensor | None:
-        """Squared distances by products of the input's precision, unless some pair is near."""
-        squares = _squares(self.x, self.norms, i, j)
-        if i == j:
-            squares.fill_diagonal_(torch.inf)
-        clear = float(squares.amin()) > self.far
-        if i == j:
-            squares.fill_diagonal_(0)
-        return squares if clear else None
+            return _distances(self.x[i], self.x[j]).square_(), False
+        longest = float(torch.maximum(self.wide_norms[i].max(), self.wide_norms[j].max()))
+        if self.rbf:
+            squares, least = _squares(self.x, self.norms, i, j)
+            if least > _FAR * longest:
+                return squares.clamp_(max=self.farthest), False
+        squares, least = _squares(self.wide, self.wide_norms, i, j)
+        if least <= 2 * self.error * longest:
+            bound = (self.wide_norms[i, None] + self.wide_norms[j]).mul_(self.error)
+            squares.masked_fill_(squares <= bound, 0)
+        if self.rbf:
+            squares = squares.to(self.x.dtype).clamp_(max=self.farthest)
+        return squares, least <= _FAR * longest
 
     def pull(
-        self, weights: Tensor, statistic: Tensor, i: slice, j: slice, gradient: Tensor
+        self, weights: Tensor, statistic: Tensor, near: bool, i: slice, j: slice, gradient: Tensor
     ) -> None:
         """Add the gradients of Σ w_ij · statistic_ij, over the pairs of a tile, to both its rows.
 
@@ -109,21 +105,25 @@ class _Rows:
                     break
             return
         # x_i Σ w_ij − Σ w_ij x_j cancels between near rows. Identical ones pull at nothing.
-        x = self.x
-        if not self.clear:
-            if self.rbf:
-                weights = weights.masked_fill(statistic == 0, 0)
-            if float(F.threshold(statistic, 0, torch.inf).amin()) <= self.far:
-                x = self.wide
+        x = self.wide if near else self.x
+        if near:
+            weights = weights.masked_fill(statistic == 0, 0)
         weights = weights.to(x.dtype).mul_(2)
         gradient[i] += (x[i] * weights.sum(dim=1)[:, None]).addmm_(weights, x[j], alpha=-1)
         if i != j:
             gradient[j] += (x[j] * weights.sum(dim=0)[:, None]).addmm_(weights.T, x[i], alpha=-1)
 
 
-def _squares(x: Tensor, norms: Tensor, i: slice, j: slice) -> Tensor:
+def _squares(x: Tensor, norms: Tensor, i: slice, j: slice) -> tuple[Tensor, float]:
+    """‖x_i − x_j‖² by inner products, and the least of a row with another; NaN stays NaN."""
     products = x[i] @ x[j].T
-    return torch.add(norms[j], products, alpha=-2, out=products).add_(norms[i, None])
+    squares = torch.add(norms[j], products, alpha=-2, out=products).add_(norms[i, None])
+    if i == j:
+        squares.fill_diagonal_(torch.inf)
+    least = float(squares.amin())
+    if i == j:
+        squares.diagonal().copy_(norms[i] - norms[i])
+    return squares, least
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
@@ -160,21 +160,22 @@ def _sweep(
         for x, need in ((x_s, need_s), (x_t, need_t))
     ]
     for i, j in _tiles(n, side):
-        statistics = [x.statistic(i, j) for x, _, _ in sides]
+        looks = [x.statistic(i, j) for x, _, _ in sides]
         values = [
             spec.value(statistic, gamma)
-            for statistic, (_, gamma, _) in zip(statistics, sides, strict=True)
+            for (statistic, _), (_, gamma, _) in zip(looks, sides, strict=True)
         ]
         gap = (values[0] - values[1]).to(x_s.dtype)
         # A pair counts in row i and in row j, with both rows' weights.
         outer = (
             gap * (4 / n) if weights is None else gap * (weights[i, None] + weights[j]) * (2 / n)
         )
-        for (x, gamma, need), statistic, value, gradient in zip(
-            sides, statistics, values, gradients, strict=True
+        for (x, gamma, need), (statistic, near), value, gradient in zip(
+            sides, looks, values, gradients, strict=True
         ):
             if need:
-                x.pull(spec.slope(statistic, value, gamma).mul_(outer), statistic, i, j, gradient)
+                pull = spec.slope(statistic, value, gamma).mul_(outer)
+                x.pull(pull, statistic, near, i, j, gradient)
             outer.neg_()
         squares = gap.square_()
         rows[i] += squares.sum(dim=1)

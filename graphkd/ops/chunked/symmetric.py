@@ -7,8 +7,9 @@ of the cosines over the temperature.
 import torch
 from torch import Tensor
 
-from graphkd.ops._autograd import BLOCK, fused
-from graphkd.ops.chunked.infonce import bounded, mask_positives, normalized, slices, sweep
+from graphkd.ops._autograd import fused
+from graphkd.ops._blocks import BLOCK, breadth, slices
+from graphkd.ops.chunked.infonce import bounded, mask_positives, normalized, sweep
 
 _SIDE = 1024
 
@@ -60,12 +61,16 @@ def _sweep(
     n, m = p.size(0), q.size(0)
     if not bounded(temperature, m, p.dtype):
         return _there_and_back(weights, p, q, temperature, chunk_size, need_p, need_q)
-    side = chunk_size or (max(n, m, 1) if n * m <= BLOCK else _SIDE)
+    if chunk_size:
+        height = min(chunk_size, max(n, 1))
+        width = breadth(height, m)
+    else:
+        height = width = max(n, m, 1) if n * m <= BLOCK else _SIDE
     scaled = p / temperature
     own = torch.linalg.vecdot(scaled, q[:n])
     shift = torch.full_like(own, 1 / temperature)
     over_keys, over_anchors = p.new_zeros(n), p.new_zeros(m)
-    tiles = [(i, j) for i in slices(n, side) for j in slices(m, side)]
+    tiles = [(i, j) for i in slices(n, height) for j in slices(m, width)]
 
     def exponentials(i: slice, j: slice) -> Tensor:
         tile = (scaled[i] @ q[j].T).sub_(shift[i, None]).exp_()
