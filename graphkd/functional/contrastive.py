@@ -100,7 +100,7 @@ def gcrd_loss(
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row, in the order of index).
         backend: ``"auto"``, ``"reference"`` (dense), ``"chunked"`` (linear memory) or ``"triton"``
             (for GPUs).
-        chunk_size: Anchors per block of the chunked backend; changes memory, not the value.
+        chunk_size: Rows of a tile of the chunked backend; changes memory, not the value.
         precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
 
     Shapes:

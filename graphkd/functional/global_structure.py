@@ -29,7 +29,6 @@ from graphkd.similarity import (
     Gamma,
     Kernel,
     KernelFunction,
-    kernel_rows,
     resolve_kernel,
 )
 
@@ -182,7 +181,7 @@ def global_lsp_loss(
             if not isinstance(spec, Kernel) or backend == "reference":
                 rows = reference.pairwise_gap(s, t, spec, gamma_s, gamma_t, loss=loss)
             elif moments:
-                rows = chunked.moment_gap_rows(kernel_rows(spec, s), kernel_rows(spec, t))
+                rows = chunked.moment_gap_rows(s, t, spec.unit)
             elif backend == "triton":
                 rows = triton_programs().pairwise_gap(s, t, spec, gamma_s, gamma_t, precision)
             else:

@@ -36,7 +36,7 @@ class GCRDLoss(ProjectedLoss):
         max_samples: Draw at most this many rows anew in each call, without replacement.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
         backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"triton"``.
-        chunk_size: Anchors per block of the chunked backend.
+        chunk_size: Rows of a tile of the chunked backend.
         precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
 
     Shapes:

@@ -6,7 +6,8 @@ makes the gradients in the forward pass. Block sizes bound the working memory an
 
 from graphkd.ops.chunked.edges import edge_similarity
 from graphkd.ops.chunked.infonce import infonce
-from graphkd.ops.chunked.moments import moment_gap, moment_gap_rows, teacher_gram
+from graphkd.ops.chunked.moment_rows import moment_gap_rows
+from graphkd.ops.chunked.moments import moment_gap, teacher_gram
 from graphkd.ops.chunked.pairwise import pairwise_gap
 from graphkd.ops.chunked.symmetric import symmetric_infonce
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import BLOCK, breadth, slices
+from graphkd.ops._blocks import BLOCK, Tile, breadth, row_products, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient_
 
 
@@ -58,13 +58,6 @@ def bounded(temperature: float, keys: int, dtype: torch.dtype) -> bool:
     return 2 / temperature + math.log(max(keys, 1)) < room
 
 
-def margins(p: Tensor, q: Tensor, own: Tensor, i: slice, j: slice) -> Tensor:
-    """(s_ij − s_ii)/τ of a tile, −∞ at the positives; p is divided by τ already, and so is own."""
-    tile = (p[i] @ q[j].T).sub_(own[i, None])
-    mask_positives(tile, i, j, -torch.inf)
-    return tile
-
-
 def mask_positives(tile: Tensor, i: slice, j: slice, value: float) -> None:
     """Fill in the entries of a tile whose row number is their column number."""
     if i.start < j.stop and j.start < i.stop:
@@ -100,24 +93,31 @@ def sweep(
     height = min(chunk_size or max(BLOCK // max(m, 1), 128), max(n, 1), chunk_size or 1024)
     width = breadth(height, m)
     safe = bounded(temperature, m, p.dtype)
-    scaled = p / temperature
-    own = torch.linalg.vecdot(scaled, q[:n])
+    own = row_products(p, q[:n]).div_(temperature)
     rows = p.new_empty(n)
     grad_p = empty_gradient(p, need_p)
     grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
-    tiles = list(slices(m, width))
+    room, tiles = Tile(p, height, min(width, max(m, 1))), list(slices(m, width))
+
+    def margins(scaled: Tensor, i: slice, j: slice) -> Tensor:
+        """(s_ij − s_ii)/τ, −∞ at the positives."""
+        tile = room.products(scaled, q[j]).sub_(own[i, None])
+        mask_positives(tile, i, j, -torch.inf)
+        return tile
+
     for i in slices(n, height):
+        scaled = p[i] / temperature
         peak = total = torch.zeros_like(own[i])
-        pulled = torch.zeros_like(p[i]) if need_p else None
+        pulled = torch.zeros_like(scaled) if need_p else None
         for j in tiles:
-            tile = margins(scaled, q, own, i, j)
+            tile = margins(scaled, i, j)
             if not safe:
                 rise = torch.maximum(peak, tile.amax(dim=1))
                 shrink = (peak - rise).exp_()
                 peak, total = rise, total * shrink
                 if pulled is not None:
                     pulled.mul_(shrink[:, None])
-                tile = _vanishing(tile.sub_(peak[:, None]), i, j)
+                _vanishing(tile.sub_(peak[:, None]), i, j)
             else:
                 tile.exp_()
             total = total + tile.sum(dim=1)
@@ -128,12 +128,13 @@ def sweep(
         if weights is not None:
             pull *= weights[i]
         if pulled is not None:
-            torch.mul(pulled.addcmul_(q[i], total[:, None], value=-1), pull[:, None], out=grad_p[i])
+            pulled.addcmul_(q[i], total[:, None], value=-1)
+            torch.mul(pulled, pull[:, None], out=grad_p[i])
         if need_q:
             pushed = p[i] * pull[:, None]
             for j in tiles:
                 if len(tiles) > 1:
-                    tile = _vanishing(margins(scaled, q, own, i, j).sub_(peak[:, None]), i, j)
+                    tile = _vanishing(margins(scaled, i, j).sub_(peak[:, None]), i, j)
                 grad_q[j].addmm_(tile.T, pushed)
             grad_q[i].addcmul_(pushed, total[:, None], value=-1)
     # A row that is its own only key has no margin in which a NaN would show.

@@ -24,7 +24,7 @@ from graphkd.ops._blocks import slices
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
 # Rows at a time: a few buffers of them stay in a core's cache.
-_HEIGHT = 1024
+HEIGHT = 1024
 # Float32 products while the sum of squares is at least this part of the size of its terms.
 _SAFE = 0.05
 
@@ -41,28 +41,10 @@ def moment_gap(s: Tensor, t: Tensor, unit: bool, gram: Tensor | None = None) -> 
     return _moment_gap(s, t, gram, unit)
 
 
-def moment_gap_rows(s: Tensor, t: Tensor) -> Tensor:
-    """The same mean over j alone, for every row i; of rows as they are, by autograd in float64.
-
-    With M = (S + T)/2 the gap of a pair is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩; its square summed over j is a
-    quadratic form in d_i and m_i.
-    """
-    n, width = s.size(0), max(s.size(1), t.size(1))
-    wide_s, wide_t = (F.pad(exact(x), (0, width - x.size(1))) for x in (s, t))
-    apart, mean = wide_s - wide_t, (wide_s + wide_t) / 2
-    rows = (
-        (apart @ (mean.T @ mean) * apart)
-        + 2 * (apart @ (mean.T @ apart) * mean)
-        + (mean @ (apart.T @ apart) * mean)
-    ).sum(dim=1)
-    # Rounding may leave a negative zero-sized rest.
-    return (rows / max(n, 1)).clamp(min=0).to(s.dtype)
-
-
 def teacher_gram(t: Tensor, unit: bool) -> Tensor:
     """TᵀT in float64."""
     total = exact(t.new_zeros(t.size(1), t.size(1)))
-    for rows in slices(t.size(0), _HEIGHT):
+    for rows in slices(t.size(0), HEIGHT):
         block = exact(t[rows])
         if unit:
             block = unit_and_inverse(block)[0]
@@ -70,7 +52,7 @@ def teacher_gram(t: Tensor, unit: bool) -> Tensor:
     return total
 
 
-def _pair(
+def pair(
     s: Tensor, t: Tensor, rows: slice, unit: bool, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Blocks of S, T and S − T at one width and in one precision, and S's inverse norms, if any.
@@ -89,7 +71,7 @@ def _pair(
     return student.to(dtype), target.to(dtype), apart.to(dtype), inverse
 
 
-def _moments(
+def moments(
     s: Tensor, t: Tensor, unit: bool, gram: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
     """TᵀT, TᵀD and DᵀD, of products in this precision, summed over blocks in float64."""
@@ -97,8 +79,8 @@ def _moments(
     tt, td, dd = exact(s.new_zeros(3, width, width)).unbind()
     if gram is not None:
         tt[: t.size(1), : t.size(1)] = gram
-    for rows in slices(s.size(0), _HEIGHT):
-        _, target, apart, _ = _pair(s, t, rows, unit, dtype)
+    for rows in slices(s.size(0), HEIGHT):
+        _, target, apart, _ = pair(s, t, rows, unit, dtype)
         if gram is None:
             tt += target.T @ target
         td += target.T @ apart
@@ -122,7 +104,7 @@ def _forward(
     with full_precision(s.device):
         wide = exact(s[:0]).dtype
         for dtype in dict.fromkeys((s.dtype, wide)):
-            tt, td, dd = _moments(s, t, unit, gram, dtype)
+            tt, td, dd = moments(s, t, unit, gram, dtype)
             middle, cross = tt + (td + td.T) / 2 + dd / 4, td + dd / 2
             total = (middle * dd).sum() + (cross * cross.T).sum()
             terms = middle.norm() * dd.norm() + cross.square().sum()
@@ -164,8 +146,8 @@ def _backward(
     with full_precision(s.device):
         dtype = factors.dtype if widened else s.dtype
         inner, outer = (factors * (4 * grad / max(s.size(0), 1) ** 2)).to(dtype).unbind()
-        for rows in slices(s.size(0), _HEIGHT) if need_s else ():
-            student, target, apart, inverse = _pair(s, t, rows, unit, dtype)
+        for rows in slices(s.size(0), HEIGHT) if need_s else ():
+            student, target, apart, inverse = pair(s, t, rows, unit, dtype)
             pulled = (apart @ inner).addmm_(target, outer)
             if inverse is not None:
                 pulled = unit_gradient(pulled, student[:, : s.size(1)], inverse)

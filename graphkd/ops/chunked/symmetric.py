@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphkd.ops._autograd import fused
-from graphkd.ops._blocks import BLOCK, breadth, slices
+from graphkd.ops._blocks import BLOCK, Tile, breadth, row_products, slices
 from graphkd.ops.chunked.infonce import bounded, mask_positives, normalized, sweep
 
 _SIDE = 1024
@@ -66,14 +66,13 @@ def _sweep(
         width = breadth(height, m)
     else:
         height = width = max(n, m, 1) if n * m <= BLOCK else _SIDE
-    scaled = p / temperature
-    own = torch.linalg.vecdot(scaled, q[:n])
-    shift = torch.full_like(own, 1 / temperature)
+    own = row_products(p, q[:n]).div_(temperature)
     over_keys, over_anchors = p.new_zeros(n), p.new_zeros(m)
     tiles = [(i, j) for i in slices(n, height) for j in slices(m, width)]
+    room = Tile(p, height, width)
 
     def exponentials(i: slice, j: slice) -> Tensor:
-        tile = (scaled[i] @ q[j].T).sub_(shift[i, None]).exp_()
+        tile = room.products(p[i] / temperature, q[j]).sub_(1 / temperature).exp_()
         mask_positives(tile, i, j, 0.0)
         return tile
 
@@ -81,7 +80,7 @@ def _sweep(
         tile = exponentials(i, j)
         over_keys[i] += tile.sum(dim=1)
         over_anchors[j] += tile.sum(dim=0)
-    factor = (shift - own).exp()
+    factor = (1 / temperature - own).exp()
     back = over_anchors[:n]
     # A row that is its own only key has no similarity to others in which a NaN would show.
     rows = ((over_keys * factor).log1p() + (back * factor).log1p()) / 2 + (own - own)
