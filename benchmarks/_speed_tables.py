@@ -102,17 +102,19 @@ def _curve(cases: list[Result], device: str, name: str) -> str:
     others = list(dict.fromkeys(c for case in cases for c in case["contenders"] if c != "ours"))
     forms = ["ours", *(o for o in others if o.startswith("naive"))]
     bound = "copy" if any("copy" in case["peaks"] for case in cases) else "GEMM"
-    rows = []
+    times, memory = [], []
     for case in cases:
-        found = case["contenders"]
-        rows.append(
-            [size(case), milliseconds(found["ours"]),
+        found, label = case["contenders"], size(case).replace(" ", "\u00a0")
+        times.append(
+            [label, milliseconds(found["ours"]),
              *(ratio(found[o]) if o in found else "" for o in others),
-             percent(found["ours"]["of_peak"]["median"]),
-             *(mebibytes(found.get(form, {})) for form in forms)]
+             percent(found["ours"]["of_peak"]["median"])]
         )  # fmt: skip
-    header = ["size", "ours", *others, f"ours, of {bound} peak",
-              *(f"memory, {form}" for form in forms)]  # fmt: skip
+        memory.append([label, *(mebibytes(found.get(form, {})) for form in forms)])
+    tables = (
+        table(["time", "ours", *others, f"ours, of {bound} peak"], times),
+        table(["memory", *forms], memory),
+    )
     limit = naive_limit(cases)
     notes = [f"The peak counts {cases[0]['counted']}."]
     if any(row["contenders"]["ours"]["of_peak"]["median"] > 1 for row in cases):
@@ -129,7 +131,7 @@ def _curve(cases: list[Result], device: str, name: str) -> str:
     skipped = dict(pair for case in cases for pair in case["skipped"].items())
     notes += [f"Not run: {name} ({reason})." for name, reason in skipped.items()]
     figure = image(f"_static/bench_{name}_{device}.svg", f"Time and memory of {TITLES[name]}")
-    return joined(f"#### {TITLES[name]}", table(header, rows), prose(" ".join(notes)), figure)
+    return joined(f"#### {TITLES[name]}", *tables, prose(" ".join(notes)), figure)
 
 
 def _linear(result: Result) -> str:
