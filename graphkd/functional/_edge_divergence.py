@@ -1,13 +1,13 @@
 """Divergence between student and teacher over the edges into each centre, from their logits."""
 
 from types import ModuleType
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from graphkd.functional._divergence import kl_slope, kl_terms, log_ratio
 from graphkd.ops import segments
-from graphkd.ops._autograd import differentiable, empty_gradient, operator
+from graphkd.ops._autograd import empty_gradient, primitive
 
 
 def edge_divergence(
@@ -49,19 +49,12 @@ def _parts(
     return softmax.segment_sum(terms, dst, count), log_p, log_q, delta
 
 
-def _fake_forward(
-    student: Tensor,
-    teacher: Tensor,
-    dst: Tensor,
-    count: int,
-    divergence: str,
-    need_student: bool,
-    need_teacher: bool,
+def _fake(
+    student: Tensor, teacher: Tensor, dst: Tensor, count: int, *rest: Any
 ) -> tuple[Tensor, Tensor]:
-    return student.new_empty(count), empty_gradient(student, need_student)
+    return student.new_empty(count), empty_gradient(student, rest[-2])
 
 
-@operator("edge_divergence", _fake_forward)
 def _forward(
     student: Tensor,
     teacher: Tensor,
@@ -83,35 +76,15 @@ def _forward(
     return rows, (pull - p * mean).mul_(2)
 
 
-def _fake_backward(
-    grad: Tensor,
-    slope: Tensor,
-    student: Tensor,
-    teacher: Tensor,
-    dst: Tensor,
-    count: int,
-    divergence: str,
-    need_student: bool,
-    need_teacher: bool,
-) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(slope), teacher.new_empty(0)
-
-
-@operator("edge_divergence_backward", _fake_backward)
 def _backward(
-    grad: Tensor,
-    slope: Tensor,
-    student: Tensor,
-    teacher: Tensor,
-    dst: Tensor,
-    count: int,
-    divergence: str,
-    need_student: bool,
-    need_teacher: bool,
+    grad: Tensor, slope: Tensor, student: Tensor, teacher: Tensor, dst: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor]:
+    need_student = rest[-2]
     gradient = slope * grad.index_select(0, dst) if need_student else slope.clone()
     return gradient, teacher.new_empty(0)
 
 
 # The same, differentiable once, with the gradient made beside the value.
-edge_divergence_once = differentiable(_forward, _backward, backend="chunked", keeps=True)
+edge_divergence_once = primitive(
+    "edge_divergence", _forward, _backward, backend="chunked", fake=_fake, keeps=1
+)

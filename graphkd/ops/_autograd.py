@@ -80,7 +80,7 @@ def fused(name: str, sweep: Callable[..., Any], *, backend: str) -> Callable[...
         fake_backward,
         f"(Tensor grad, Tensor grad_a, Tensor grad_b{arguments}) -> (Tensor, Tensor)",
     )(backward)
-    return differentiable(lambda *args: make(None, *args), again, backend=backend, keeps=True)
+    return _joined(lambda *args: make(None, *args), again, backend=backend, keeps=True)
 
 
 def _rescale(grad: Tensor, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor, ...] | None:
@@ -96,20 +96,53 @@ def _rescale(grad: Tensor, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor, ...]
     return tuple(g * first if g.numel() else g.clone() for g in (grad_a, grad_b))
 
 
-def differentiable(
-    forward: Callable[..., Any], backward: Callable[..., Any], *, backend: str, keeps: bool = False
+def primitive(
+    name: str,
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    *,
+    backend: str,
+    fake: Callable[..., Any],
+    keeps: int = 0,
 ) -> Callable[..., Tensor]:
     """A primitive ``f(a, b, *extras) -> values``, differentiable once in ``a`` and ``b``.
 
     Args:
-        forward: ``(a, b, *extras) -> values``. If it keeps something for the backward pass,
-            ``(a, b, *extras, need_a, need_b) -> (values, *kept)``.
+        name: The name that its two operators are registered under.
+        forward: ``(a, b, *extras) -> values``. If it keeps tensors for the backward pass,
+            ``(a, b, *extras, need_a, need_b) -> (values, *kept)``. Its annotations give the types.
         backward: ``(grad, values, a, b, *extras, need_a, need_b) -> (grad_a, grad_b)``, or
-            ``(grad, *kept, a, b, *extras, need_a, need_b)``. A gradient that is not needed comes
-            back empty.
+            ``(grad, *kept, a, b, …)``. A gradient that is not needed comes back empty.
         backend: The name that a second backward pass is refused under.
-        keeps: Whether forward gives more than the values.
+        fake: Takes what forward takes and gives empty outputs of the right shapes.
+        keeps: How many tensors forward keeps.
     """
+    held = keeps or 1
+
+    def run_backward(*args: Any) -> Any:
+        grad_a, grad_b = backward(*args)
+        return grad_a.contiguous(), grad_b.contiguous()
+
+    def fake_backward(*args: Any) -> Any:
+        sides = zip(args[1 + held : 3 + held], args[-2:], strict=True)
+        return tuple(x.new_empty(x.shape if needed else 0) for x, needed in sides)
+
+    taken, _, _ = torch.library.infer_schema(forward, mutates_args=()).rpartition(") ->")
+    kept = ", ".join(f"Tensor kept_{i}" for i in range(held))
+    needs = "" if keeps else ", bool need_a, bool need_b"
+    schema = f"(Tensor grad, {kept}, {taken[1:]}{needs}) -> (Tensor, Tensor)"
+    return _joined(
+        operator(name, fake)(forward),
+        operator(f"{name}_backward", fake_backward, schema)(run_backward),
+        backend=backend,
+        keeps=keeps > 0,
+    )
+
+
+def _joined(
+    forward: Callable[..., Any], backward: Callable[..., Any], *, backend: str, keeps: bool
+) -> Callable[..., Tensor]:
+    """The two operators of a ``primitive`` as one function."""
 
     @quick
     class Gradient(torch.autograd.Function):
@@ -168,7 +201,7 @@ def differentiable(
                 *(None for _ in args[2:]),
             )
 
-    def primitive(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
+    def apply_to(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
         recording = torch.is_grad_enabled()
         needs = recording and a.requires_grad, recording and b.requires_grad
         # torch.compile cannot trace a Function that gets one tensor twice.
@@ -176,4 +209,4 @@ def differentiable(
         values: Tensor = output[0] if keeps else output
         return values
 
-    return primitive
+    return apply_to

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphkd._precision import full_precision
 from graphkd.graph import Edges
-from graphkd.ops._autograd import differentiable, empty_gradient, operator
+from graphkd.ops._autograd import primitive
 from graphkd.similarity import KERNELS, Kernel, row_statistic, unit_and_inverse, unit_gradient_
 
 # The rows of a block of edges hold at most this many numbers: they stay in a core's cache.
@@ -39,22 +39,6 @@ def edge_similarity(
     return kernel.value(statistic, gamma)
 
 
-def _fake_forward(
-    x_src: Tensor,
-    x_dst: Tensor,
-    src: Tensor,
-    dst: Tensor,
-    ptr: Tensor,
-    order: Tensor,
-    src_ptr: Tensor,
-    kernel: str,
-    block: int,
-    one: bool,
-) -> Tensor:
-    return x_src.new_empty(src.numel())
-
-
-@operator("edge_statistic", _fake_forward)
 def _forward(
     x_src: Tensor,
     x_dst: Tensor,
@@ -85,26 +69,6 @@ def _forward(
         return values
 
 
-def _fake_backward(
-    grad: Tensor,
-    values: Tensor,
-    x_src: Tensor,
-    x_dst: Tensor,
-    src: Tensor,
-    dst: Tensor,
-    ptr: Tensor,
-    order: Tensor,
-    src_ptr: Tensor,
-    kernel: str,
-    block: int,
-    one: bool,
-    need_src: bool,
-    need_dst: bool,
-) -> tuple[Tensor, Tensor]:
-    return empty_gradient(x_src, need_src), empty_gradient(x_dst, need_dst)
-
-
-@operator("edge_statistic_backward", _fake_backward)
 def _backward(
     grad: Tensor,
     values: Tensor,
@@ -206,4 +170,10 @@ def _edge_blocks(src: Tensor, dst: Tensor, block: int) -> Iterator[tuple[Tensor,
         yield src[edges], dst[edges], edges
 
 
-_edge_statistic = differentiable(_forward, _backward, backend="chunked")
+_edge_statistic = primitive(
+    "edge_statistic",
+    _forward,
+    _backward,
+    backend="chunked",
+    fake=lambda x_src, x_dst, src, *rest: x_src.new_empty(src.numel()),
+)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from graphkd._precision import exact, full_precision
-from graphkd.ops._autograd import differentiable, empty_gradient, operator
+from graphkd.ops._autograd import empty_gradient, primitive
 from graphkd.ops._blocks import slices
 from graphkd.ops.chunked.moments import HEIGHT, moments, pair
 from graphkd.similarity import unit_gradient
@@ -31,14 +31,11 @@ def moment_gap_rows(s: Tensor, t: Tensor, unit: bool) -> Tensor:
     return _moment_gap_rows(s, t, unit)
 
 
-def _fake_forward(
-    s: Tensor, t: Tensor, unit: bool, need_s: bool, need_t: bool
-) -> tuple[Tensor, Tensor]:
+def _fake(s: Tensor, t: Tensor, unit: bool, need_s: bool, need_t: bool) -> tuple[Tensor, Tensor]:
     width = max(s.size(1), t.size(1))
     return s.new_empty(s.size(0)), exact(s.new_empty(2, width, s.size(1)))
 
 
-@operator("moment_gap_rows", _fake_forward)
 def _forward(s: Tensor, t: Tensor, unit: bool, need_s: bool, need_t: bool) -> tuple[Tensor, Tensor]:
     """The values, and the gradient's two factors SᵀS and DᵀS."""
     with full_precision(s.device):
@@ -56,13 +53,6 @@ def _forward(s: Tensor, t: Tensor, unit: bool, need_s: bool, need_t: bool) -> tu
         return values, factors.contiguous()
 
 
-def _fake_backward(
-    grad: Tensor, factors: Tensor, s: Tensor, t: Tensor, unit: bool, need_s: bool, need_t: bool
-) -> tuple[Tensor, Tensor]:
-    return empty_gradient(s, need_s), t.new_empty(0)
-
-
-@operator("moment_gap_rows_backward", _fake_backward)
 def _backward(
     grad: Tensor, factors: Tensor, s: Tensor, t: Tensor, unit: bool, need_s: bool, need_t: bool
 ) -> tuple[Tensor, Tensor]:
@@ -86,4 +76,6 @@ def _backward(
     return gradient, t.new_empty(0)
 
 
-_moment_gap_rows = differentiable(_forward, _backward, backend="chunked", keeps=True)
+_moment_gap_rows = primitive(
+    "moment_gap_rows", _forward, _backward, backend="chunked", fake=_fake, keeps=1
+)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._precision import exact, full_precision
-from graphkd.ops._autograd import differentiable, empty_gradient, operator
+from graphkd.ops._autograd import empty_gradient, primitive
 from graphkd.ops._blocks import slices
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
@@ -88,7 +88,7 @@ def moments(
     return tt, td, dd
 
 
-def _fake_forward(
+def _fake(
     s: Tensor, t: Tensor, gram: Tensor | None, unit: bool, need_s: bool, need_t: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     width = max(s.size(1), t.size(1))
@@ -96,7 +96,6 @@ def _fake_forward(
     return s.new_empty(()), factors, torch.empty((), dtype=torch.bool)
 
 
-@operator("moment_gap", _fake_forward)
 def _forward(
     s: Tensor, t: Tensor, gram: Tensor | None, unit: bool, need_s: bool, need_t: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,21 +115,6 @@ def _forward(
         return value.to(s.dtype), factors.contiguous(), torch.tensor(dtype == wide)
 
 
-def _fake_backward(
-    grad: Tensor,
-    factors: Tensor,
-    widened: Tensor,
-    s: Tensor,
-    t: Tensor,
-    gram: Tensor | None,
-    unit: bool,
-    need_s: bool,
-    need_t: bool,
-) -> tuple[Tensor, Tensor]:
-    return empty_gradient(s, need_s), t.new_empty(0)
-
-
-@operator("moment_gap_backward", _fake_backward)
 def _backward(
     grad: Tensor,
     factors: Tensor,
@@ -155,4 +139,4 @@ def _backward(
     return gradient, t.new_empty(0)
 
 
-_moment_gap = differentiable(_forward, _backward, backend="chunked", keeps=True)
+_moment_gap = primitive("moment_gap", _forward, _backward, backend="chunked", fake=_fake, keeps=2)

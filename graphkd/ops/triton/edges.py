@@ -4,12 +4,11 @@ Forward, a program takes a block of edges. Backward, a program owns a node's gra
 its edges: those that enter it, for ``x_dst``, and those that leave it, for ``x_src``.
 """
 
-import torch
 import triton
 from torch import Tensor
 
 from graphkd.graph import Edges
-from graphkd.ops._autograd import differentiable
+from graphkd.ops._autograd import primitive
 from graphkd.ops.triton._common import edge_blocks, gradient_for, launching
 from graphkd.ops.triton.kernels import edges as kernels
 from graphkd.similarity import KERNELS, Kernel, kernel_rows
@@ -33,8 +32,7 @@ def edge_similarity(
     return kernel.value(statistic, gamma)
 
 
-@torch.library.custom_op("graphkd::triton_edge_statistic", mutates_args=())
-def _edge_statistic_op(
+def _forward(
     x_src: Tensor,
     x_dst: Tensor,
     src: Tensor,
@@ -69,8 +67,7 @@ def _edge_statistic_op(
     return values
 
 
-@torch.library.custom_op("graphkd::triton_edge_statistic_backward", mutates_args=())
-def _edge_statistic_backward_op(
+def _backward(
     grad: Tensor,
     values: Tensor,
     x_src: Tensor,
@@ -127,40 +124,10 @@ def _gradient(
     return out
 
 
-@_edge_statistic_op.register_fake
-def _(
-    x_src: Tensor,
-    x_dst: Tensor,
-    src: Tensor,
-    dst: Tensor,
-    ptr: Tensor,
-    order: Tensor,
-    src_ptr: Tensor,
-    kernel: str,
-) -> Tensor:
-    return x_src.new_empty(src.numel())
-
-
-@_edge_statistic_backward_op.register_fake
-def _(
-    grad: Tensor,
-    values: Tensor,
-    x_src: Tensor,
-    x_dst: Tensor,
-    src: Tensor,
-    dst: Tensor,
-    ptr: Tensor,
-    order: Tensor,
-    src_ptr: Tensor,
-    kernel: str,
-    need_src: bool,
-    need_dst: bool,
-) -> tuple[Tensor, Tensor]:
-    return gradient_for(x_src, need_src), gradient_for(x_dst, need_dst)
-
-
-_edge_statistic = differentiable(
-    torch.ops.graphkd.triton_edge_statistic.default,
-    torch.ops.graphkd.triton_edge_statistic_backward.default,
+_edge_statistic = primitive(
+    "triton_edge_statistic",
+    _forward,
+    _backward,
     backend="Triton",
+    fake=lambda x_src, x_dst, src, *rest: x_src.new_empty(src.numel()),
 )

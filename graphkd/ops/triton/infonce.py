@@ -8,7 +8,7 @@ import torch
 import triton
 from torch import Tensor
 
-from graphkd.ops._autograd import differentiable
+from graphkd.ops._autograd import primitive
 from graphkd.ops.triton._common import (
     dot_mode,
     gradient_for,
@@ -32,8 +32,7 @@ def symmetric_infonce(p: Tensor, q: Tensor, temperature: float, precision: str) 
     return (there + _infonce(q[: p.size(0)], p, temperature, precision)) / 2
 
 
-@torch.library.custom_op("graphkd::triton_infonce", mutates_args=())
-def _infonce_op(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor:
+def _forward(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor:
     p, q = p.contiguous(), q.contiguous()
     n, width = p.shape
     peak, total = p.new_empty(n), p.new_empty(n)
@@ -65,8 +64,7 @@ def _infonce_op(p: Tensor, q: Tensor, temperature: float, precision: str) -> Ten
         return values + (own - own)
 
 
-@torch.library.custom_op("graphkd::triton_infonce_backward", mutates_args=())
-def _infonce_backward_op(
+def _backward(
     grad: Tensor,
     values: Tensor,
     p: Tensor,
@@ -118,27 +116,10 @@ def _gradient(
     return out
 
 
-@_infonce_op.register_fake
-def _(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor:
-    return p.new_empty(p.size(0))
-
-
-@_infonce_backward_op.register_fake
-def _(
-    grad: Tensor,
-    values: Tensor,
-    p: Tensor,
-    q: Tensor,
-    temperature: float,
-    precision: str,
-    need_p: bool,
-    need_q: bool,
-) -> tuple[Tensor, Tensor]:
-    return gradient_for(p, need_p), gradient_for(q, need_q)
-
-
-_infonce = differentiable(
-    torch.ops.graphkd.triton_infonce.default,
-    torch.ops.graphkd.triton_infonce_backward.default,
+_infonce = primitive(
+    "triton_infonce",
+    _forward,
+    _backward,
     backend="Triton",
+    fake=lambda p, *rest: p.new_empty(p.size(0)),
 )

@@ -11,7 +11,7 @@ import torch
 import triton
 from torch import Tensor
 
-from graphkd.ops._autograd import differentiable
+from graphkd.ops._autograd import primitive
 from graphkd.ops.triton._common import (
     Blocks,
     difference_blocks,
@@ -55,8 +55,7 @@ def _rows(x: Tensor, gamma: Tensor, kernel: str, mode: str) -> _Rows:
     return _Rows(x, row_products(x, x) if low else x, gamma.to(x))
 
 
-@torch.library.custom_op("graphkd::triton_pairwise_gap", mutates_args=())
-def _pairwise_gap_op(
+def _forward(
     x_s: Tensor, x_t: Tensor, gamma_s: Tensor, gamma_t: Tensor, kernel: str, precision: str
 ) -> Tensor:
     n, sums = x_s.size(0), x_s.new_empty(x_s.size(0))
@@ -88,8 +87,7 @@ def _pairwise_gap_op(
         return sums / n
 
 
-@torch.library.custom_op("graphkd::triton_pairwise_gap_backward", mutates_args=())
-def _pairwise_gap_backward_op(
+def _backward(
     grad: Tensor,
     values: Tensor,
     x_s: Tensor,
@@ -144,31 +142,10 @@ def _gradient(
     return out
 
 
-@_pairwise_gap_op.register_fake
-def _(
-    x_s: Tensor, x_t: Tensor, gamma_s: Tensor, gamma_t: Tensor, kernel: str, precision: str
-) -> Tensor:
-    return x_s.new_empty(x_s.size(0))
-
-
-@_pairwise_gap_backward_op.register_fake
-def _(
-    grad: Tensor,
-    values: Tensor,
-    x_s: Tensor,
-    x_t: Tensor,
-    gamma_s: Tensor,
-    gamma_t: Tensor,
-    kernel: str,
-    precision: str,
-    need_s: bool,
-    need_t: bool,
-) -> tuple[Tensor, Tensor]:
-    return gradient_for(x_s, need_s), gradient_for(x_t, need_t)
-
-
-_pairwise_gap = differentiable(
-    torch.ops.graphkd.triton_pairwise_gap.default,
-    torch.ops.graphkd.triton_pairwise_gap_backward.default,
+_pairwise_gap = primitive(
+    "triton_pairwise_gap",
+    _forward,
+    _backward,
     backend="Triton",
+    fake=lambda x_s, *rest: x_s.new_empty(x_s.size(0)),
 )
