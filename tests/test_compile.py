@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import graphkd
-from tests.contract import Loss, every
+from tests.contract import TRITON, Loss, every
 
 
 @pytest.fixture(autouse=True)
@@ -102,8 +102,10 @@ def test_operators_pass_opcheck(loss: Loss, options: dict) -> None:
             return func(*args, **(kwargs or {}))
 
     h_s, h_t, edge_index = loss.inputs(n=9)
-    with Record():
-        loss.call(h_s, h_t, edge_index, **options, backend="chunked", chunk_size=4).backward()
-    assert seen
+    for way in ({"backend": "chunked", "chunk_size": 4}, *({"backend": b} for b in TRITON)):
+        before = len(seen)
+        with Record():
+            loss.call(h_s, h_t, edge_index, **options, **way).backward()
+        assert len(seen) >= before + 2  # a forward and a backward
     for operator, args in seen:
         torch.library.opcheck(operator, args, test_utils=("test_schema", "test_faketensor"))
