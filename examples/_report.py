@@ -3,39 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from _common import show
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-LABELS = {"none": "No distillation", "kd": "KD", "fitnet": "FitNet", "at": "AT", "lsp": "LSP"}
-LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
 GREY, BLUE, ORANGE = "#6b7280", "#2563a8", "#d9690f"
-
-
-def mean_std(values: Any) -> dict[str, Any]:
-    """Mean and sample standard deviation, which one seed does not have."""
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "std": std, "seeds": [float(v) for v in values]}
-
-
-def show(value: dict[str, Any], sign: str = "") -> str:
-    spread = "" if value["std"] is None else f" ± {value['std']:.1f}"
-    return f"{round(value['mean'], 1) + 0.0:{sign}.1f}{spread}"  # + 0.0: no minus zero
-
-
-def summarise(tests: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
-    """Test scores by method, and their differences, seed by seed, to no distillation and to KD."""
-    return {
-        method: {
-            "label": " + ".join(LABELS[name] for name in method.split("+")),
-            "test": mean_std(values),
-            "minus_none": mean_std(np.subtract(values, tests["none"])),
-            "minus_kd": mean_std(np.subtract(values, tests["kd"])),
-        }
-        for method, values in tests.items()
-    }
 
 
 def print_tables(result: dict[str, Any], console: Console) -> None:

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _common
 import _report
 import numpy as np
 import torch
@@ -333,7 +334,7 @@ def main() -> None:
             for run, method in itertools.product(runs, args.losses):
                 tests[method].append(distil(run, name, method, weights, args.epochs)[1])
                 progress.advance(bar)
-            methods = _report.summarise(tests)
+            methods = _common.compare(tests)
             students[name] = {**cost(name, part), "weights": weights, "methods": methods}
             note(f"{name} students distilled: {args.seeds * len(methods)}")
 
@@ -347,7 +348,7 @@ def main() -> None:
         "epochs": args.epochs,
         "device": args.device,
         "threads": args.threads,
-        "teacher": {**cost("GAT", part), "test": _report.mean_std(teacher_tests)},
+        "teacher": {**cost("GAT", part), "test": _common.mean_std(teacher_tests)},
         "students": students,
     }
     _report.print_tables(result, console)

@@ -1,0 +1,198 @@
+"""What the examples share: their flags, a loop that can be taken up again, and the final table.
+
+Nothing here distils: that is in each script, to be copied from there.
+"""
+
+import argparse
+import copy
+import json
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import nn
+
+LABELS = {"none": "No distillation", "kd": "KD", "fitnet": "FitNet", "at": "AT", "lsp": "LSP"}
+LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
+
+console = Console(highlight=False)
+
+
+def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) -> Any:
+    """The flags that every example has; a script adds its own, then calls parse_args()."""
+    result = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = result.add_argument
+    add("--root", default="data", help="where PyG keeps datasets")
+    add("--seeds", type=int, default=seeds)
+    add("--epochs", type=int, default=epochs)
+    add("--methods", nargs="+", choices=methods, default=methods)
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", type=torch.device)
+    add("--amp", action="store_true", help="autocast to bfloat16")
+    add("--compile", action="store_true", help="torch.compile the student")
+    add("--checkpoint", type=Path, help="a folder: what is there is taken up again")
+    add("--out", type=Path, help="a JSON file for the numbers of the table")
+    return result
+
+
+def autocast(args: argparse.Namespace) -> AbstractContextManager[Any]:
+    """Bfloat16 where --amp asks for it. The losses compute in float32 all the same."""
+    return torch.autocast(args.device.type, dtype=torch.bfloat16, enabled=args.amp)
+
+
+def compiled(args: argparse.Namespace, *modules: nn.Module) -> None:
+    """Compile the modules in place where --compile asks for it; a Tap on them must be made before.
+
+    In place, so that their state_dict keeps its names.
+    """
+    for module in modules:
+        if args.compile:
+            module.compile(dynamic=True)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, and Python's random, from which PyG's negative sampling draws."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+
+
+def fit(
+    name: str,
+    args: argparse.Namespace,
+    model: nn.Module,
+    step: Callable[[], Any],
+    evaluate: Callable[[], float],
+    **others: Any,
+) -> float:
+    """Train for ``args.epochs`` and leave the model as it was in its best epoch on validation data.
+
+    Args:
+        name: What is trained; names its checkpoint.
+        args: The flags.
+        model: The model that is trained. Its best state is kept.
+        step: Trains one epoch.
+        evaluate: The validation score; larger is better.
+        others: What else a checkpoint needs: optimiser, loss (for its heads), scheduler.
+    """
+    path = args.checkpoint / f"{name}.pt" if args.checkpoint else None
+    parts = {"model": model, **others}
+    done, best, best_state = 0, -float("inf"), copy.deepcopy(model.state_dict())
+    if path is not None and path.exists():
+        saved = torch.load(path, map_location=args.device, weights_only=True)
+        for key, part in parts.items():
+            part.load_state_dict(saved["parts"][key])
+        done, best, best_state = saved["epochs"], saved["best"], saved["best_state"]
+        _set_random_state(saved["random"])
+    epochs = range(done, args.epochs)
+    quiet = not console.is_terminal
+    for epoch in track(epochs, name, console=console, transient=True, disable=quiet):
+        step()
+        score = evaluate()
+        if score > best:
+            best, best_state = score, copy.deepcopy(model.state_dict())
+        if path is not None:
+            states = {key: part.state_dict() for key, part in parts.items()}
+            saved = {"parts": states, "best": best, "best_state": best_state}
+            _save(path, {**saved, "epochs": epoch + 1, "random": _random_state()})
+    model.load_state_dict(best_state)
+    console.print(f"{name}: best validation score {best:.2f}", markup=False)
+    return best
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    """Write the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "python": random.getstate()}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all([x.cpu() for x in state["cuda"]])
+    random.setstate(state["python"])
+
+
+def mean_std(values: Any) -> dict[str, Any]:
+    """Mean and sample standard deviation, which one seed does not have."""
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "std": std, "seeds": [float(v) for v in values]}
+
+
+def show(value: dict[str, Any], sign: str = "") -> str:
+    spread = "" if value["std"] is None else f" ± {value['std']:.1f}"
+    return f"{round(value['mean'], 1) + 0.0:{sign}.1f}{spread}"  # + 0.0: no minus zero
+
+
+def label(method: str) -> str:
+    return " + ".join(LABELS.get(name, name) for name in method.split("+"))
+
+
+def compare(tests: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """Test scores by method, and their differences, seed by seed, to no distillation and to KD."""
+    return {
+        method: {
+            "label": label(method),
+            "test": mean_std(values),
+            **{
+                f"minus_{base}": mean_std(np.subtract(values, tests[base]))
+                for base in ("none", "kd")
+                if base in tests
+            },
+        }
+        for method, values in tests.items()
+    }
+
+
+def report(
+    title: str,
+    metric: str,
+    args: argparse.Namespace,
+    teacher: list[float],
+    tests: dict[str, list[float]],
+    **facts: Any,
+) -> None:
+    """Print the final table, and write the numbers where --out asks for it.
+
+    Args:
+        title: The data.
+        metric: The name of the score.
+        args: The flags.
+        teacher: Its test score for each seed.
+        tests: The student's, by method.
+        facts: What else the JSON should hold.
+    """
+    seeds = len(teacher)
+    console.print(f"\n{title}: test {metric}, mean ± standard deviation over {seeds} seed(s)")
+    table = Table("model", "method")
+    for column in (metric, "Δ no distillation", "Δ KD"):
+        table.add_column(column, justify="right")
+    table.add_row("teacher", "–", show(mean_std(teacher)), "", "")
+    methods = compare(tests)
+    for key, method in methods.items():
+        gains = (
+            "" if key == base or f"minus_{base}" not in method
+            else show(method[f"minus_{base}"], "+")
+            for base in ("none", "kd")
+        )  # fmt: skip
+        table.add_row("student", method["label"], show(method["test"]), *gains)
+    console.print(table)
+    console.print("Differences are taken seed by seed: same data, teacher and initial student.")
+    if args.out:
+        flags = {key: str(value) for key, value in vars(args).items()}
+        result = {"title": title, "metric": metric, "teacher": mean_std(teacher), **facts}
+        args.out.write_text(json.dumps({**result, "methods": methods, "flags": flags}, indent=2))
