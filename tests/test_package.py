@@ -65,8 +65,9 @@ def test_function_and_module_take_the_same_options(loss: Loss, options: dict) ->
 
     function, built, called = names(loss.function), names(loss.module), names(loss.module.forward)
     called.pop("self")
-    heads = {"dim_s", "dim_t", "proj_dim", "head", "head_takes_edges"}
-    graph = {"edge_index"} if loss.projects else set()
+    # What a Module has beyond the formula: heads with their graph, and a queue with its ids.
+    heads = {"dim_s", "dim_t", "proj_dim", "head", "head_takes_edges", "queue_size"}
+    graph = {"edge_index", "ids"} if loss.projects else set()
     assert set(function) == (set(built) - heads) | (set(called) - graph)
     for name, parameter in function.items():
         other = built.get(name) or called[name]

@@ -52,6 +52,14 @@ def select_rows(loss: str, h: Tensor, index: Tensor | None) -> Tensor:
         ) from None
 
 
+def group_numbers(ids: Tensor) -> Tensor:
+    """Any ids of groups renumbered to lie below the number of rows, in static shapes."""
+    ordered, order = ids.sort(stable=True)
+    first = torch.ones_like(ordered, dtype=torch.long)
+    first[1:] = (ordered[1:] != ordered[:-1]).long()
+    return torch.empty_like(order).scatter(0, order, first.cumsum(0) - 1)
+
+
 def sample_rows(
     n: int, max_samples: int | None, generator: torch.Generator | None, device: torch.device
 ) -> Tensor | None:

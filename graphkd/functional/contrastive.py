@@ -21,6 +21,10 @@ from graphkd.functional._inputs import (
     sample_rows,
     select_rows,
 )
+from graphkd.functional._positives import LabelPositives, PairPositives, resolve_positives
+from graphkd.functional._sides import Sides
+from graphkd.functional.local_structure import edge_values
+from graphkd.graph import Edges
 from graphkd.ops import (
     PRECISIONS,
     check_backend,
@@ -30,6 +34,7 @@ from graphkd.ops import (
     reference,
     triton_programs,
 )
+from graphkd.similarity import KERNELS
 
 _BACKENDS = ("reference", "chunked", "triton")
 
@@ -63,6 +68,8 @@ def gcrd_loss(
     symmetric: bool = False,
     index: Tensor | None = None,
     extra_keys: Tensor | None = None,
+    labels: Tensor | None = None,
+    positives: Tensor | None = None,
     max_samples: int | None = None,
     generator: torch.Generator | None = None,
     reduction: str = "mean",
@@ -84,6 +91,15 @@ def gcrd_loss(
     near zero and does not overflow. Nothing is projected here: :class:`graphkd.GCRDLoss` does it
     and trains the heads.
 
+    With several positives, the set P(i) of row i, which always holds i itself,
+
+    .. math::
+        L_i = -\frac1{|P(i)|} \sum_{p \in P(i)} \log
+              \frac{\exp(\cos(h^s_i, h^t_p)/\tau)}{\sum_j \exp(\cos(h^s_i, h^t_j)/\tau)}
+
+    P(i) are the rows of the same label (``labels``), or given pairs (``positives``), such as a
+    graph's edges. The first takes one sum per label, the second one similarity per pair.
+
     Args:
         h_s: Student rows.
         h_t: Teacher rows of the same width; they get no gradient.
@@ -94,6 +110,12 @@ def gcrd_loss(
         extra_keys: Further teacher rows, negatives of every anchor (of the student's, where
             symmetric) and positives of none, as from a queue; neither selected nor sampled. They
             get no gradient.
+        labels: The rows of one label are one another's positives. A row of label -1 (or any other
+            negative number) has only itself.
+        positives: Pairs (anchor, key) of row numbers, before ``index``, which drops the pairs of
+            rows that it leaves out. The order of pairs, repeats, and pairs of a row with itself
+            change nothing. With ``symmetric``, anchors are students in one direction and teachers
+            in the other. ``edge_index`` will do, for the rows that a row has an edge to.
         max_samples: Draw at most this many rows anew in each call, without replacement; the loss,
             also its sum, is then that of the drawn rows among themselves.
         generator: Source of randomness for ``max_samples``; default: torch's global one.
@@ -107,17 +129,22 @@ def gcrd_loss(
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
         - **extra_keys:** :math:`[K, d]`
+        - **labels:** :math:`[N]`
+        - **positives:** :math:`[2, P]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
-            option is out of range.
-        TypeError: If an input is not a floating-point tensor.
-        IndexError: If ``index`` names a row that does not exist.
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, an
+            option is out of range, ``labels`` meets ``positives``, or ``positives`` an ``index``
+            that names a row twice.
+        TypeError: If an input is not a floating-point tensor, or labels or pairs not integers.
+        IndexError: If ``index`` or ``positives`` names a row that does not exist.
         ImportError: If ``backend="triton"`` and triton is not installed.
 
     Source: Joshi et al., TNNLS 2022, arXiv 2111.04964, equation of G-CRD. The authors' code samples
-    8,192 or more rows and clamps norms at 1e-12; the value is otherwise theirs.
+    8,192 or more rows and clamps norms at 1e-12; the value is otherwise theirs. Several positives
+    are averaged outside of the logarithm, as by Khosla et al., NeurIPS 2020, arXiv 2004.11362, who
+    leave an anchor's own row out.
 
     Example:
         >>> import torch
@@ -127,6 +154,8 @@ def gcrd_loss(
         tensor(0.5514)
         >>> gcrd_loss(torch.ones(8, 4), torch.ones(8, 4)).exp()   # uniform: log N
         tensor(8.0000)
+        >>> gcrd_loss(h, h, temperature=1.0, labels=torch.tensor([0, 0, -1]))  # + 1/2, + 1/2, + 0
+        tensor(0.8848)
     """
     loss = "gcrd_loss"
     check_gcrd_options(
@@ -140,12 +169,14 @@ def gcrd_loss(
     )
     check_pair(loss, h_s, h_t, projecting="GCRDLoss(dim_s, dim_t) projects both to one width.")
     p, q = student_and_teacher(h_s, h_t)
+    chosen = resolve_index(loss, index, p)
+    several = resolve_positives(loss, labels, positives, p)
     return contrast(
-        p,
-        q,
+        select_rows(loss, p, chosen),
+        select_rows(loss, q, chosen),
+        several.select(chosen) if several else None,
         temperature=temperature,
         symmetric=symmetric,
-        index=resolve_index(loss, index, p),
         extra_keys=extra_keys,
         max_samples=max_samples,
         generator=generator,
@@ -159,10 +190,10 @@ def gcrd_loss(
 def contrast(
     p: Tensor,
     q: Tensor,
+    several: LabelPositives | PairPositives | None,
     *,
     temperature: float = 0.075,
     symmetric: bool = False,
-    index: Tensor | None = None,
     extra_keys: Tensor | None = None,
     max_samples: int | None = None,
     generator: torch.Generator | None = None,
@@ -171,22 +202,33 @@ def contrast(
     chunk_size: int | None = None,
     precision: str = "float32",
 ) -> Tensor:
-    """G-CRD of checked, upcast rows; here both sides may learn, as the Module's heads do."""
+    """G-CRD of checked, upcast, selected rows; here both sides may learn, as with heads."""
     loss = "gcrd_loss"
     with full_precision(p.device):
-        p, q = select_rows(loss, p, index), select_rows(loss, q, index)
         sample = sample_rows(p.size(0), max_samples, generator, p.device)
         p, q = (select_rows(loss, h, sample) for h in (p, q))
+        keys = q
         if extra_keys is not None:
-            q = torch.cat([q, _checked_keys(loss, extra_keys, q)])
+            keys = torch.cat([q, _checked_keys(loss, extra_keys, q)])
         backend = pick_backend(loss, backend, p, chunk_size=chunk_size)
         check_precision(loss, precision, backend)
         name = "symmetric_infonce" if symmetric else "infonce"
         if backend == "triton":
-            rows = getattr(triton_programs(), name)(p, q, temperature, precision)
+            rows = getattr(triton_programs(), name)(p, keys, temperature, precision)
         else:
             ops = reference if backend == "reference" else chunked
-            rows = getattr(ops, name)(p, q, temperature, chunk_size)
+            rows = getattr(ops, name)(p, keys, temperature, chunk_size)
+        if several is not None:
+            several = several.select(sample)
+
+            def similarity(src: Tensor, dst: Tensor, edges: Edges) -> Tensor:
+                unused = dst.new_ones(())
+                return edge_values(Sides(src, dst), edges, KERNELS["cosine"], unused, backend, None)
+
+            gap = several.gap(p, q, similarity)
+            if symmetric:
+                gap = (gap + several.gap(q, p, similarity)) / 2
+            rows = rows + gap / temperature
         return reduce_rows(rows, reduction)
 
 

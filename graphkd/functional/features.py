@@ -5,7 +5,13 @@ from torch import Tensor
 
 from graphkd._checks import check_devices, check_pair, describe
 from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd.functional._inputs import (
+    check_reduction,
+    group_numbers,
+    reduce_rows,
+    resolve_index,
+    select_rows,
+)
 from graphkd.ops.segments import segment_max, segment_sum
 from graphkd.similarity import unit_rows
 
@@ -125,7 +131,9 @@ def attention_transfer_loss(
     rows = resolve_index(loss, index, p)
     with full_precision(p.device):
         p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-        graph = _graph_numbers(p, None if batch is None else select_rows(loss, batch, rows))
+        graph = p.new_zeros(p.size(0), dtype=torch.long)
+        if batch is not None:
+            graph = group_numbers(select_rows(loss, batch, rows))
         return reduce_rows((_attention(p, graph) - _attention(q, graph)).square(), reduction)
 
 
@@ -139,16 +147,6 @@ def _attention(h: Tensor, graph: Tensor) -> Tensor:
     energy = (h / scale.unsqueeze(1)).square().sum(dim=1)
     norm = segment_sum(energy.square(), graph, n)
     return energy / norm.masked_fill(largest == 0, 1).sqrt().index_select(0, graph)
-
-
-def _graph_numbers(h: Tensor, batch: Tensor | None) -> Tensor:
-    """Graph ids renumbered to lie below the number of rows, in static shapes."""
-    if batch is None:
-        return h.new_zeros(h.size(0), dtype=torch.long)
-    ordered, order = batch.sort(stable=True)
-    first = torch.ones_like(ordered, dtype=torch.long)
-    first[1:] = (ordered[1:] != ordered[:-1]).long()
-    return torch.empty_like(order).scatter(0, order, first.cumsum(0) - 1)
 
 
 def _check_batch(loss: str, batch: Tensor | None, h: Tensor) -> None:

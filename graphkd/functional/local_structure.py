@@ -179,7 +179,7 @@ def lsp_loss(
 
         def similarities(x: Sides) -> Tensor:
             width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
-            return _edge_values(x, edges, spec, width, backend, chunk_size)
+            return edge_values(x, edges, spec, width, backend, chunk_size)
 
         student_values = similarities(student)
         if prepared is None:
@@ -256,11 +256,11 @@ def precompute_lsp(
             counts = counted_lengths(edges, active, pair)
             width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
             backend = pick_backend(loss, "auto", x.src)
-            values = _edge_values(x, edges, spec, width, backend, None)
+            values = edge_values(x, edges, spec, width, backend, None)
         return LSPTeacher(rows, spec, gamma, index, edges, values)
 
 
-def _edge_values(
+def edge_values(
     x: Sides,
     edges: Edges,
     kernel: Kernel | KernelFunction,
@@ -268,6 +268,7 @@ def _edge_values(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
+    """The kernel's value on every edge, by the backend."""
     if isinstance(kernel, Kernel) and backend == "triton":
         values: Tensor = triton_programs().edge_similarity(*x, edges, kernel, gamma)
         return values

@@ -14,6 +14,7 @@ from graphkd._checks import describe
 # What a call may name although no loss of this sum takes it.
 _VOCABULARY = {
     "h_s", "h_t", "z_s", "z_t", "y", "edge_index", "batch", "index", "mask", "generator", "ids",
+    "labels", "positives", "extra_keys",
 }  # fmt: skip
 _LEAST, _MOST = 1e-4, 1e4
 
