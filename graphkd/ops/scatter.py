@@ -4,6 +4,9 @@ from types import ModuleType
 
 from torch import Tensor
 
+from graphkd._precision import traced
+from graphkd.ops import segments
+
 
 def _torch_scatter() -> ModuleType:
     """The module, or an ImportError that says how to install it."""
@@ -27,5 +30,7 @@ def segment_sum(values: Tensor, segment: Tensor, count: int) -> Tensor:
 
 def segment_log_softmax(values: Tensor, segment: Tensor, count: int) -> Tensor:
     """The log-softmax of the values within each segment."""
+    if traced():  # torch_scatter's maximum cannot be; its sums can
+        return segments.segment_log_softmax(values, segment, count, total=segment_sum)
     result: Tensor = _torch_scatter().scatter_log_softmax(values, segment, dim_size=count, eps=0.0)
     return result

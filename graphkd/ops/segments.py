@@ -1,5 +1,7 @@
 """Sums and softmaxes over groups of edges, in plain torch, differentiable to any order."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -15,9 +17,13 @@ def segment_max(values: Tensor, segment: Tensor, count: int) -> Tensor:
     return empty.scatter_reduce(0, segment, values.detach(), "amax")
 
 
-def segment_log_softmax(values: Tensor, segment: Tensor, count: int) -> Tensor:
+def segment_log_softmax(
+    values: Tensor,
+    segment: Tensor,
+    count: int,
+    total: Callable[[Tensor, Tensor, int], Tensor] = segment_sum,
+) -> Tensor:
     """The log-softmax of the values within each segment."""
     largest = segment_max(values, segment, count)
     shifted = values - largest.index_select(0, segment)
-    total = segment_sum(shifted.exp(), segment, count)
-    return shifted - total.index_select(0, segment).log()
+    return shifted - total(shifted.exp(), segment, count).index_select(0, segment).log()
