@@ -1,6 +1,7 @@
 # make demo   environment, install, and the main example on embedded data
 # make test   environment, install, and every check
 # make docs   the site, in docs/_build/html
+# make sampler   torch_scatter and torch_sparse into the environment, so that no test is skipped
 #
 # Each prepares what it needs. PYTHON picks the interpreter of the environment.
 
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --no-input
 LOG := .cache/install.log
 
-.PHONY: demo test docs lint clean
+.PHONY: demo test docs lint sampler clean
 
 demo: $(VENV)/.examples
 	@$(BIN)/python examples/quickstart.py
@@ -48,6 +49,13 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@echo "Installing graphkd and what its tests and docs need ..."
 	@$(PIP) install -c constraints.txt -e '.[test,docs]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
 	@touch $@ $(VENV)/.examples
+
+# Built from source against the installed torch; pip keeps the wheels for the next time.
+sampler: $(VENV)/.test
+	@echo "Installing torch_scatter and torch_sparse (ten minutes on first use) ..."
+	@$(PIP) install setuptools wheel ninja > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
+	@$(PIP) install --no-build-isolation torch-scatter torch-sparse > $(LOG) 2>&1 \
+		|| (tail -n 20 $(LOG); exit 1)
 
 clean:
 	rm -rf $(VENV) .cache build dist docs/_build

@@ -1,4 +1,8 @@
-"""Shared set-up: one thread per worker, a fixed seed, Triton's interpreter where no GPU is."""
+"""Shared set-up: one thread per worker, a fixed seed, Triton's interpreter where no GPU is.
+
+Tests marked ``sampler`` need PyG's samplers. They are skipped without them, and fail where the
+environment says REQUIRE_SAMPLER=1.
+"""
 
 import os
 
@@ -16,3 +20,13 @@ def _fixed_seed() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
+
+    if item.get_closest_marker("sampler") and not (WITH_PYG_LIB or WITH_TORCH_SPARSE):
+        why = "PyG's samplers need torch_sparse or pyg_lib"
+        if os.environ.get("REQUIRE_SAMPLER") == "1":
+            pytest.fail(why)
+        pytest.skip(why)
