@@ -1,0 +1,1 @@
+"""The inside of the teacher store: files, unfinished builds, batches, fingerprints."""

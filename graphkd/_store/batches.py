@@ -1,0 +1,194 @@
+"""Which rows of a batch are kept, and under which ids."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
+
+from graphkd._checks import describe
+from graphkd.rows import rows_of
+
+Ids = str | Callable[[Any], Tensor] | None
+_WHERE = "TeacherStore.build"
+
+
+class Selection(NamedTuple):
+    """Row ``rows[k]`` of the ``total`` rows of a batch belongs to ``ids[k]``."""
+
+    ids: Tensor
+    rows: Tensor
+    total: int
+
+    def check(self, name: str, output: Tensor) -> None:
+        """Raise unless the output has a row for every row of the batch, or for the kept alone."""
+        if output.size(0) in (self.total, len(self.ids)):
+            return
+        raise ValueError(
+            f"{_WHERE}: {name} has {output.size(0)} rows in a batch of {self.total} rows, of "
+            f"which {len(self.ids)} are to be kept. Tap a layer with one row per id, or pass "
+            "forward= that returns such rows."
+        )
+
+    def of(self, output: Tensor, some: Tensor) -> Tensor:
+        """The rows of an output that belong to ``ids[some]``."""
+        at = self.rows[some] if output.size(0) == self.total else some
+        return output.index_select(0, at.to(output.device))
+
+
+class Batches:
+    """The batches of a graph, of a loader or of any iterable, and the ids of their rows."""
+
+    def __init__(self, source: Any, ids: Ids, node_type: str | None, num_nodes: int | None) -> None:
+        from torch_geometric.data import Data, HeteroData
+
+        if isinstance(source, Dataset):
+            raise TypeError(
+                f"{_WHERE} takes a graph or a loader; got a {type(source).__name__}. Wrap it: "
+                "DataLoader(dataset, batch_size=64)."
+            )
+        self.source, self.ids = source, ids
+        self.single = isinstance(source, Data | HeteroData)
+        if hasattr(source, "edge_label_index") and not self.single:
+            raise TypeError(
+                f"{_WHERE}: the batches of a {type(source).__name__} have no seed nodes. Use a "
+                "NeighborLoader."
+            )
+        self._input = getattr(source, "input_data", None)
+        self.node_type = node_type or getattr(self._input, "input_type", None)
+        graph = source if self.single else getattr(source, "data", None)
+        self.graph = graph if isinstance(graph, Data | HeteroData) else None
+        dataset = getattr(source, "dataset", None)
+        graphs = isinstance(dataset, Dataset | list | tuple) and isinstance(source, DataLoader)
+        self.origin = dataset if self.graph is None and graphs else self.graph
+        """What the batches are cut from: a graph, a data set of graphs, or None for unknown."""
+        self.num_nodes = num_nodes
+        self.counted: str | None = None
+        """Where no batch names its rows, what is counted: "nodes" or "graphs"."""
+        self._next = 0
+
+    def __iter__(self) -> Any:
+        return iter([self.source] if self.single else self.source)
+
+    def store(self, batch: Any) -> Any:
+        """What holds the attributes of the rows: the batch, or its part of the input's type."""
+        if not hasattr(batch, "node_types"):
+            return batch
+        if self.node_type is None:
+            seeds = [t for t in batch.node_types if "batch_size" in batch[t]]
+            if len(seeds) != 1:
+                raise ValueError(
+                    f"{_WHERE}: whose rows are kept? The batch has the node types "
+                    f"{', '.join(map(repr, batch.node_types))}. Pass node_type=."
+                )
+            self.node_type = seeds[0]
+        if self.node_type not in batch.node_types:
+            raise ValueError(
+                f"{_WHERE}: node_type must be one of {', '.join(map(repr, batch.node_types))}; "
+                f"got {self.node_type!r}."
+            )
+        return batch[self.node_type]
+
+    def total_rows(self) -> int | None:
+        """N where it is known before the end."""
+        if self.num_nodes is not None:
+            return self.num_nodes
+        if self.counted == "graphs":
+            dataset: Any = getattr(self.source, "dataset", None)
+            return len(dataset) if isinstance(self.source, DataLoader) else None
+        if self.graph is None or callable(self.ids):
+            return None
+        store = self.store(self.graph)
+        # Where the graph itself names its nodes, these ids may reach beyond it.
+        return None if (self.ids or "n_id") in store else int(store.num_nodes)
+
+    def select(self, batch: Any, output_rows: int | None) -> Selection | None:
+        """The rows to keep; None if only the output can tell: call again with its row count."""
+        if callable(self.ids):
+            ids = _checked(self.ids(batch), "ids= returned")
+            return Selection(ids, torch.arange(len(ids)), len(ids))
+        store = self.store(batch)
+        name = self.ids or "n_id"
+        if name not in store:
+            return self._count(batch, store, output_rows)
+        ids = _checked(store[name], f"batch.{name} is")
+        if "root_n_id" in store:  # of a ShaDowKHopSampler
+            rows = store.root_n_id.cpu()
+        elif "batch_size" in store:
+            rows = self._seeds(store, int(store.batch_size))
+        else:
+            rows = torch.arange(len(ids))
+        return Selection(ids[rows], rows, len(ids))
+
+    def _seeds(self, store: Any, count: int) -> Tensor:
+        """PyG puts the seeds first; a transform may not. They are looked up by their ids."""
+        first = torch.arange(count)
+        if "n_id" not in store or "input_id" not in store:
+            return first
+        nodes, given = getattr(self._input, "node", None), getattr(self._input, "input_id", None)
+        places = store.input_id.cpu()
+        if nodes is None:
+            return first
+        if given is None:  # input_id numbers the loader's input_nodes
+            seeds = nodes.cpu()[places]
+        elif torch.equal(given, nodes):  # of a mask: it is the node's id
+            seeds = places
+        else:
+            return first
+        if self.graph is not None and "n_id" in self.store(self.graph):
+            seeds = self.store(self.graph).n_id.cpu()[seeds]
+        n_id = store.n_id.cpu()
+        return first if torch.equal(n_id[:count], seeds) else rows_of(seeds, n_id)
+
+    def _count(self, batch: Any, store: Any, output_rows: int | None) -> Selection | None:
+        if self.ids is not None:
+            raise ValueError(f"{_WHERE}: the batch has no attribute {self.ids!r}, passed as ids=.")
+        graphs = getattr(batch, "num_graphs", None) if "ptr" in store else None
+        if not self.single:
+            self._check_order(graphs is not None)
+        nodes = int(store.num_nodes)
+        if self.counted is None:
+            if graphs is None:
+                self.counted = "nodes"
+            elif output_rows is None:
+                return None
+            else:
+                self.counted = "graphs" if output_rows == graphs else "nodes"
+        size = nodes if self.counted == "nodes" or graphs is None else int(graphs)
+        ids = torch.arange(self._next, self._next + size)
+        self._next += size
+        return Selection(ids, torch.arange(size), size)
+
+    def _check_order(self, batched: bool) -> None:
+        """Rows are counted only where they surely come in the order of the data set."""
+        source = self.source
+        ordered = isinstance(source, list | tuple)
+        if isinstance(source, DataLoader):
+            # With a batch_sampler, source.sampler is a sequential one that nothing uses.
+            batched_by: Any = source.batch_sampler or source
+            plain = batched_by is source or type(batched_by) is BatchSampler
+            ordered = plain and type(batched_by.sampler) is SequentialSampler
+            ordered = ordered and getattr(source, "in_order", True)
+        if ordered and batched:
+            return
+        what, give = "no n_id", "the graph data.n_id = torch.arange(data.num_nodes)"
+        if batched:
+            what = "no n_id, and come in another order than that of the data set"
+            give = "each graph data.n_id = torch.tensor([i])"
+        raise ValueError(
+            f"{_WHERE}: whose rows are these? The batches have {what}. Give {give} before the "
+            "loader is made, or pass ids=: the name of such an attribute, or a function of the "
+            "batch."
+        )
+
+
+def _checked(ids: Any, what: str) -> Tensor:
+    if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{_WHERE}: ids must be an int64 or int32 tensor; {what} {describe(ids)}.")
+    if ids.dim() != 1:
+        raise ValueError(f"{_WHERE}: ids must be one-dimensional; {what} {describe(ids)}.")
+    numbers = ids.long().cpu()
+    if len(ids) and int(ids.min()) < 0:
+        raise IndexError(f"{_WHERE}: ids must not be negative; {what} {int(ids.min())}.")
+    return numbers

@@ -1,0 +1,223 @@
+"""Runs the teacher over the batches and hands its rows to the unfinished store."""
+
+import copy
+import datetime
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphkd._checks import check_matrix, describe
+from graphkd._store.batches import Batches, Selection
+from graphkd._store.files import FORMAT, VERSION, dtype_name
+from graphkd._store.fingerprints import (
+    callable_fingerprint,
+    graph_fingerprint,
+    ids_fingerprint,
+    teacher_fingerprint,
+)
+from graphkd._store.writer import PartialStore
+from graphkd.teacher import Tap
+
+_WHERE = "TeacherStore.build"
+# A graph's rows are cast and written in slices of this many, so that no second copy is held.
+_SLICE = 2**16
+
+Forward = Callable[[Any, Any], Any]
+
+
+class Teacher:
+    """The teacher, where its embeddings come from, and the dtype that they are kept in."""
+
+    def __init__(
+        self, model: nn.Module, tap: str | None, forward: Forward | None, dtype: torch.dtype
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"{_WHERE}: teacher must be a torch.nn.Module; got {describe(model)}.")
+        if forward is not None and not callable(forward):
+            raise TypeError(
+                f"{_WHERE}: forward must be a function of model and batch; got {describe(forward)}."
+            )
+        if tap is not None:
+            Tap(model, tap).close()  # raises now if there is no such layer
+        self.model, self.tap, self.dtype = model, tap, dtype
+        self.forward = forward or _call
+        tensors = [*model.parameters(), *model.buffers()]
+        self.device = tensors[0].device if tensors else None
+
+    @contextmanager
+    def in_eval_mode(self) -> Iterator[None]:
+        flags = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for module, flag in flags:
+                module.training = flag
+
+    @torch.no_grad()
+    def outputs(self, batch: Any, node_type: str | None) -> dict[str, Tensor]:
+        """What the teacher gives for a batch: z, and h unless there are logits only."""
+        if self.device is not None and hasattr(batch, "to"):
+            batch = copy.copy(batch).to(self.device)  # PyG's .to() moves a graph in place
+        h = None
+        if self.tap is None:
+            z = self.forward(self.model, batch)
+            if isinstance(z, tuple) and len(z) == 2:
+                h, z = z
+        else:
+            with Tap(self.model, self.tap) as tap:  # a new one, which cannot hold an older output
+                z = self.forward(self.model, batch)
+            h = tap.value
+        named = {"z, the teacher's return value,": z}
+        if h is not None or self.tap is not None:
+            named = {f"h, {f'the output of {self.tap!r}' if self.tap else 'returned'},": h, **named}
+        found = {}
+        for name, output in named.items():
+            if isinstance(output, dict) and node_type in output:
+                output = output[node_type]
+            if not isinstance(output, Tensor):
+                raise TypeError(
+                    f"{_WHERE}: {name} must be a tensor; got {describe(output)}. Pass "
+                    "forward=lambda model, batch: ... which returns the logits, or with tap=None "
+                    "the pair (h, z)."
+                )
+            check_matrix(_WHERE, name, output)
+            found[name[0]] = output
+        return found
+
+    def cast(self, name: str, rows: Tensor) -> Tensor:
+        """Rows as they are kept, on the CPU; a number that does not fit is an error."""
+        cast = rows.to(self.dtype)
+        if not cast.isfinite().all() and (rows.isfinite() & ~cast.isfinite()).any():
+            largest = rows[rows.isfinite()].abs().max().item()
+            raise ValueError(
+                f"{_WHERE}: {name} reaches {largest:.4g}, which {self.dtype} cannot hold (at most "
+                f"{torch.finfo(self.dtype).max:.4g}). Pass dtype=torch.bfloat16 or torch.float32."
+            )
+        return cast.cpu()
+
+
+def _call(model: Any, batch: Any) -> Any:
+    """``model(x, edge_index)``, by type where the graph is heterogeneous."""
+    nodes, edges = getattr(batch, "node_stores", []), getattr(batch, "edge_stores", [])
+    graph = "edge_index" if any("edge_index" in store for store in edges) else "adj_t"
+    if not any("x" in store for store in nodes) or not any(graph in store for store in edges):
+        raise ValueError(
+            f"{_WHERE}: the batch has no x or no edge_index, so that model(x, edge_index) cannot "
+            "be called. Pass forward=lambda model, batch: ..."
+        )
+    suffix = "_dict" if hasattr(batch, "node_types") else ""
+    return model(getattr(batch, f"x{suffix}"), getattr(batch, f"{graph}{suffix}"))
+
+
+def make_recipe(
+    teacher: Teacher, batches: Batches, forward: Forward | None, num_nodes: int | None
+) -> dict[str, Any]:
+    """What the rows depend on, as far as it can be told: two equal recipes make equal stores."""
+    nodes = getattr(getattr(batches.source, "input_data", None), "node", None)
+    return {
+        "teacher class": type(teacher.model).__qualname__,
+        "teacher": teacher_fingerprint(teacher.model),
+        "tap": teacher.tap,
+        "dtype": dtype_name(teacher.dtype),
+        "forward": callable_fingerprint(forward),
+        "ids": callable_fingerprint(batches.ids),
+        "node_type": batches.node_type,
+        "num_nodes": num_nodes,
+        "graph": None if batches.origin is None else graph_fingerprint(batches.origin),
+        "input nodes": None if nodes is None else ids_fingerprint(nodes),
+    }
+
+
+def run(
+    folder: Path,
+    teacher: Teacher,
+    batches: Batches,
+    recipe: dict[str, Any],
+    progress: bool,
+    version: str,
+) -> None:
+    """Build the store, from where an earlier build of it was stopped."""
+    partial = PartialStore(folder, recipe)
+    try:
+        batches.counted = partial.plan.get("rows")
+        bar = importlib.import_module("tqdm").tqdm(
+            total=batches.total_rows(),
+            desc="teacher",
+            unit="row",
+            unit_scale=True,
+            disable=not progress,
+        )
+        with bar, teacher.in_eval_mode():
+            for batch in batches:
+                bar.total = batches.total_rows()
+                bar.update(_add(partial, teacher, batches, batch, recipe))
+        if not partial.plan:
+            raise ValueError(f"{_WHERE}: there was no batch. Pass a loader that yields some.")
+        ids = partial.done.nonzero()
+        num_rows = batches.total_rows()
+        if num_rows is None:
+            num_rows = int(ids[-1]) + 1 if len(ids) else 0
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "byteorder": sys.byteorder,
+            "num_nodes": num_rows,
+            "node_type": batches.node_type,
+            "dtype": recipe["dtype"],
+            "recipe": recipe,
+            "made_by": {
+                "graphkd": version,
+                "torch": torch.__version__,
+                "date": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+            },
+        }
+        partial.publish(folder, num_rows, manifest)
+    finally:
+        partial.abandon()
+
+
+def _add(
+    partial: PartialStore, teacher: Teacher, batches: Batches, batch: Any, recipe: dict[str, Any]
+) -> int:
+    """Run the teacher on a batch, unless its rows are done; gives the number of new rows."""
+    chosen = batches.select(batch, None)
+    if chosen is not None:
+        todo = _todo(partial, batches, chosen)
+        if not len(todo) and partial.plan:
+            return len(chosen.ids)
+    outputs = teacher.outputs(batch, batches.node_type)
+    if chosen is None:
+        chosen = batches.select(batch, outputs["z"].size(0))
+        assert chosen is not None  # it is told the number of rows
+        todo = _todo(partial, batches, chosen)
+    widths = {name: output.size(1) for name, output in outputs.items()}
+    for name, output in outputs.items():
+        chosen.check(name, output)
+    if not partial.plan:
+        partial.begin({"recipe": recipe, "widths": widths, "rows": batches.counted})
+    elif partial.plan["widths"] != widths:
+        raise ValueError(
+            f"{_WHERE}: the teacher's outputs have the widths {widths}, and had "
+            f"{partial.plan['widths']} before. Every batch must give the same."
+        )
+    for some in torch.split(todo, _SLICE):
+        rows = {n: teacher.cast(n, chosen.of(output, some)) for n, output in outputs.items()}
+        partial.write(chosen.ids[some], rows)
+    return len(chosen.ids)
+
+
+def _todo(partial: PartialStore, batches: Batches, chosen: Selection) -> Tensor:
+    limit = batches.total_rows()
+    if limit is not None and len(chosen.ids) and int(chosen.ids.max()) >= limit:
+        raise IndexError(
+            f"{_WHERE}: a batch holds the id {int(chosen.ids.max())}, and there are {limit} "
+            "nodes. Pass num_nodes= if the ids are of a larger graph."
+        )
+    return partial.missing(chosen.ids)

@@ -1,0 +1,85 @@
+"""Which rows are asked for, and whether the store is the one for them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from graphkd._checks import describe
+from graphkd._store.fingerprints import graph_fingerprint
+
+_WHERE = "TeacherStore: n_id"
+
+
+def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
+    """The ids of an integer tensor, mask, int or slice: int64, on the CPU, all of them in store."""
+    if isinstance(n_id, slice):
+        chosen = range(*n_id.indices(num_nodes))
+        ids = torch.arange(len(chosen)) * chosen.step + chosen.start
+    elif isinstance(n_id, int) and not isinstance(n_id, bool):
+        ids = torch.tensor([n_id])
+    elif not isinstance(n_id, Tensor):
+        raise TypeError(
+            f"{_WHERE} must be an integer tensor, a mask, an int or a slice; got "
+            f"{describe(n_id)}. Convert it with torch.as_tensor."
+        )
+    elif n_id.dtype not in (torch.int64, torch.int32, torch.bool):
+        raise TypeError(
+            f"{_WHERE} must be int64, int32 or bool; got {describe(n_id)}. Call n_id.long()."
+        )
+    elif n_id.dim() != 1:
+        raise ValueError(
+            f"{_WHERE} must be one-dimensional; got {describe(n_id)}. Call n_id.view(-1)."
+        )
+    elif n_id.dtype == torch.bool:
+        if len(n_id) != num_nodes:
+            raise IndexError(
+                f"{_WHERE}: a mask must have one entry for each of the {num_nodes} rows; got "
+                f"{describe(n_id)}. Use the mask of the graph that the store was built from."
+            )
+        ids = n_id.nonzero()[:, 0].cpu()
+    else:
+        ids = n_id.long().cpu()
+    outside = (ids < 0) | (ids >= num_nodes)
+    if outside.any():
+        raise IndexError(
+            f"{_WHERE} holds {int(ids[outside][0])}, and the store has {num_nodes} rows, numbered "
+            "from 0. Pass ids of the graph that it was built from, e.g. batch.n_id."
+        )
+    if filled is not None and not filled[ids].all():
+        raise IndexError(
+            f"{_WHERE} holds {int(ids[~filled[ids]][0])}, which no batch of the build delivered. "
+            "Build the store from a loader that reaches it."
+        )
+    return ids
+
+
+def check_graph(path: Any, manifest: dict[str, Any], data: Any, num_nodes: int | None) -> None:
+    """Raise a ValueError if the store was built from another graph than this."""
+    other = f"TeacherStore: {path} is a store for another graph:"
+    if num_nodes is not None and num_nodes != manifest["num_nodes"]:
+        raise ValueError(f"{other} it has {manifest['num_nodes']} rows, not {num_nodes}.")
+    if data is None:
+        return
+    if not hasattr(data, "node_stores") and not isinstance(data, Dataset | list | tuple):
+        raise TypeError(
+            "TeacherStore.open: data must be a Data, a HeteroData, or a data set of graphs; got "
+            f"{describe(data)}. Pass what the store was built from, or num_nodes=."
+        )
+    made, given = manifest["recipe"]["graph"], graph_fingerprint(data)
+    if made is None:  # built from bare batches: nothing else is known
+        key = f"nodes {manifest['node_type'] or ''}".strip()
+        made, given = {key: manifest["num_nodes"]}, {key: given.get(key)}
+    changed = differences(made, given)
+    if changed:
+        raise ValueError(
+            f"{other} its {changed} differ from those of data. Pass the graph that the store was "
+            "built from, as it was then, or build a store for this one."
+        )
+
+
+def differences(made: dict[str, Any], given: dict[str, Any]) -> str:
+    """The names of what differs, as text."""
+    names = dict.fromkeys([*made, *given])
+    return ", ".join(name for name in names if made.get(name) != given.get(name))

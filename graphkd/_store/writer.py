@@ -1,0 +1,248 @@
+"""An unfinished build: rows are written first, then a journal record vouches for them.
+
+A record holds the ids of a batch and a checksum of their rows as they must be on disk. Whatever
+killed a build, a power cut included, the next one believes only records whose rows match. Rows
+that a record vouches for are never written again.
+"""
+
+import importlib
+import json
+import os
+import shutil
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphkd._store.files import (
+    ARRAYS,
+    BLOCKS,
+    DTYPES,
+    FILLED,
+    JOURNAL,
+    MANIFEST,
+    PLAN,
+    MappedRows,
+    is_ours,
+    pack_bits,
+    partial_folder,
+    raw,
+    render_manifest,
+    rows_crc,
+    sync_folder,
+    write_all,
+    write_durably,
+)
+from graphkd._store.requests import differences
+
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
+
+_HEAD, _TAIL = struct.Struct("<QI"), struct.Struct("<I")
+
+
+class PartialStore:
+    """The folder of an unfinished build, of which this process is the only writer.
+
+    ``plan`` is what the rows found there were made by: ``{}`` where there are none.
+    """
+
+    def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
+        self.folder = partial_folder(folder)
+        if self.folder.exists() and not is_ours(self.folder):
+            raise ValueError(
+                f"TeacherStore.build: {self.folder}, where an unfinished build would lie, holds "
+                "something else. Move it away, or build at another path."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._journal = (self.folder / JOURNAL).open("a+b", buffering=0)
+        self._lock()
+        self._arrays: dict[str, FileIO] = {}
+        self.done = torch.zeros(0, dtype=torch.bool)
+        self.plan: dict[str, Any] = self._read_plan()
+        if self.plan and self.plan["recipe"] != recipe:
+            warnings.warn(
+                f"TeacherStore.build: the unfinished build in {self.folder} was of another "
+                f"{differences(self.plan['recipe'], recipe)}; it is discarded.",
+                stacklevel=4,
+            )
+            self.plan = {}
+        if self.plan:
+            self._open_arrays()
+            self._replay()
+        self.plan = self.plan if self.num_filled else {}
+
+    @property
+    def num_filled(self) -> int:
+        return int(self.done.sum())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return DTYPES[self.plan["recipe"]["dtype"]]
+
+    def _lock(self) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._journal.close()
+            raise RuntimeError(
+                f"TeacherStore.build: another process is building {self.folder}. Build on one "
+                "rank only, and open the store on the others after a barrier."
+            ) from error
+
+    def _read_plan(self) -> dict[str, Any]:
+        try:
+            plan = json.loads((self.folder / PLAN).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}  # killed before there was a row
+        return plan if isinstance(plan, dict) and plan.keys() >= {"recipe", "widths"} else {}
+
+    def begin(self, plan: dict[str, Any]) -> None:
+        """Start anew."""
+        self._journal.truncate(0)  # first: a record must never meet the files of another plan
+        for file in self._arrays.values():
+            file.close()
+        self._arrays = {}
+        for name in ARRAYS:
+            (self.folder / f"{name}.bin").unlink(missing_ok=True)
+        new = self.folder / f"{PLAN}.new"
+        write_durably(new, json.dumps(plan).encode())
+        new.replace(self.folder / PLAN)
+        self.plan, self.done = plan, torch.zeros(0, dtype=torch.bool)
+        self._open_arrays()
+
+    def _open_arrays(self) -> None:
+        for name in self.plan["widths"]:
+            file = self.folder / f"{name}.bin"
+            file.touch()
+            self._arrays[name] = file.open("r+b", buffering=0)
+
+    def _mapped(self) -> dict[str, MappedRows]:
+        """The whole rows there are."""
+        mapped = {}
+        for name, width in self.plan["widths"].items():
+            file = self.folder / f"{name}.bin"
+            count = file.stat().st_size // (width * self.dtype.itemsize)
+            mapped[name] = MappedRows(file, (count, width), self.dtype)
+        return mapped
+
+    def _records(self) -> Iterator[tuple[Tensor, int]]:
+        """The records of the journal up to the first torn one, which is cut off."""
+        self._journal.seek(0)
+        size = os.fstat(self._journal.fileno()).st_size
+        end = 0
+        while size - end >= _HEAD.size + _TAIL.size:
+            head = self._journal.read(_HEAD.size)
+            count, crc = _HEAD.unpack(head)
+            if 8 * count > size - end - _HEAD.size - _TAIL.size:
+                break
+            ids = bytearray(self._journal.read(8 * count))
+            if _TAIL.unpack(self._journal.read(_TAIL.size)) != (zlib.crc32(head + ids),):
+                break
+            end += _HEAD.size + len(ids) + _TAIL.size
+            yield torch.frombuffer(ids, dtype=torch.int64), crc
+        self._journal.truncate(end)
+
+    def _replay(self) -> None:
+        mapped = self._mapped()
+        for ids, crc in self._records():
+            if all(int(ids[-1]) < part.num_rows for part in mapped.values()):
+                rows = {name: part.gather(ids) for name, part in mapped.items()}
+                if rows_crc(rows) == crc:
+                    self._mark(ids)
+        for part in mapped.values():
+            part.close()
+
+    def _mark(self, ids: Tensor) -> None:
+        top = int(ids[-1]) + 1
+        if top > len(self.done):
+            grown = torch.zeros(max(top, 2 * len(self.done)), dtype=torch.bool)
+            grown[: len(self.done)] = self.done
+            self.done = grown
+        self.done[ids] = True
+
+    def missing(self, ids: Tensor) -> Tensor:
+        """Positions in ``ids``, by growing id, of those not written; of equal ones, the first."""
+        ordered, order = ids.sort(stable=True)
+        keep = torch.ones_like(ordered, dtype=torch.bool)
+        keep[1:] = ordered[1:] != ordered[:-1]
+        known = ordered < len(self.done)
+        keep[known] &= ~self.done[ordered[known]]
+        return order[keep]
+
+    def write(self, ids: Tensor, rows: dict[str, Tensor]) -> None:
+        """Write rows of ids that grow, and vouch for them."""
+        if not len(ids):
+            return
+        starts = torch.cat(
+            [torch.zeros(1, dtype=torch.long), (ids.diff() != 1).nonzero()[:, 0] + 1]
+        )
+        ends = torch.cat([starts[1:], torch.tensor([len(ids)])])
+        for name, file in self._arrays.items():
+            content, size = raw(rows[name]), rows[name].size(1) * self.dtype.itemsize
+            for first, start, end in zip(
+                ids[starts].tolist(), starts.tolist(), ends.tolist(), strict=True
+            ):
+                file.seek(first * size)
+                write_all(file, content[start * size : end * size])
+        head = _HEAD.pack(len(ids), rows_crc(rows))
+        record = head + raw(ids)
+        write_all(self._journal, memoryview(record + _TAIL.pack(zlib.crc32(record))))
+        self._mark(ids)
+
+    def publish(self, folder: Path, num_rows: int, manifest: dict[str, Any]) -> None:
+        """Complete the files, then move them to where they are to be found, in one step."""
+        self.done = torch.nn.functional.pad(
+            self.done[:num_rows], (0, max(0, num_rows - len(self.done)))
+        )
+        arrays, blocks = {}, bytearray()
+        for name, width in self.plan["widths"].items():
+            file = self._arrays[name]
+            file.truncate(num_rows * width * self.dtype.itemsize)
+            os.fsync(file.fileno())
+            part = MappedRows(self.folder / f"{name}.bin", (num_rows, width), self.dtype)
+            crcs = [part.crc(block) for block in range(part.num_blocks)]
+            part.close()
+            arrays[name] = {"shape": [num_rows, width], "block_rows": part.block_rows}
+            blocks += struct.pack(f"={len(crcs)}I", *crcs)
+        small = {BLOCKS: bytes(blocks), FILLED: pack_bits(self.done)}
+        for name, content in small.items():
+            write_durably(self.folder / name, content)
+        files: dict[str, dict[str, int]] = {
+            f"{name}.bin": {"bytes": num_rows * width * self.dtype.itemsize}
+            for name, width in self.plan["widths"].items()
+        }
+        files |= {n: {"bytes": len(c), "crc32": zlib.crc32(c)} for n, c in small.items()}
+        full = {**manifest, "arrays": arrays, "files": files, "num_filled": self.num_filled}
+        write_durably(self.folder / MANIFEST, render_manifest(full))
+        sync_folder(self.folder)
+        self.close()
+        replaced = folder.with_name(f"{folder.name}.replaced")
+        if is_ours(replaced):  # left by a build that was killed right here
+            shutil.rmtree(replaced)
+        if folder.exists():
+            folder.rename(replaced)
+        self.folder.rename(folder)
+        sync_folder(folder.parent)
+        for name in (PLAN, JOURNAL):
+            (folder / name).unlink(missing_ok=True)
+        if is_ours(replaced):
+            shutil.rmtree(replaced)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in [self._journal, *self._arrays.values()]:
+            file.close()
+
+    def abandon(self) -> None:
+        """Close; what was finished is kept for the next build, and nothing if nothing was."""
+        self.close()
+        if not self.num_filled and is_ours(self.folder):
+            shutil.rmtree(self.folder)
