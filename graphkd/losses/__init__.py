@@ -3,6 +3,7 @@
 from graphkd.losses.contrastive import GCRDLoss
 from graphkd.losses.features import AttentionTransferLoss, FitNetLoss
 from graphkd.losses.global_structure import GlobalLSPLoss
+from graphkd.losses.hetero import HeteroLoss
 from graphkd.losses.local_structure import LSPLoss
 from graphkd.losses.logits import KDLoss
 from graphkd.losses.weighted import WeightedSum
@@ -12,6 +13,7 @@ __all__ = [
     "FitNetLoss",
     "GCRDLoss",
     "GlobalLSPLoss",
+    "HeteroLoss",
     "KDLoss",
     "LSPLoss",
     "WeightedSum",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from graphkd._checks import describe
 
 # What a call may name although no loss of this sum takes it.
-_VOCABULARY = {
+VOCABULARY = {
     "h_s", "h_t", "z_s", "z_t", "y", "edge_index", "batch", "index", "mask", "generator", "ids",
     "labels", "positives", "extra_keys",
 }  # fmt: skip
@@ -79,9 +79,9 @@ class WeightedSum(nn.Module):
             )
         _check_balancing(balance, decay)
         self.balance, self.decay = balance, decay
-        self.weights = {name: _weight(name, term) for name, term in losses.items()}
+        self.weights = {name: checked_weight(name, term) for name, term in losses.items()}
         self.losses = nn.ModuleDict({name: term[1] for name, term in losses.items()})
-        self._takes = {name: _arguments(term[1]) for name, term in losses.items()}
+        self._takes = {name: arguments_of(term[1]) for name, term in losses.items()}
         self.register_buffer("task_norm", torch.zeros(()))
         self.register_buffer("term_norms", torch.zeros(len(losses)))
 
@@ -128,7 +128,7 @@ class WeightedSum(nn.Module):
 
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
         taken = {key for takes, _ in self._takes.values() for key in takes}
-        known = _VOCABULARY | taken
+        known = VOCABULARY | taken
         for key in arguments:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
@@ -172,7 +172,8 @@ def _check_balancing(balance: Any, decay: Any) -> None:
         raise ValueError(f"WeightedSum: decay must be in [0, 1); got {decay!r}.")
 
 
-def _weight(name: str, term: Any) -> float:
+def checked_weight(name: str, term: Any) -> float:
+    """The weight of a term that is a pair of a number and a Module; else it raises."""
     if not (isinstance(term, tuple) and len(term) == 2 and isinstance(term[1], nn.Module)):
         raise TypeError(
             f"WeightedSum: term {name!r} must be a pair (weight, loss) of a number and a Module; "
@@ -188,13 +189,13 @@ def _weight(name: str, term: Any) -> float:
     return float(weight)
 
 
-def _arguments(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names that a loss's forward takes, and those that it cannot do without."""
     parameters = inspect.signature(loss.forward).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     inner = getattr(loss, "_orig_mod", getattr(loss, "module", None))
     if not named and isinstance(inner, nn.Module):
-        return _arguments(inner)  # torch.compile and DataParallel name nothing of their own
+        return arguments_of(inner)  # torch.compile and DataParallel name nothing of their own
     return (
         tuple(p.name for p in named),
         tuple(p.name for p in named if p.default is inspect.Parameter.empty),

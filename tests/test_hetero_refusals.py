@@ -1,0 +1,78 @@
+"""HeteroLoss: types that a batch lacks, and what is refused."""
+
+import pytest
+import torch
+
+from graphkd import FitNetLoss, GCRDLoss, HeteroLoss, KDLoss, LSPLoss
+from tests.hetero_inputs import CITES, METADATA, WRITES, everything, inputs
+
+
+def test_types_that_a_batch_lacks_need_metadata() -> None:
+    h_s, h_t, edge_index = inputs()
+    terms = {"author": {"a": (1.0, FitNetLoss(4, 6)), "b": (1.0, GCRDLoss(4, 6))},
+             WRITES: (1.0, LSPLoss()), CITES: (1.0, LSPLoss())}  # fmt: skip
+    rows = {"paper": h_s["paper"]}, {"paper": h_t["paper"]}
+    lacking = {CITES: edge_index[CITES]}
+    total, parts = HeteroLoss(terms, metadata=METADATA)(*rows, lacking)
+    assert parts["author"] == {"a": 0, "b": 0}
+    assert parts[WRITES] == 0
+    assert total == parts[CITES]
+    gone, _ = HeteroLoss({WRITES: (1.0, LSPLoss())}, metadata=METADATA)(*rows, lacking)
+    gone.backward()
+    assert gone == 0
+    assert h_s["paper"].grad.abs().sum() == 0
+    for known in ("'author' is not in this batch", "h_s has 'paper'; h_t has 'paper'"):
+        with pytest.raises(ValueError, match=known):
+            HeteroLoss(terms)(*rows, lacking)
+    with pytest.raises(ValueError, match=r"edge_index has \('paper', 'cites', 'paper'\)"):
+        HeteroLoss({WRITES: (1.0, LSPLoss())})(h_s, h_t, lacking)
+    with pytest.raises(ValueError, match="no node type 'papr'; they have 'author', 'paper'"):
+        HeteroLoss({"papr": (1.0, KDLoss())}, metadata=METADATA)
+    with pytest.raises(TypeError, match=r"data.metadata\(\)"):
+        HeteroLoss(terms, metadata=["paper"])
+
+
+def test_what_it_refuses() -> None:
+    h_s, h_t, edge_index = inputs()
+    objective = everything()
+    for change, kind, match in [
+        ({"h_s": {"paper": h_s["paper"]}}, ValueError, "'author' is in h_t, but h_s lacks it"),
+        ({"h_s": h_s["paper"]}, TypeError, "h_s must be a dictionary by type; got float32"),
+        ({"index": torch.arange(3)}, TypeError, "index must be a dictionary"),
+        ({"ids": torch.arange(20)}, TypeError, "ids must be a dictionary"),
+        ({"index_dict": {"papers": torch.arange(3)}}, ValueError, "node type 'papers'.*'paper'"),
+        ({"index": {}, "index_dict": {}}, TypeError, "index was given twice"),
+        ({"indx_dict": {}}, TypeError, "no loss takes indx_dict=.*index"),
+        ({"edge_index_dict": None}, TypeError, r"edge type \('author', .*needs edge_index="),
+        ({"h_t": {**h_t, "author": h_t["paper"]}}, ValueError, "node type 'author': GCRDLoss"),
+        ({"index_dict": {"author": torch.tensor([12])}}, IndexError, "'author'.*names row 12"),
+        ({"index_dict": {"paper": torch.arange(1)}}, ValueError, "'paper'.*two rows"),
+    ]:
+        given = {"h_s": h_s, "h_t": h_t, "edge_index_dict": edge_index, **change}
+        with pytest.raises(kind, match=match):
+            objective(**given)
+    wide = {**h_s, "author": torch.randn(12, 5)}
+    with pytest.raises(ValueError, match=r"\('author', 'writes', 'paper'\): .*the same width"):
+        HeteroLoss({WRITES: (1.0, LSPLoss())})(wide, h_t, edge_index)
+    with pytest.raises(TypeError, match=r"\('author', 'writes', 'paper'\): GCRDLoss"):
+        HeteroLoss({WRITES: (1.0, GCRDLoss(4, 6))})(h_s, h_t, edge_index)
+
+
+def test_what_it_refuses_to_be_built_of() -> None:
+    for losses, match in [
+        ({}, "an empty one"),
+        ([("paper", 1)], "got list"),
+        ({"paper": KDLoss()}, "node type 'paper'.*pair"),
+        ({"paper": {"kd": KDLoss()}}, "node type 'paper'.*'kd'"),
+        ({WRITES: ("1", LSPLoss())}, "edge type.*number"),
+        ({("author", "paper"): (1.0, LSPLoss())}, "source, relation, target"),
+        ({3: (1.0, KDLoss())}, "got 3"),
+        ({"paper": (1.0, LSPLoss())}, "LSPLoss of node type 'paper' needs edges.*edge type"),
+        ({"paper": (1.0, GCRDLoss(4, 6, head="gcn"))}, "GCRDLoss of node type 'paper' needs"),
+    ]:
+        with pytest.raises(TypeError, match=match):
+            HeteroLoss(losses)
+    with pytest.raises(ValueError, match="both be called 'a__b__c'"):
+        HeteroLoss({"a__b__c": (1.0, KDLoss()), ("a", "b", "c"): (1.0, LSPLoss())})
+    with pytest.raises(ValueError, match=r"node type 'paper'.*finite"):
+        HeteroLoss({"paper": (float("inf"), KDLoss())})
