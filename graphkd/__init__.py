@@ -14,10 +14,13 @@ from graphkd.losses import (
     FitNetLoss,
     GCRDLoss,
     GlobalLSPLoss,
+    HeteroLoss,
     KDLoss,
     LSPLoss,
     WeightedSum,
 )
+from graphkd.rows import rows_of
+from graphkd.store import TeacherStore
 from graphkd.teacher import Tap, freeze
 
 __version__ = "0.1.0"
@@ -28,11 +31,14 @@ __all__ = [
     "GCRDLoss",
     "GlobalLSPLoss",
     "Graph",
+    "HeteroLoss",
     "KDLoss",
     "LSPLoss",
     "Tap",
+    "TeacherStore",
     "WeightedSum",
     "__version__",
     "freeze",
     "functional",
+    "rows_of",
 ]

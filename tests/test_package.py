@@ -20,13 +20,16 @@ PUBLIC = {
     "GCRDLoss",
     "GlobalLSPLoss",
     "Graph",
+    "HeteroLoss",
     "KDLoss",
     "LSPLoss",
     "Tap",
+    "TeacherStore",
     "WeightedSum",
     "__version__",
     "freeze",
     "functional",
+    "rows_of",
 }
 FUNCTIONS = {
     "attention_transfer_loss",
@@ -42,7 +45,8 @@ def test_public_names() -> None:
     assert set(graphkd.__all__) == PUBLIC
     assert set(G.__all__) == FUNCTIONS | {"precompute_global_lsp", "precompute_lsp"}
     assert {loss.function.__name__ for loss in LOSSES} == FUNCTIONS
-    assert {loss.module.__name__ for loss in LOSSES} | {"Graph", "Tap", "WeightedSum"} == {
+    others = {"Graph", "HeteroLoss", "Tap", "TeacherStore", "WeightedSum"}
+    assert {loss.module.__name__ for loss in LOSSES} | others == {
         name for name in PUBLIC if name[0].isupper()
     }
 
@@ -74,7 +78,9 @@ def test_function_and_module_take_the_same_options(loss: Loss, options: dict) ->
         assert parameter.default == other.default, name
 
 
-@pytest.mark.parametrize("thing", [*LOSSES, graphkd.WeightedSum, graphkd.Graph, graphkd.Tap])
+@pytest.mark.parametrize(
+    "thing", [*LOSSES, graphkd.WeightedSum, graphkd.HeteroLoss, graphkd.Graph, graphkd.Tap]
+)
 def test_docstrings_say_what_is_needed(thing) -> None:
     documented = [thing.module, thing.function] if isinstance(thing, Loss) else [thing]
     for item in documented:

@@ -1,0 +1,245 @@
+"""TeacherStore of many graphs and of heterogeneous ones, and what its build refuses."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import BatchSampler, RandomSampler
+from torch_geometric.data import Batch, Data
+from torch_geometric.datasets import FakeDataset
+from torch_geometric.loader import DataLoader
+from torch_geometric.nn import GCNConv, global_add_pool
+
+from graphkd import TeacherStore
+from tests.store_loaders import (
+    HeteroTeacher,
+    academic,
+    build,
+    check,
+    gcn,
+    karate,
+    khop_batches,
+    live,
+    node_loader,
+)
+
+
+class GraphTeacher(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.mix, self.out = GCNConv(8, 16), nn.Linear(16, 12), nn.Linear(12, 2)
+
+    def forward(self, x, edge_index, batch):
+        return self.out(self.mix(global_add_pool(self.conv(x, edge_index).relu(), batch)).relu())
+
+
+def by_graph(model, batch):
+    return model(batch.x, batch.edge_index, batch.batch)
+
+
+def test_graph_level_ids(tmp_path) -> None:
+    graphs = list(FakeDataset(num_graphs=11, avg_num_nodes=6, num_channels=8))
+    teacher, options = GraphTeacher(), {"tap": "mix", "forward": by_graph}
+    whole = Batch.from_data_list(graphs)
+    h, z = live(teacher, whole.x, whole.edge_index, whole.batch, tap="mix")
+    store = build(tmp_path / "a", teacher, DataLoader(graphs, batch_size=4), **options)
+    check(store, h, z)
+    assert len(TeacherStore.open(store.path, graphs)) == 11
+    with pytest.raises(ValueError, match="another graph: its graphs, last"):
+        TeacherStore.open(store.path, graphs[:-1])
+    with pytest.raises(ValueError, match="has 11 rows, not 12"):
+        TeacherStore.open(store.path, num_nodes=12)
+    check(build(tmp_path / "b", teacher, whole, **options), h, z)
+    with pytest.raises(ValueError, match=r"another order.*ids="):
+        build(tmp_path / "c", teacher, DataLoader(graphs, 4, shuffle=True), **options)
+    for i, graph in enumerate(graphs):
+        graph.number = torch.tensor([i])
+    loader = DataLoader(graphs, 4, shuffle=True)
+    check(build(tmp_path / "d", teacher, loader, ids="number", **options), h, z)
+    store = build(tmp_path / "e", teacher, loader, ids=lambda batch: 10 - batch.number, **options)
+    torch.testing.assert_close(store[:].z, z.flip(0))
+    with pytest.raises(ValueError, match=r"h has .* rows in a batch of 4"):
+        build(tmp_path / "f", teacher, DataLoader(graphs, 4), tap="conv", forward=by_graph)
+
+
+def test_nodes_of_many_graphs_are_counted(tmp_path) -> None:
+    graphs = list(FakeDataset(num_graphs=7, avg_num_nodes=6, num_channels=8))
+    teacher, whole = gcn(), Batch.from_data_list(graphs)
+    store = build(tmp_path, teacher, DataLoader(graphs, batch_size=3))
+    check(store, *live(teacher, whole.x, whole.edge_index))
+
+
+@pytest.mark.parametrize("level", ["graphs", "nodes"])
+def test_a_counted_build_is_resumed(tmp_path, level) -> None:
+    graphs = list(FakeDataset(num_graphs=11, avg_num_nodes=6, num_channels=8))
+    teacher, tap = (GraphTeacher(), "mix") if level == "graphs" else (gcn(), "convs.1")
+    calls = []
+
+    def forward(model, batch):
+        calls.append(batch)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return by_graph(model, batch) if level == "graphs" else model(batch.x, batch.edge_index)
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, teacher, DataLoader(graphs, 3), tap=tap, forward=forward)
+    store = build(tmp_path, teacher, DataLoader(graphs, 3), tap=tap, forward=forward)
+    assert len(calls) == 5
+    whole = Batch.from_data_list(graphs)
+    inputs = (whole.x, whole.edge_index, whole.batch)[: 3 if level == "graphs" else 2]
+    check(store, *live(teacher, *inputs, tap=tap))
+
+
+def test_heterogeneous_graphs(tmp_path) -> None:
+    data = academic()
+    teacher, papers = HeteroTeacher(data), HeteroTeacher(data, only_papers=True)
+    h, z = live(teacher, data.x_dict, data.edge_index_dict, tap="conv")
+    loader = node_loader(data, ("paper", torch.tensor([7, 2, 11, 0, 5, 4])))
+    ids = torch.tensor([0, 2, 4, 5, 7, 11])
+    store = build(tmp_path / "a", teacher, loader, tap="conv")
+    check(store, h["paper"], z["paper"], ids)
+    assert TeacherStore.open(store.path, data).num_nodes == 12
+    authors = build(tmp_path / "b", teacher, node_loader(data, "author"), tap="conv")
+    check(authors, h["author"], z["author"])
+    full = build(tmp_path / "c", teacher, data, tap="conv", node_type="author")
+    check(full, h["author"], z["author"])
+    with pytest.raises(ValueError, match=r"'paper', 'author'\. Pass node_type="):
+        build(tmp_path / "d", teacher, data, tap="conv")
+    papers.load_state_dict(teacher.state_dict())
+
+    def seeds(model, batch):
+        return model(batch.x_dict, batch.edge_index_dict)[: batch["paper"].batch_size]
+
+    check(
+        build(tmp_path / "e", papers, list(loader), tap="conv", forward=seeds),
+        h["paper"],
+        z["paper"],
+        ids,
+    )
+
+
+def z_times(factor: float):
+    return lambda model, batch: factor * model(batch.x, batch.edge_index)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"), [(torch.float16, 1e6), (torch.bfloat16, 1e39), (torch.float32, 1e39)]
+)
+def test_a_value_that_overflows_is_an_error(tmp_path, dtype, factor) -> None:
+    data, teacher = karate(), gcn().double()
+    data.x = data.x.double()
+    with pytest.raises(
+        ValueError, match=r"z reaches .*e\+\d+, which .* cannot hold.*torch\.float32"
+    ):
+        build(tmp_path, teacher, data, dtype, forward=z_times(factor))
+    store = build(tmp_path, teacher, data, torch.float64, forward=z_times(factor))
+    assert store[:].z.isfinite().all()
+
+
+def test_nan_and_infinity_are_kept(tmp_path) -> None:
+    data, teacher = karate(), gcn()
+    for value in (torch.nan, torch.inf):
+        store = build(
+            tmp_path / str(value),
+            teacher,
+            data,
+            torch.float16,
+            tap=None,
+            forward=lambda model, batch, value=value: torch.full((34, 2), value),
+        )
+        torch.testing.assert_close(
+            store[:].z, torch.full((34, 2), value, dtype=torch.float16), equal_nan=True
+        )
+
+
+def test_the_first_rows_of_an_id_count(tmp_path) -> None:
+    batches = khop_batches(karate())
+    calls = []
+
+    def numbered(model, batch):
+        calls.append(batch)
+        return torch.full((batch.num_nodes, 1), float(len(calls)))
+
+    once = build(tmp_path / "a", gcn(), batches, tap=None, forward=numbered)
+    calls.clear()
+    twice = build(tmp_path / "b", gcn(), batches + batches, tap=None, forward=numbered)
+    assert len(calls) == len(batches)
+    assert torch.equal(once[:].z, twice[:].z)
+    both = Data(x=torch.ones(3, 1), n_id=torch.tensor([1, 0, 1]), batch_size=3)
+    store = build(tmp_path / "c", gcn(), [both], tap=None, forward=lambda m, b: torch.eye(3))
+    assert store[:].z.argmax(1).tolist() == [1, 0]
+
+
+def test_what_a_build_refuses(tmp_path) -> None:
+    data, teacher = karate(), gcn()
+    batch = khop_batches(data)[0]
+
+    def with_ids(n_id) -> Data:
+        return Data(x=data.x[:2], edge_index=data.edge_index[:, :0], n_id=n_id)
+
+    widths = iter((2, 3))
+    graphs = list(FakeDataset(num_graphs=4, num_channels=8))
+    sampler = BatchSampler(RandomSampler(graphs), 2, drop_last=False)
+    cases = [
+        (TypeError, "teacher must be a torch.nn.Module", {"teacher": print}),
+        (TypeError, "forward must be a function", {"forward": 3}),
+        (ValueError, "no layer 'conv.9'", {"tap": "conv.9"}),
+        (ValueError, "dtype must be one of torch.float16", {"dtype": torch.int8}),
+        (ValueError, "must be at least 0", {"num_nodes": -1}),
+        (IndexError, "the id 33, and there are 5", {"num_nodes": 5, "source": khop_batches(data)}),
+        (IndexError, "must not be negative", {"source": [with_ids(torch.tensor([-1, 0]))]}),
+        (TypeError, "int64 or int32", {"source": [with_ids(torch.rand(2))]}),
+        (ValueError, "one-dimensional", {"source": [with_ids(torch.ones(2, 1).long())]}),
+        (
+            ValueError,
+            "whose rows are these",
+            {"source": [Data(x=data.x, edge_index=batch.edge_index)]},
+        ),
+        (ValueError, "no attribute 'mine'", {"ids": "mine"}),
+        (ValueError, "there was no batch", {"source": []}),
+        (ValueError, "no x or no edge_index", {"source": Data(edge_index=data.edge_index)}),
+        (ValueError, "z has 33 rows", {"forward": lambda m, b: m(b.x, b.edge_index)[:33]}),
+        (
+            TypeError,
+            "must be a tensor; got tuple",
+            {"forward": lambda m, b: (m(b.x, b.edge_index), 1)},
+        ),
+        (ValueError, "two-dimensional", {"forward": lambda m, b: m(b.x, b.edge_index)[:, 0]}),
+        (RuntimeError, "has not run", {"forward": lambda m, b: torch.ones(34, 1)}),
+        (
+            ValueError,
+            r"the widths \{'z': 3\}, and had \{'z': 2\}",
+            {
+                "tap": None,
+                "source": khop_batches(data),
+                "forward": lambda m, b: torch.ones(b.num_nodes, next(widths)),
+            },
+        ),
+        (TypeError, "Wrap it", {"source": FakeDataset(num_graphs=2)}),
+        (ValueError, "another order", {"source": DataLoader(graphs, batch_sampler=sampler)}),
+        (TypeError, "Use a NeighborLoader", {"source": Links([batch])}),
+        (ValueError, "has no value yet", {"teacher": Lazy()}),
+    ]
+    for number, (error, message, change) in enumerate(cases):
+        options = {"teacher": teacher, "source": data, **change}
+        with pytest.raises(error, match=message):
+            build(tmp_path / str(number), **options)
+        folder = tmp_path / str(number)
+        left = [file.name for file in folder.iterdir()] if folder.exists() else []
+        assert left == (["store.partial"] if "widths" in message else []), message
+
+
+class Links(list):
+    edge_label_index = torch.ones(2, 1)
+
+
+class Lazy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.LazyLinear(2), nn.LazyLinear(2)])
+
+
+def test_progress_is_shown_on_demand(tmp_path, capsys) -> None:
+    TeacherStore.build(tmp_path / "loud", gcn(), karate())
+    assert "34.0/34.0" in capsys.readouterr().err
+    build(tmp_path, gcn(), karate())
+    assert capsys.readouterr().err == ""
