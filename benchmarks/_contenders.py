@@ -72,8 +72,7 @@ class Loss:
 
 def _both(x: Inputs, **options: Any) -> Tensor:
     """As GCRDLoss contrasts what its heads made: both sides learn."""
-    rest = {"index": None, "extra_keys": None, "generator": None}
-    return contrast(x.h_s, x.h_t, **rest, **_both_options(**options))
+    return contrast(x.h_s, x.h_t, None, **_both_options(**options))
 
 
 @functools.cache

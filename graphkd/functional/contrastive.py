@@ -207,17 +207,15 @@ def contrast(
     with full_precision(p.device):
         sample = sample_rows(p.size(0), max_samples, generator, p.device)
         p, q = (select_rows(loss, h, sample) for h in (p, q))
-        keys = q
-        if extra_keys is not None:
-            keys = torch.cat([q, _checked_keys(loss, extra_keys, q)])
+        more = q[:0].detach() if extra_keys is None else _checked_keys(loss, extra_keys, q)
         backend = pick_backend(loss, backend, p, chunk_size=chunk_size)
         check_precision(loss, precision, backend)
         name = "symmetric_infonce" if symmetric else "infonce"
         if backend == "triton":
-            rows = getattr(triton_programs(), name)(p, keys, temperature, precision)
+            rows = getattr(triton_programs(), name)(p, q, more, temperature, precision)
         else:
             ops = reference if backend == "reference" else chunked
-            rows = getattr(ops, name)(p, keys, temperature, chunk_size)
+            rows = getattr(ops, name)(p, q, more, temperature, chunk_size)
         if several is not None:
             several = several.select(sample)
 

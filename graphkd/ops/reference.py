@@ -18,18 +18,20 @@ from graphkd.similarity import (
 )
 
 
-def infonce(p: Tensor, q: Tensor, temperature: float, chunk_size: int | None = None) -> Tensor:
-    """−log softmax_j(cos(p_i, q_j) / temperature) at j = i, for every row i."""
-    p, q = unit_rows(p), unit_rows(q)
+def infonce(
+    p: Tensor, q: Tensor, more: Tensor, temperature: float, chunk_size: int | None = None
+) -> Tensor:
+    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more."""
+    p, keys = unit_rows(p), unit_rows(torch.cat([q, more]))
     target = torch.arange(p.size(0), device=p.device)
-    return F.cross_entropy(p @ q.T / temperature, target, reduction="none")
+    return F.cross_entropy(p @ keys.T / temperature, target, reduction="none")
 
 
 def symmetric_infonce(
-    p: Tensor, q: Tensor, temperature: float, chunk_size: int | None = None
+    p: Tensor, q: Tensor, more: Tensor, temperature: float, chunk_size: int | None = None
 ) -> Tensor:
-    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, where only positives look back."""
-    return (infonce(p, q, temperature) + infonce(q[: p.size(0)], p, temperature)) / 2
+    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
+    return (infonce(p, q, more, temperature) + infonce(q, p, more[:0], temperature)) / 2
 
 
 def pairwise_gap(

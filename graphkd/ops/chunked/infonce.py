@@ -5,7 +5,7 @@ Replaces ``F.cross_entropy(unit(p) @ unit(q).T / temperature, arange, reduction=
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,17 +14,23 @@ from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import BLOCK, Tile, breadth, row_products, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient_
 
+# Which anchors and which keys a tile is of, where positives are among them.
+Pairs: TypeAlias = tuple[slice, slice] | None
 
-def infonce(p: Tensor, q: Tensor, temperature: float, chunk_size: int | None) -> Tensor:
-    """−log softmax_j(cos(p_i, q_j) / temperature) at j = i, for every row i.
+
+def infonce(
+    p: Tensor, q: Tensor, more: Tensor, temperature: float, chunk_size: int | None
+) -> Tensor:
+    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, for every row i and all keys k.
 
     Args:
         p: Anchors.
-        q: Keys. The first of them are the anchors' positives; more may follow.
+        q: Keys, the anchors' positives.
+        more: Further keys, negatives of all anchors, which get no gradient.
         temperature: The temperature.
         chunk_size: How many anchors make a block.
     """
-    return _infonce(p, q, temperature, chunk_size or 0)
+    return _infonce(p, q, more, temperature, chunk_size or 0)
 
 
 def normalized(sweep: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,15 +40,15 @@ def normalized(sweep: Callable[..., Any]) -> Callable[..., Any]:
         weights: Tensor | None,
         p: Tensor,
         q: Tensor,
+        more: Tensor,
         temperature: float,
         chunk_size: int,
         need_p: bool,
         need_q: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         (unit_p, inverse_p), (unit_q, inverse_q) = unit_and_inverse(p), unit_and_inverse(q)
-        rows, grad_p, grad_q = sweep(
-            weights, unit_p, unit_q, temperature, chunk_size, need_p, need_q
-        )
+        rest = unit_and_inverse(more)[0], temperature, chunk_size, need_p, need_q
+        rows, grad_p, grad_q = sweep(weights, unit_p, unit_q, *rest)
         if need_p:
             unit_gradient_(grad_p, unit_p, inverse_p)
         if need_q:
@@ -58,24 +64,95 @@ def bounded(temperature: float, keys: int, dtype: torch.dtype) -> bool:
     return 2 / temperature + math.log(max(keys, 1)) < room
 
 
-def mask_positives(tile: Tensor, i: slice, j: slice, value: float) -> None:
+def mask_positives(tile: Tensor, at: Pairs, value: float) -> None:
     """Fill in the entries of a tile whose row number is their column number."""
-    if i.start < j.stop and j.start < i.stop:
-        tile.diagonal(i.start - j.start).fill_(value)
+    if at is not None and at[0].start < at[1].stop and at[1].start < at[0].stop:
+        tile.diagonal(at[0].start - at[1].start).fill_(value)
 
 
-def _vanishing(exponents: Tensor, i: slice, j: slice) -> Tensor:
+def _vanishing(exponents: Tensor, at: Pairs) -> Tensor:
     """Their exponentials, none of them denormal: processors are very slow on those."""
     least = math.log(torch.finfo(exponents.dtype).tiny) + 7
     tile = exponents.clamp_(min=least).exp_()
-    mask_positives(tile, i, j, 0.0)
+    mask_positives(tile, at, 0.0)
     return tile
+
+
+def _margins(room: Tile, scaled: Tensor, shift: Tensor, keys: Tensor, at: Pairs) -> Tensor:
+    """⟨p_i, q_j⟩/τ − shift_i, −∞ at the positives."""
+    tile = room.products(scaled, keys).sub_(shift[:, None])
+    mask_positives(tile, at, -torch.inf)
+    return tile
+
+
+def exponentials(room: Tile, scaled: Tensor, shift: Tensor, keys: Tensor, at: Pairs) -> Tensor:
+    """exp(⟨p_i, q_j⟩/τ − shift_i), 0 at the positives."""
+    return _vanishing(_margins(room, scaled, shift, keys, at), at)
+
+
+class AnchorSums:
+    """Of a block of anchors: Σ_j e_ij and Σ_j e_ij q_j over the keys seen, times exp(−peak_i).
+
+    Here e_ij = exp((s_ij − s_ii)/τ), and j ≠ i.
+
+    Args:
+        scaled: The unit anchors over the temperature.
+        own: s_ii/τ.
+        safe: Whether the sums need no running maximum, the peak.
+        pulled: Whether the second sum is needed.
+    """
+
+    def __init__(self, scaled: Tensor, own: Tensor, safe: bool, pulled: bool) -> None:
+        self.scaled, self.own, self.safe = scaled, own, safe
+        self.peak = self.total = torch.zeros_like(own)
+        self.pulled = torch.zeros_like(scaled) if pulled else None
+
+    def add(self, room: Tile, keys: Tensor, at: Pairs) -> Tensor:
+        """See more keys; gives the tile of their exponentials."""
+        tile = _margins(room, self.scaled, self.own, keys, at)
+        if self.safe:
+            tile.exp_()
+        else:
+            rise = torch.maximum(self.peak, tile.amax(dim=1))
+            shrink = (self.peak - rise).exp_()
+            self.peak, self.total = rise, self.total * shrink
+            if self.pulled is not None:
+                self.pulled.mul_(shrink[:, None])
+            _vanishing(tile.sub_(self.peak[:, None]), at)
+        self.total = self.total + tile.sum(dim=1)
+        if self.pulled is not None:
+            self.pulled.addmm_(tile, keys)
+        return tile
+
+    def rows(self) -> Tensor:
+        """log(1 + Σ_j e_ij): exact near zero, where 1 would absorb the sum."""
+        if self.safe:
+            return self.total.log1p()
+        return self.peak + (self.total + (-self.peak).expm1()).log1p()
+
+    def pull(self, temperature: float) -> Tensor:
+        """What multiplies the sums in the gradients: exp(peak_i)/(τ (1 + Σ_j e_ij))."""
+        one = 1.0 if self.safe else (-self.peak).exp()
+        return (self.total + one).mul_(temperature).reciprocal_()
+
+    def gradient(self, positives: Tensor, pull: Tensor, out: Tensor) -> None:
+        """Write that for the anchors, Σ_j e_ij (q_j − q_i) times ``pull``."""
+        if self.pulled is not None:
+            self.pulled.addcmul_(positives, self.total[:, None], value=-1)
+            torch.mul(self.pulled, pull[:, None], out=out)
+
+
+def tile_height(n: int, keys: int, chunk_size: int) -> int:
+    """How many of ``n`` anchors make a tile."""
+    # Fewer would be slow: a product of thin matrices, and of few anchors per key.
+    return min(chunk_size or max(BLOCK // max(keys, 1), 128), max(n, 1), chunk_size or 1024)
 
 
 def sweep(
     weights: Tensor | None,
     p: Tensor,
     q: Tensor,
+    more: Tensor,
     temperature: float,
     chunk_size: int,
     need_p: bool,
@@ -83,60 +160,38 @@ def sweep(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The rows, and the gradients of Σ weight_i · row_i, for unit rows p and q.
 
-    With Z_i = Σ_{j≠i} e_ij, e_ij = exp((s_ij − s_ii)/τ), a row's value is log(1 + Z_i): exact near
-    zero, where 1 would absorb the sum. Its gradient for p_i, Σ_j e_ij (q_j − q_i) / (τ (1 + Z_i)),
-    needs no second look at e. That for q_j needs Z first: e is still there where all keys fit in
-    one tile, and made anew where they do not.
+    With Z_i = Σ_{j≠i} e_ij, e_ij = exp((s_ij − s_ii)/τ), a row's value is log(1 + Z_i). Its
+    gradient for p_i, Σ_j e_ij (q_j − q_i) / (τ (1 + Z_i)), needs no second look at e. That for q_j
+    needs Z first: e is still there where all keys fit in one tile, and made anew where they do not.
     """
-    n, m = p.size(0), q.size(0)
-    # Anchors fewer than these would be slow: a product of thin matrices, and of few per key.
-    height = min(chunk_size or max(BLOCK // max(m, 1), 128), max(n, 1), chunk_size or 1024)
-    width = breadth(height, m)
-    safe = bounded(temperature, m, p.dtype)
-    own = row_products(p, q[:n]).div_(temperature)
+    n, keys = p.size(0), q.size(0) + more.size(0)
+    height = tile_height(n, keys, chunk_size)
+    width = breadth(height, keys)
+    safe = bounded(temperature, keys, p.dtype)
+    own = row_products(p, q).div_(temperature)
     rows = p.new_empty(n)
     grad_p = empty_gradient(p, need_p)
     grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
-    room, tiles = Tile(p, height, min(width, max(m, 1))), list(slices(m, width))
-
-    def margins(scaled: Tensor, i: slice, j: slice) -> Tensor:
-        """(s_ij − s_ii)/τ, −∞ at the positives."""
-        tile = room.products(scaled, q[j]).sub_(own[i, None])
-        mask_positives(tile, i, j, -torch.inf)
-        return tile
-
+    room = Tile(p, height, min(width, max(keys, 1)))
+    further, tiles = list(slices(more.size(0), width)), list(slices(q.size(0), width))
     for i in slices(n, height):
-        scaled = p[i] / temperature
-        peak = total = torch.zeros_like(own[i])
-        pulled = torch.zeros_like(scaled) if need_p else None
+        sums = AnchorSums(p[i] / temperature, own[i], safe, need_p)
+        for j in further:
+            sums.add(room, more[j], None)
         for j in tiles:
-            tile = margins(scaled, i, j)
-            if not safe:
-                rise = torch.maximum(peak, tile.amax(dim=1))
-                shrink = (peak - rise).exp_()
-                peak, total = rise, total * shrink
-                if pulled is not None:
-                    pulled.mul_(shrink[:, None])
-                _vanishing(tile.sub_(peak[:, None]), i, j)
-            else:
-                tile.exp_()
-            total = total + tile.sum(dim=1)
-            if pulled is not None:
-                pulled.addmm_(tile, q[j])
-        rows[i] = total.log1p() if safe else peak + (total + (-peak).expm1()).log1p()
-        pull = (total + (1.0 if safe else (-peak).exp())).mul_(temperature).reciprocal_()
+            tile = sums.add(room, q[j], (i, j))
+        rows[i], pull = sums.rows(), sums.pull(temperature)
         if weights is not None:
             pull *= weights[i]
-        if pulled is not None:
-            pulled.addcmul_(q[i], total[:, None], value=-1)
-            torch.mul(pulled, pull[:, None], out=grad_p[i])
+        if need_p:
+            sums.gradient(q[i], pull, grad_p[i])
         if need_q:
             pushed = p[i] * pull[:, None]
             for j in tiles:
                 if len(tiles) > 1:
-                    tile = _vanishing(margins(scaled, i, j).sub_(peak[:, None]), i, j)
+                    tile = exponentials(room, sums.scaled, own[i] + sums.peak, q[j], (i, j))
                 grad_q[j].addmm_(tile.T, pushed)
-            grad_q[i].addcmul_(pushed, total[:, None], value=-1)
+            grad_q[i].addcmul_(pushed, sums.total[:, None], value=-1)
     # A row that is its own only key has no margin in which a NaN would show.
     rows += own - own
     return rows, grad_p, grad_q

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._precision import exact, full_precision
-from graphkd.ops._autograd import empty_gradient, primitive
+from graphkd.ops._autograd import primitive
 from graphkd.ops._blocks import slices
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
@@ -101,18 +101,44 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The value, the gradient's two factors SᵀS and DᵀS, and whether products were float64."""
     with full_precision(s.device):
-        wide = exact(s[:0]).dtype
-        for dtype in dict.fromkeys((s.dtype, wide)):
-            tt, td, dd = moments(s, t, unit, gram, dtype)
-            middle, cross = tt + (td + td.T) / 2 + dd / 4, td + dd / 2
-            total = (middle * dd).sum() + (cross * cross.T).sum()
-            terms = middle.norm() * dd.norm() + cross.square().sum()
-            # Comparing with NaN gives False: what overflows in float32 may not in float64.
-            if dtype == wide or bool(total >= _SAFE * terms):
+        for dtype in precisions(s):
+            gathered = moments(s, t, unit, gram, dtype)
+            if dtype == precisions(s)[-1] or keeps_digits(*gathered):
                 break
-        value = (2 * total / max(s.size(0), 1) ** 2).clamp(min=0)
-        factors = torch.stack([tt + td + td.T + dd, td.T + dd])[:, :, : s.size(1)]
-        return value.to(s.dtype), factors.contiguous(), torch.tensor(dtype == wide)
+        mean, factors = mean_and_factors(*gathered, s.size(0), s.size(1))
+        return mean.to(s.dtype), factors, torch.tensor(dtype == factors.dtype)
+
+
+def precisions(s: Tensor) -> list[torch.dtype]:
+    """What products are taken in: the rows' own precision, and float64 where that is too rough."""
+    return list(dict.fromkeys((s.dtype, exact(s[:0]).dtype)))
+
+
+def keeps_digits(tt: Tensor, td: Tensor, dd: Tensor) -> bool:
+    """Whether the sum of squares is not small against the size of its terms."""
+    total, terms = _sums(*_forms(tt, td, dd), dd)
+    # Comparing with NaN gives False: what overflows in float32 may not in float64.
+    return bool(total >= _SAFE * terms)
+
+
+def mean_and_factors(
+    tt: Tensor, td: Tensor, dd: Tensor, n: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """The mean over the pairs of ``n`` rows, and SᵀS and DᵀS for the student's ``width``."""
+    total, _ = _sums(*_forms(tt, td, dd), dd)
+    factors = torch.stack([tt + td + td.T + dd, td.T + dd])[:, :, :width]
+    return (2 * total / max(n, 1) ** 2).clamp(min=0), factors.contiguous()
+
+
+def _forms(tt: Tensor, td: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
+    """A and C."""
+    return tt + (td + td.T) / 2 + dd / 4, td + dd / 2
+
+
+def _sums(middle: Tensor, cross: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
+    """Half the sum of squares, and the size of what it is the sum of."""
+    total = (middle * dd).sum() + (cross * cross.T).sum()
+    return total, middle.norm() * dd.norm() + cross.square().sum()
 
 
 def _backward(
@@ -126,17 +152,32 @@ def _backward(
     need_s: bool,
     need_t: bool,
 ) -> tuple[Tensor, Tensor]:
-    gradient = empty_gradient(s, need_s)
+    if not need_s:
+        return s.new_empty(0), t.new_empty(0)
+    dtype = factors.dtype if widened else s.dtype
     with full_precision(s.device):
-        dtype = factors.dtype if widened else s.dtype
-        inner, outer = (factors * (4 * grad / max(s.size(0), 1) ** 2)).to(dtype).unbind()
-        for rows in slices(s.size(0), HEIGHT) if need_s else ():
-            student, target, apart, inverse = pair(s, t, rows, unit, dtype)
-            pulled = (apart @ inner).addmm_(target, outer)
-            if inverse is not None:
-                pulled = unit_gradient(pulled, student[:, : s.size(1)], inverse)
-            gradient[rows] = pulled
-    return gradient, t.new_empty(0)
+        return mean_gradient(grad, factors, s, t, unit, s.size(0), dtype), t.new_empty(0)
+
+
+def mean_gradient(
+    grad: Tensor | float,
+    factors: Tensor,
+    s: Tensor,
+    t: Tensor,
+    unit: bool,
+    n: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The gradient of the mean over the pairs of ``n`` rows, for those of them that are here."""
+    gradient = torch.empty_like(s)
+    inner, outer = (factors * (4 * grad / max(n, 1) ** 2)).to(dtype).unbind()
+    for rows in slices(s.size(0), HEIGHT):
+        student, target, apart, inverse = pair(s, t, rows, unit, dtype)
+        pulled = (apart @ inner).addmm_(target, outer)
+        if inverse is not None:
+            pulled = unit_gradient(pulled, student[:, : s.size(1)], inverse)
+        gradient[rows] = pulled
+    return gradient
 
 
 _moment_gap = primitive("moment_gap", _forward, _backward, backend="chunked", fake=_fake, keeps=2)

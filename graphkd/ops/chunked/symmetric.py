@@ -14,32 +14,34 @@ from graphkd.ops.chunked.infonce import bounded, mask_positives, normalized, swe
 _SIDE = 1024
 
 
-def symmetric_infonce(p: Tensor, q: Tensor, temperature: float, chunk_size: int | None) -> Tensor:
+def symmetric_infonce(
+    p: Tensor, q: Tensor, more: Tensor, temperature: float, chunk_size: int | None
+) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, row by row.
 
-    Keys beyond the anchors' positives count in the first direction only.
+    Further keys count in the first direction only, and get no gradient.
     """
-    return _symmetric(p, q, temperature, chunk_size or 0)
+    return _symmetric(p, q, more, temperature, chunk_size or 0)
 
 
 def _there_and_back(
     weights: Tensor | None,
     p: Tensor,
     q: Tensor,
+    more: Tensor,
     temperature: float,
     chunk_size: int,
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same by one sweep for each direction, for which a running maximum can be kept."""
-    n = p.size(0)
-    there = sweep(weights, p, q, temperature, chunk_size, need_p, need_q)
-    back = sweep(weights, q[:n], p, temperature, chunk_size, need_q, need_p)
+    there = sweep(weights, p, q, more, temperature, chunk_size, need_p, need_q)
+    back = sweep(weights, q, p, more[:0], temperature, chunk_size, need_q, need_p)
     rows, grad_p, grad_q = there[0] + back[0], there[1], there[2]
     if need_p:
         grad_p += back[2]
     if need_q:
-        grad_q[:n] += back[1]
+        grad_q += back[1]
     return rows / 2, grad_p.div_(2), grad_q.div_(2)
 
 
@@ -47,6 +49,7 @@ def _sweep(
     weights: Tensor | None,
     p: Tensor,
     q: Tensor,
+    more: Tensor,
     temperature: float,
     chunk_size: int,
     need_p: bool,
@@ -58,32 +61,35 @@ def _sweep(
     factor on a row's or a column's sum. The gradients need both sums, so that e is made anew
     unless it all fits in one tile.
     """
-    n, m = p.size(0), q.size(0)
-    if not bounded(temperature, m, p.dtype):
-        return _there_and_back(weights, p, q, temperature, chunk_size, need_p, need_q)
+    n, keys = p.size(0), q.size(0) + more.size(0)
+    if not bounded(temperature, keys, p.dtype):
+        return _there_and_back(weights, p, q, more, temperature, chunk_size, need_p, need_q)
     if chunk_size:
         height = min(chunk_size, max(n, 1))
-        width = breadth(height, m)
+        width = breadth(height, keys)
     else:
-        height = width = max(n, m, 1) if n * m <= BLOCK else _SIDE
-    own = row_products(p, q[:n]).div_(temperature)
-    over_keys, over_anchors = p.new_zeros(n), p.new_zeros(m)
-    tiles = [(i, j) for i in slices(n, height) for j in slices(m, width)]
+        height = width = max(keys, 1) if n * keys <= BLOCK else _SIDE
+    own = row_products(p, q).div_(temperature)
+    over_keys, over_anchors = p.new_zeros(n), p.new_zeros(n)
+    tiles = [
+        (i, of, j) for i in slices(n, height) for of in (more, q) for j in slices(of.size(0), width)
+    ]
     room = Tile(p, height, width)
 
-    def exponentials(i: slice, j: slice) -> Tensor:
-        tile = room.products(p[i] / temperature, q[j]).sub_(1 / temperature).exp_()
-        mask_positives(tile, i, j, 0.0)
+    def exponentials(i: slice, of: Tensor, j: slice) -> Tensor:
+        tile = room.products(p[i] / temperature, of[j]).sub_(1 / temperature).exp_()
+        if of is q:
+            mask_positives(tile, (i, j), 0.0)
         return tile
 
-    for i, j in tiles:
-        tile = exponentials(i, j)
+    for i, of, j in tiles:
+        tile = exponentials(i, of, j)
         over_keys[i] += tile.sum(dim=1)
-        over_anchors[j] += tile.sum(dim=0)
+        if of is q:
+            over_anchors[j] += tile.sum(dim=0)
     factor = (1 / temperature - own).exp()
-    back = over_anchors[:n]
     # A row that is its own only key has no similarity to others in which a NaN would show.
-    rows = ((over_keys * factor).log1p() + (back * factor).log1p()) / 2 + (own - own)
+    rows = ((over_keys * factor).log1p() + (over_anchors * factor).log1p()) / 2 + (own - own)
     grad_p = torch.zeros_like(p) if need_p else p.new_empty(0)
     grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
     if not (need_p or need_q):
@@ -92,22 +98,21 @@ def _sweep(
     if weights is not None:
         pull = pull * weights
     by_row = pull / (1 + over_keys * factor)
-    by_column = p.new_zeros(m)
-    by_column[:n] = pull / (1 + back * factor)
-    for i, j in tiles:
+    by_column = pull / (1 + over_anchors * factor)
+    for i, of, j in tiles:
         if len(tiles) > 1:
-            tile = exponentials(i, j)
-        tile.mul_(by_row[i, None] + by_column[j])
+            tile = exponentials(i, of, j)
+        tile.mul_(by_row[i, None] + by_column[j] if of is q else by_row[i, None])
         if need_p:
-            grad_p[i].addmm_(tile, q[j])
-        if need_q:
+            grad_p[i].addmm_(tile, of[j])
+        if need_q and of is q:
             grad_q[j].addmm_(tile.T, p[i])
     # What all others of a row and of a column get, its positive loses.
-    rest = (by_row * over_keys + by_column[:n] * back)[:, None]
+    rest = (by_row * over_keys + by_column * over_anchors)[:, None]
     if need_p:
-        grad_p.addcmul_(q[:n], rest, value=-1)
+        grad_p.addcmul_(q, rest, value=-1)
     if need_q:
-        grad_q[:n].addcmul_(p, rest, value=-1)
+        grad_q.addcmul_(p, rest, value=-1)
     return rows, grad_p, grad_q
 
 

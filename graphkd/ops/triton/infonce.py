@@ -20,16 +20,23 @@ from graphkd.ops.triton.kernels import infonce as kernels
 from graphkd.similarity import unit_rows
 
 
-def infonce(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor:
-    """−log softmax_j(cos(p_i, q_j) / temperature) at j = i; keys beyond p's rows are negatives."""
-    return _infonce(unit_rows(p), unit_rows(q), temperature, precision)
+def infonce(p: Tensor, q: Tensor, more: Tensor, temperature: float, precision: str) -> Tensor:
+    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more."""
+    return _infonce(unit_rows(p), _keys(q, more), temperature, precision)
 
 
-def symmetric_infonce(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor:
-    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, where only positives look back."""
+def symmetric_infonce(
+    p: Tensor, q: Tensor, more: Tensor, temperature: float, precision: str
+) -> Tensor:
+    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
     p, q = unit_rows(p), unit_rows(q)
-    there = _infonce(p, q, temperature, precision)
-    return (there + _infonce(q[: p.size(0)], p, temperature, precision)) / 2
+    there = _infonce(p, _keys(q, more), temperature, precision)
+    return (there + _infonce(q, p, temperature, precision)) / 2
+
+
+def _keys(q: Tensor, more: Tensor) -> Tensor:
+    """The unit rows of both."""
+    return torch.cat([unit_rows(q), unit_rows(more)]) if more.size(0) else unit_rows(q)
 
 
 def _forward(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor:

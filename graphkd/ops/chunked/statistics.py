@@ -1,0 +1,183 @@
+"""A tile of pairs at a time: its kernel values, and the way back for gradients.
+
+The tile's rows and columns are of one set of rows, or of two that came about one centre.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from graphkd._precision import exact
+from graphkd.ops._autograd import empty_gradient
+from graphkd.similarity import Kernel, unit_and_inverse, unit_gradient_
+
+# Squared distances above this part of the largest from the centre keep their digits in products of
+# the input's precision, and so do the differences of their rows in a gradient.
+_FAR = 0.25
+# The centre is the median of about this many rows.
+_SAMPLE = 512
+# An rbf value is never below exp of this: processors are slow on what its products would be.
+_VANISHED = -43.0
+
+
+def sample_step(n: int) -> int:
+    """Every how many rows one is taken for the centre."""
+    return max(n // _SAMPLE, 1)
+
+
+def centre_of(some: Tensor) -> Tensor:
+    """The point that distances are measured from: the median, which no outlier moves."""
+    return exact(some).median(dim=0).values
+
+
+class Side:
+    """The student's or the teacher's rows, prepared for tiles of a kernel's statistic.
+
+    Squared distances come from norms and inner products about the centre of the rows. Their error
+    is below 2(d + 2)ε (‖x_i‖² + ‖x_j‖²), with norms about it too. In float64, anything below that
+    counts as zero, and near pairs far from the origin keep their digits. A tile without near pairs
+    needs no float64 under the rbf kernel, whose value is smaller the farther the pair; l2 does,
+    because near convergence its gaps are small differences of large distances. Rows that are
+    float64 already leave no room for l2: theirs are direct differences.
+
+    Args:
+        kernel: The kernel.
+        x: The rows as they came.
+        gamma: The kernel's bandwidth.
+        learns: Whether a gradient is collected.
+        centre: Where it is not to be that of these rows.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        x: Tensor,
+        gamma: Tensor,
+        learns: bool = False,
+        centre: Tensor | None = None,
+    ) -> None:
+        self.kernel, self.gamma, self.learns = kernel, gamma, learns
+        self.gradient = torch.zeros_like(x) if learns else empty_gradient(x, learns)
+        if kernel.unit:
+            x, self.inverse = unit_and_inverse(x)
+        wide = exact(x)
+        self.dot = kernel.statistic == "dot"
+        self.direct = kernel.name == "l2" and wide.dtype == x.dtype
+        self.x, self.rbf = x, kernel.name == "rbf"
+        if self.dot or self.direct or len(x) == 0:
+            return
+        self.wide = wide - (centre_of(x[:: sample_step(len(x))]) if centre is None else centre)
+        self.wide_norms = self.wide.square().sum(dim=1)
+        self.error = 2 * (x.size(1) + 2) * torch.finfo(wide.dtype).eps
+        self.x, self.norms = self.wide.to(x.dtype), self.wide_norms.to(x.dtype)
+        self.farthest = float(-_VANISHED / gamma) if self.rbf else torch.inf
+
+    def finished_gradient(self) -> Tensor:
+        """The gradient for the rows as they came."""
+        if self.learns and self.kernel.unit:
+            unit_gradient_(self.gradient, self.x, self.inverse)
+        return self.gradient
+
+    def statistic(self, i: slice, other: "Side", j: slice) -> tuple[Tensor, bool]:
+        """The statistic of the rows i with the other's rows j, and whether some of them are near.
+
+        The other may be this side itself.
+        """
+        if self.dot:
+            return self.x[i] @ other.x[j].T, False
+        if self.direct:
+            return _distances(self.x[i], other.x[j]).square_(), False
+        own = other is self and i == j
+        longest = float(torch.maximum(self.wide_norms[i].max(), other.wide_norms[j].max()))
+        if self.rbf:
+            squares, least = _squares(self.x[i], self.norms[i], other.x[j], other.norms[j], own)
+            if least > _FAR * longest:
+                return squares.clamp_(max=self.farthest), False
+        here, there = self.wide_norms[i], other.wide_norms[j]
+        squares, least = _squares(self.wide[i], here, other.wide[j], there, own)
+        if least <= 2 * self.error * longest:
+            squares.masked_fill_(squares <= (here[:, None] + there).mul_(self.error), 0)
+        if self.rbf:
+            squares = squares.to(self.x.dtype).clamp_(max=self.farthest)
+        return squares, least <= _FAR * longest
+
+    def pull(
+        self, weights: Tensor, statistic: Tensor, near: bool, i: slice, other: "Side", j: slice
+    ) -> None:
+        """Collect the gradients of Σ w_ij · statistic_ij, over the pairs of a tile.
+
+        A tile off the diagonal of this side with itself stands for its mirror, too. Of another
+        side's rows, none gets a gradient.
+        """
+        mirrored = other is self and i != j
+        if self.dot:
+            self.gradient[i].addmm_(weights, other.x[j])
+            if mirrored:
+                self.gradient[j].addmm_(weights.T, self.x[i])
+            return
+        if self.direct:
+            # torch's own gradient of a distance is (x_i − x_j)/‖x_i − x_j‖.
+            distances = statistic.sqrt()
+            looks = [(i, other.x[j], weights, distances)]
+            if mirrored:
+                looks.append((j, self.x[i], weights.T, distances.T))
+            for here, there, w, d in looks:
+                self.gradient[here] += torch.ops.aten._cdist_backward(
+                    (w * d * 2).contiguous(), self.x[here], there, 2.0, d.contiguous()
+                )
+            return
+        # x_i Σ w_ij − Σ w_ij x_j cancels between near rows. Identical ones pull at nothing.
+        x, y = (self.wide, other.wide) if near else (self.x, other.x)
+        if near:
+            weights = weights.masked_fill(statistic == 0, 0)
+        weights = weights.to(x.dtype).mul_(2)
+        self.gradient[i] += (x[i] * weights.sum(dim=1)[:, None]).addmm_(weights, y[j], alpha=-1)
+        if mirrored:
+            self.gradient[j] += (x[j] * weights.sum(dim=0)[:, None]).addmm_(
+                weights.T, x[i], alpha=-1
+            )
+
+
+def tile_squares(
+    here: Sequence[Side], there: Sequence[Side], i: slice, j: slice, factor: Tensor | float
+) -> Tensor:
+    """The squared gaps between student and teacher of a tile's pairs.
+
+    Args:
+        here: Student and teacher, whose rows i make the tile's rows.
+        there: The same, or those whose rows j make its columns.
+        i: The tile's rows.
+        j: Its columns.
+        factor: What the gaps are multiplied by in the gradients that the sides collect.
+    """
+    looks = [x.statistic(i, y, j) for x, y in zip(here, there, strict=True)]
+    values = [
+        x.kernel.value(statistic, x.gamma) for x, (statistic, _) in zip(here, looks, strict=True)
+    ]
+    gap = (values[0] - values[1]).to(here[0].gradient.dtype)
+    outer = gap * factor
+    for x, y, (statistic, near), value in zip(here, there, looks, values, strict=True):
+        if x.learns:
+            pull = x.kernel.slope(statistic, value, x.gamma).mul_(outer)
+            x.pull(pull, statistic, near, i, y, j)
+        outer.neg_()
+    return gap.square_()
+
+
+def _squares(
+    x: Tensor, x_norms: Tensor, y: Tensor, y_norms: Tensor, own: bool
+) -> tuple[Tensor, float]:
+    """‖x_i − y_j‖² by inner products, and the least of a row with another; NaN stays NaN."""
+    products = x @ y.T
+    squares = torch.add(y_norms, products, alpha=-2, out=products).add_(x_norms[:, None])
+    if own:
+        squares.fill_diagonal_(torch.inf)
+    least = float(squares.amin())
+    if own:
+        squares.diagonal().copy_(x_norms - x_norms)
+    return squares, least
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
