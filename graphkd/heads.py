@@ -5,8 +5,11 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from graphkd._checks import check_choice, check_count, describe
+from graphkd.distributed import Ranks
+from graphkd.ops.ring.batch_norm import batch_norm
 
 HEADS = ("linear", "mlp", "gcn", "identity")
 
@@ -65,10 +68,14 @@ class ProjectionHead(nn.Module):
         if self.norm is not None:
             reset_parameters(self.norm)
 
-    def forward(self, h: Tensor, edge_index: Tensor | None = None) -> Tensor:
-        """Project the rows."""
+    def forward(
+        self, h: Tensor, edge_index: Tensor | None = None, ranks: Ranks | None = None
+    ) -> Tensor:
+        """Project the rows; with ``ranks``, BatchNorm's moments are those of all their rows."""
         out: Tensor = self.map(h, edge_index) if self.takes_edges else self.map(h)
-        return out if self.norm is None else self.norm(out).relu()
+        if self.norm is None:
+            return out
+        return (self.norm(out) if ranks is None else batch_norm(self.norm, out, ranks)).relu()
 
 
 def reset_parameters(module: nn.Module) -> None:
@@ -105,7 +112,27 @@ def head_pair(
     return pair[0], pair[1]
 
 
-def project(loss: str, head: nn.Module, h: Tensor, edge_index: Tensor | None, name: str) -> Tensor:
+def check_ranked(loss: str, *heads: nn.Module) -> None:
+    """Raise where a user's head would take its BatchNorm's moments on one rank."""
+    for head in heads:
+        for module in head.modules() if not isinstance(head, ProjectionHead) else ():
+            if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
+                raise ValueError(
+                    f"{loss}: a head of the user's takes BatchNorm's moments on one rank, and the "
+                    f"loss would not be that of all ranks' rows; got {module}. Use head='mlp', a "
+                    "pair of graphkd.heads.ProjectionHead, or on GPUs "
+                    "torch.nn.SyncBatchNorm.convert_sync_batchnorm(head, process_group)."
+                )
+
+
+def project(
+    loss: str,
+    head: nn.Module,
+    h: Tensor,
+    edge_index: Tensor | None,
+    name: str,
+    ranks: Ranks | None = None,
+) -> Tensor:
     """Run a head, after a look at the mistakes whose errors from inside would be obscure."""
     for parameter in head.parameters():
         if parameter.dtype != h.dtype:
@@ -117,13 +144,15 @@ def project(loss: str, head: nn.Module, h: Tensor, edge_index: Tensor | None, na
         break
     if (
         not torch.compiler.is_compiling()
-        and h.size(0) == 1
+        and (h.size(0) if ranks is None else ranks.total()) == 1
         and any(_uses_batch_statistics(module) for module in head.modules())
     ):
         raise ValueError(
             f"{loss}: BatchNorm in the head of {name} needs at least two rows in training mode; "
             "got 1. Select more rows, use head='linear', or call .eval() on the loss."
         )
+    if ranks is not None and isinstance(head, ProjectionHead):
+        return head(h, ranks=ranks)  # type: ignore[no-any-return]
     out: Any = head(h) if edge_index is None else head(h, edge_index)
     if not isinstance(out, Tensor):
         raise TypeError(f"{loss}: the head of {name} must return a tensor; got {describe(out)}.")
@@ -135,6 +164,4 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _uses_batch_statistics(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and (
-        module.training or module.running_mean is None
-    )
+    return isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)

@@ -20,10 +20,13 @@ def edge_median(x_src: Tensor, x_dst: Tensor, edges: Edges, counts: Tensor) -> T
     """The median length of the edges where ``counts`` is true; infinite where there is none."""
     if edges.src.numel() == 0:
         return x_src.new_full((), torch.inf)
-    zero = x_src.new_zeros(())
-    x_src, x_dst = x_src.detach(), x_dst.detach()
-    lengths = chunked.edge_similarity(x_src, x_dst, edges, KERNELS["l2"], zero, None)
-    return masked_median(lengths, counts)
+    return masked_median(edge_lengths(x_src, x_dst, edges), counts)
+
+
+def edge_lengths(x_src: Tensor, x_dst: Tensor, edges: Edges) -> Tensor:
+    """The distance between the ends of every edge, detached."""
+    x_src, x_dst, zero = x_src.detach(), x_dst.detach(), x_src.new_zeros(())
+    return chunked.edge_similarity(x_src, x_dst, edges, KERNELS["l2"], zero, None)
 
 
 def pair_median(x: Tensor) -> Tensor:

@@ -1,40 +1,22 @@
 """Contrastive losses: G-CRD."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from graphkd._checks import (
-    check_choice,
-    check_count,
-    check_devices,
-    check_matrix,
-    check_pair,
-    check_positive,
-    describe,
-)
-from graphkd._precision import full_precision, student_and_teacher
+from graphkd._checks import check_choice, check_count, check_pair, check_positive
+from graphkd._precision import student_and_teacher
+from graphkd.distributed import ALL_RANKS, RANKED, check_group, refuse, reporting
+from graphkd.functional._contrast import contrast
 from graphkd.functional._inputs import (
     check_reduction,
     check_sampling,
-    reduce_rows,
     resolve_index,
-    sample_rows,
     select_rows,
 )
-from graphkd.functional._positives import LabelPositives, PairPositives, resolve_positives
-from graphkd.functional._sides import Sides
-from graphkd.functional.local_structure import edge_values
-from graphkd.graph import Edges
-from graphkd.ops import (
-    PRECISIONS,
-    check_backend,
-    check_precision,
-    chunked,
-    pick_backend,
-    reference,
-    triton_programs,
-)
-from graphkd.similarity import KERNELS
+from graphkd.functional._positives import resolve_positives
+from graphkd.ops import PRECISIONS, check_backend, check_precision
 
 _BACKENDS = ("reference", "chunked", "triton")
 
@@ -48,6 +30,8 @@ def check_gcrd_options(
     backend: str,
     chunk_size: int | None,
     precision: str,
+    process_group: Any,
+    ddp: bool,
 ) -> None:
     """Raise on an option of G-CRD that is out of range."""
     check_positive(f"{loss}: temperature", temperature)
@@ -58,6 +42,14 @@ def check_gcrd_options(
     check_precision(loss, precision, backend)
     if chunk_size is not None:
         check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_group(loss, process_group, ddp)
+    drawn = "It is exact on all ranks' rows. Draw rows on each rank and pass index=."
+    refused = {
+        "reduction='none'": (reduction == "none", ALL_RANKS),
+        "max_samples": (max_samples is not None, drawn),
+        f"backend={backend!r}": (backend not in RANKED, "Pass backend='auto'."),
+    }
+    refuse(loss, process_group, **refused)
 
 
 def gcrd_loss(
@@ -76,6 +68,8 @@ def gcrd_loss(
     backend: str = "auto",
     chunk_size: int | None = None,
     precision: str = "float32",
+    process_group: Any = None,
+    ddp: bool = True,
 ) -> Tensor:
     r"""Graph contrastive representation distillation between rows of one width.
 
@@ -124,6 +118,10 @@ def gcrd_loss(
             (for GPUs).
         chunk_size: Rows of a tile of the chunked backend; changes memory, not the value.
         precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+        process_group: A ``torch.distributed`` group: the loss is then that of all its ranks' rows,
+            and each rank gets that value. See :doc:`/distributed`.
+        ddp: With a group of W ranks: True delivers W times this rank's gradient, which
+            DistributedDataParallel divides by W; False the gradient itself.
 
     Shapes:
         - **h_s:** :math:`[N, d]`
@@ -158,22 +156,26 @@ def gcrd_loss(
         tensor(0.8848)
     """
     loss = "gcrd_loss"
-    check_gcrd_options(
-        loss,
-        temperature=temperature,
-        max_samples=max_samples,
-        reduction=reduction,
-        backend=backend,
-        chunk_size=chunk_size,
-        precision=precision,
-    )
-    check_pair(loss, h_s, h_t, projecting="GCRDLoss(dim_s, dim_t) projects both to one width.")
-    p, q = student_and_teacher(h_s, h_t)
-    chosen = resolve_index(loss, index, p)
-    several = resolve_positives(loss, labels, positives, p)
+    with reporting(process_group):
+        check_gcrd_options(
+            loss,
+            temperature=temperature,
+            max_samples=max_samples,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+            precision=precision,
+            process_group=process_group,
+            ddp=ddp,
+        )
+        check_pair(loss, h_s, h_t, projecting="GCRDLoss(dim_s, dim_t) projects both to one width.")
+        p, q = student_and_teacher(h_s, h_t)
+        chosen = resolve_index(loss, index, p)
+        several = resolve_positives(loss, labels, positives, p)
+        p, q = select_rows(loss, p, chosen), select_rows(loss, q, chosen)
     return contrast(
-        select_rows(loss, p, chosen),
-        select_rows(loss, q, chosen),
+        p,
+        q,
         several.select(chosen) if several else None,
         temperature=temperature,
         symmetric=symmetric,
@@ -184,59 +186,6 @@ def gcrd_loss(
         backend=backend,
         chunk_size=chunk_size,
         precision=precision,
+        process_group=process_group,
+        ddp=ddp,
     )
-
-
-def contrast(
-    p: Tensor,
-    q: Tensor,
-    several: LabelPositives | PairPositives | None,
-    *,
-    temperature: float = 0.075,
-    symmetric: bool = False,
-    extra_keys: Tensor | None = None,
-    max_samples: int | None = None,
-    generator: torch.Generator | None = None,
-    reduction: str = "mean",
-    backend: str = "auto",
-    chunk_size: int | None = None,
-    precision: str = "float32",
-) -> Tensor:
-    """G-CRD of checked, upcast, selected rows; here both sides may learn, as with heads."""
-    loss = "gcrd_loss"
-    with full_precision(p.device):
-        sample = sample_rows(p.size(0), max_samples, generator, p.device)
-        p, q = (select_rows(loss, h, sample) for h in (p, q))
-        more = q[:0].detach() if extra_keys is None else _checked_keys(loss, extra_keys, q)
-        backend = pick_backend(loss, backend, p, chunk_size=chunk_size)
-        check_precision(loss, precision, backend)
-        name = "symmetric_infonce" if symmetric else "infonce"
-        if backend == "triton":
-            rows = getattr(triton_programs(), name)(p, q, more, temperature, precision)
-        else:
-            ops = reference if backend == "reference" else chunked
-            rows = getattr(ops, name)(p, q, more, temperature, chunk_size)
-        if several is not None:
-            several = several.select(sample)
-
-            def similarity(src: Tensor, dst: Tensor, edges: Edges) -> Tensor:
-                unused = dst.new_ones(())
-                return edge_values(Sides(src, dst), edges, KERNELS["cosine"], unused, backend, None)
-
-            gap = several.gap(p, q, similarity)
-            if symmetric:
-                gap = (gap + several.gap(q, p, similarity)) / 2
-            rows = rows + gap / temperature
-        return reduce_rows(rows, reduction)
-
-
-def _checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:
-    """Further keys without a gradient, of the keys' width, device and dtype; else it raises."""
-    check_matrix(loss, "extra_keys", extra_keys, "keys")
-    check_devices(loss, embeddings=q, extra_keys=extra_keys)
-    if extra_keys.size(1) != q.size(1):
-        raise ValueError(
-            f"{loss}: extra_keys must have the width of the (projected) rows, {q.size(1)}; got "
-            f"{describe(extra_keys)}. Project them as the teacher's rows are."
-        )
-    return extra_keys.detach().to(q.dtype)

@@ -1,10 +1,13 @@
 """Similarities over all pairs of nodes: Global LSP, the paper's GSP."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from graphkd._checks import check_choice, check_count, check_matrix, check_pair
-from graphkd._precision import full_precision, student_and_teacher, upcast
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.distributed import ALL_RANKS, RANKED, check_group, refuse, reporting
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
 from graphkd.functional._inputs import (
     check_reduction,
@@ -14,7 +17,7 @@ from graphkd.functional._inputs import (
     sample_rows,
     select_rows,
 )
-from graphkd.functional._precomputed import GlobalLSPTeacher, lasting
+from graphkd.functional._precomputed import GlobalLSPTeacher
 from graphkd.functional.local_structure import check_kernel_backend
 from graphkd.ops import (
     PRECISIONS,
@@ -24,13 +27,7 @@ from graphkd.ops import (
     reference,
     triton_programs,
 )
-from graphkd.similarity import (
-    DEFAULT_GAMMA,
-    Gamma,
-    Kernel,
-    KernelFunction,
-    resolve_kernel,
-)
+from graphkd.similarity import Gamma, Kernel, KernelFunction, resolve_kernel
 
 _BACKENDS = ("reference", "chunked", "triton")
 
@@ -45,6 +42,8 @@ def check_global_lsp_options(
     backend: str,
     chunk_size: int | None,
     precision: str,
+    process_group: Any,
+    ddp: bool,
 ) -> Kernel | KernelFunction:
     """Raise on an option of Global LSP that is out of range; give the kernel."""
     check_reduction(loss, reduction)
@@ -60,6 +59,20 @@ def check_global_lsp_options(
         )
     if chunk_size is not None:
         check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_group(loss, process_group, ddp)
+    refuse(
+        loss,
+        process_group,
+        **{
+            "reduction='none'": (reduction == "none", ALL_RANKS),
+            "max_samples": (
+                max_samples is not None,
+                "It is exact on all ranks' rows. Draw rows on each rank and pass index=.",
+            ),
+            "a callable kernel": (not isinstance(spec, Kernel), "Pass a kernel's name."),
+            f"backend={backend!r}": (backend not in RANKED, "Pass backend='auto'."),
+        },
+    )
     return spec
 
 
@@ -76,6 +89,8 @@ def global_lsp_loss(
     backend: str = "auto",
     chunk_size: int | None = None,
     precision: str = "float32",
+    process_group: Any = None,
+    ddp: bool = True,
 ) -> Tensor:
     r"""Global structure preserving loss: mean squared difference of all pairwise similarities.
 
@@ -108,6 +123,10 @@ def global_lsp_loss(
             ``"cosine"`` and ``"linear"``, it asks for tiles in the place of d × d moments.
         precision: Of the triton backend's products with ``kernel="poly"``: ``"float32"``,
             ``"tf32"`` or ``"bf16"``.
+        process_group: A ``torch.distributed`` group: the loss is then that of all its ranks' rows,
+            and each rank gets that value. See :doc:`/distributed`.
+        ddp: With a group of W ranks: True delivers W times this rank's gradient, which
+            DistributedDataParallel divides by W; False the gradient itself.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -133,16 +152,36 @@ def global_lsp_loss(
         tensor(0.5000)
     """
     loss = "global_lsp_loss"
-    spec = check_global_lsp_options(
-        loss,
-        kernel=kernel,
-        gamma=gamma,
-        max_samples=max_samples,
-        reduction=reduction,
-        backend=backend,
-        chunk_size=chunk_size,
-        precision=precision,
-    )
+    with reporting(process_group):
+        spec = check_global_lsp_options(
+            loss,
+            kernel=kernel,
+            gamma=gamma,
+            max_samples=max_samples,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+            precision=precision,
+            process_group=process_group,
+            ddp=ddp,
+        )
+    if process_group is not None and isinstance(spec, Kernel):
+        # Its decorator loads torch's compiler.
+        from graphkd.functional._ranked import ranked_global_lsp
+
+        value: Tensor = ranked_global_lsp(
+            h_s,
+            h_t,
+            spec,
+            gamma=gamma,
+            index=index,
+            generator=generator,
+            reduction=reduction,
+            chunk_size=chunk_size,
+            process_group=process_group,
+            ddp=ddp,
+        )
+        return value
     teacher: GlobalLSPTeacher | None = None
     if isinstance(h_t, GlobalLSPTeacher):
         teacher = h_t
@@ -193,51 +232,6 @@ def global_lsp_loss(
             diagonal = reference.diagonal_gap(s, t, spec, gamma_s, gamma_t, loss=loss)
             mean = _unbiased(mean, diagonal.square().sum(), s.size(0), n)
         return mean if reduction == "mean" else n * mean
-
-
-def precompute_global_lsp(
-    h_t: Tensor, *, kernel: str = "cosine", index: Tensor | None = None
-) -> GlobalLSPTeacher:
-    r"""The teacher's side of :func:`global_lsp_loss`, to be passed to it in the place of ``h_t``.
-
-    It is the Gram matrix :math:`T^\top T` of the (normalised) teacher rows: one of the three
-    products of the loss's forward pass. It serves where that takes moments: N > 4d, no
-    ``chunk_size``, and a scalar. The loss then has to be called with the same kernel and index.
-
-    Args:
-        h_t: Teacher embeddings. The loss refuses to be called after they changed in place.
-        kernel: ``"cosine"`` or ``"linear"``; the others have nothing to reuse.
-        index: Boolean mask or row numbers of the rows that take part.
-
-    Shapes:
-        - **h_t:** :math:`[N, d_t]`
-
-    Raises:
-        ValueError: If the kernel has nothing to reuse, or ``h_t`` is not two-dimensional.
-        TypeError: If ``h_t`` is not a floating-point tensor.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Example:
-        >>> import torch
-        >>> from graphkd.functional import global_lsp_loss, precompute_global_lsp
-        >>> teacher = precompute_global_lsp(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-        >>> global_lsp_loss(torch.ones(2, 3), teacher)
-        tensor(0.5000)
-    """
-    loss = "precompute_global_lsp"
-    spec = resolve_kernel(loss, kernel, DEFAULT_GAMMA)
-    if not isinstance(spec, Kernel) or not spec.inner:
-        raise ValueError(
-            f"{loss}: kernel must be 'cosine' or 'linear'; got {kernel!r}, of which nothing can be "
-            "reused. Pass h_t itself to the loss."
-        )
-    check_matrix(loss, "h_t", h_t)
-    with torch.no_grad(), torch.inference_mode(False):
-        h_t = lasting(h_t)
-        h = select_rows(loss, h_t, resolve_index(loss, index, h_t))
-        with full_precision(h.device):
-            gram = chunked.teacher_gram(upcast(h), spec.unit)
-        return GlobalLSPTeacher(h_t, spec, index, h, gram)
 
 
 def _moments_serve(kernel: Kernel | KernelFunction, s: Tensor, t: Tensor) -> bool:

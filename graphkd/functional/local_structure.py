@@ -2,15 +2,21 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_count, check_matrix
+from graphkd._checks import check_choice, check_count
 from graphkd._precision import full_precision, traced
-from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, edge_median, warn_if_saturated
+from graphkd.distributed import ALL_RANKS, check_group, meet, refuse, reporting
+from graphkd.functional._bandwidth import (
+    MOST_ROWS,
+    bandwidth,
+    edge_lengths,
+    edge_median,
+    warn_if_saturated,
+)
 from graphkd.functional._edge_divergence import edge_divergence, edge_divergence_once
 from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
-from graphkd.functional._precomputed import LSPTeacher, lasting
+from graphkd.functional._precomputed import LSPTeacher
 from graphkd.functional._sides import (
     Embeddings,
     Sides,
@@ -43,6 +49,8 @@ def check_lsp_options(
     reduction: str,
     backend: str,
     chunk_size: int | None,
+    process_group: Any,
+    ddp: bool,
 ) -> Kernel | KernelFunction:
     """Raise on an option of LSP that is out of range; give the kernel."""
     check_choice(f"{loss}: divergence", divergence, DIVERGENCES)
@@ -51,6 +59,8 @@ def check_lsp_options(
     check_kernel_backend(loss, spec, backend, _BACKENDS)
     if chunk_size is not None:
         check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_group(loss, process_group, ddp)
+    refuse(loss, process_group, **{"reduction='none'": (reduction == "none", ALL_RANKS)})
     return spec
 
 
@@ -78,6 +88,8 @@ def lsp_loss(
     reduction: str = "mean",
     backend: str = "auto",
     chunk_size: int | None = None,
+    process_group: Any = None,
+    ddp: bool = True,
 ) -> Tensor:
     r"""Local structure preserving loss: how each node's similarity spreads over its neighbours.
 
@@ -109,6 +121,11 @@ def lsp_loss(
         backend: ``"auto"``, ``"reference"``, ``"chunked"``, ``"triton"`` (for GPUs) or
             ``"scatter"`` (torch_scatter).
         chunk_size: Edges per block of the chunked backend; changes memory, not the value.
+        process_group: A ``torch.distributed`` group: V is then the (selected) centres of all its
+            ranks, and each rank gets that value. A rank passes its own and its halo nodes with the
+            edges into its own, which ``index`` selects. See :doc:`/distributed`.
+        ddp: With a group of W ranks: True delivers W times this rank's gradient, which
+            DistributedDataParallel divides by W; False the gradient itself.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]` or :math:`([N_{src}, d_s], [N_{dst}, d_s])`
@@ -137,50 +154,65 @@ def lsp_loss(
         tensor(0.1109)
     """
     loss = "lsp_loss"
-    spec = check_lsp_options(
-        loss,
-        kernel=kernel,
-        gamma=gamma,
-        divergence=divergence,
-        reduction=reduction,
-        backend=backend,
-        chunk_size=chunk_size,
-    )
-    prepared = h_t if isinstance(h_t, LSPTeacher) else None
-    if isinstance(h_t, LSPTeacher):
-        h_t.check(loss, spec, gamma, index)
-        h_t = h_t.h
-    student, teacher, bipartite = read_sides(loss, h_s, h_t)
-    centres = student.dst
-    chosen = resolve_index(loss, index, centres)
-    with full_precision(centres.device):
-        every = resolve_edges(
-            loss, edge_index, student.src.size(0), centres.size(0), centres.device
+    # What can fail comes before the ranks meet.
+    with reporting(process_group):
+        spec = check_lsp_options(
+            loss,
+            kernel=kernel,
+            gamma=gamma,
+            divergence=divergence,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+            process_group=process_group,
+            ddp=ddp,
         )
+        prepared = h_t if isinstance(h_t, LSPTeacher) else None
+        given = prepared is not None
+        refuse(loss, process_group, **{"a precomputed teacher": (given, "Pass h_t itself.")})
+        if isinstance(h_t, LSPTeacher):
+            h_t.check(loss, spec, gamma, index)
+            h_t = h_t.h
+        student, teacher, bipartite = read_sides(loss, h_s, h_t)
+        src, centres = student
+        chosen = resolve_index(loss, index, centres)
+        every = resolve_edges(loss, edge_index, src.size(0), centres.size(0), centres.device)
         counted = (select_rows(loss, every.ptr.diff(), chosen) > 0).sum()
         active = edges_into(every, chosen)
         # While something is traced, shapes must not depend on values: all edges stay.
         edges = every if chosen is None or traced() else every.only(active)
         counts = counted_lengths(edges, active if traced() else None, bipartite)
-        warn_if_saturated(
+        callable_kernel = not isinstance(spec, Kernel)
+        backend = pick_backend(loss, backend, src, reference=callable_kernel, chunk_size=chunk_size)
+    ranks = None
+    if process_group is not None:
+        ranks = meet(
             loss,
-            spec,
-            gamma,
-            teacher.src.size(1),
-            lambda: _median_length(teacher, edges, counts, MOST_ROWS),
+            process_group,
+            rows=[centres.size(0)],
+            student_width=src.size(1),
+            teacher_width=teacher.src.size(1),
+            dtype=centres.dtype,
+            kernel="a callable" if callable_kernel else kernel,
+            gamma=gamma,
+            divergence=divergence,
+            reduction=reduction,
         )
-        backend = pick_backend(
-            loss,
-            backend,
-            student.src,
-            reference=not isinstance(spec, Kernel),
-            chunk_size=chunk_size,
-        )
+    with full_precision(centres.device):
+
+        def median(x: Sides, most: int | None = None) -> Tensor:
+            few = slice(most)
+            some = edges._replace(src=edges.src[few], dst=edges.dst[few])
+            if ranks is None or most is not None:
+                return edge_median(*x, some, counts[few])
+            return ranks.median(edge_lengths(*x, some)[counts[few]])
 
         def similarities(x: Sides) -> Tensor:
-            width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
+            width = bandwidth(spec, gamma, x.src, lambda: median(x))
             return edge_values(x, edges, spec, width, backend, chunk_size)
 
+        wide = teacher.src.size(1)
+        warn_if_saturated(loss, spec, gamma, wide, lambda: median(teacher, MOST_ROWS))
         student_values = similarities(student)
         if prepared is None:
             teacher_values = similarities(teacher)
@@ -193,71 +225,13 @@ def lsp_loss(
             values = edge_divergence_once(*args)
         else:
             values = edge_divergence(*args, scatter if backend == "scatter" else segments)
-        return reduce_rows(select_rows(loss, values, chosen), reduction, counted)
+        values = select_rows(loss, values, chosen)
+        if ranks is None:
+            return reduce_rows(values, reduction, counted)
+        # Its module loads torch's compiler.
+        from graphkd.functional._ranked import ranked_sum
 
-
-def precompute_lsp(
-    h_t: Embeddings,
-    edge_index: Any,
-    *,
-    kernel: str = "cosine",
-    gamma: Gamma = 0.5,
-    index: Tensor | None = None,
-) -> LSPTeacher:
-    r"""The teacher's side of :func:`lsp_loss`, to be passed to it in the place of ``h_t``.
-
-    It is the kernel's value on every edge, of which the teacher's distributions are the softmax: a
-    quarter of the loss's forward pass or more. The loss then has to be called with the same graph,
-    kernel, gamma and index; another graph is refused.
-
-    Args:
-        h_t: Teacher embeddings, or a pair (sources, targets). The loss refuses to be called after
-            they changed in place.
-        edge_index: The graph, in any format that :func:`lsp_loss` takes.
-        kernel: A kernel's name.
-        gamma: The rbf bandwidth, or ``"median"``.
-        index: Boolean mask or row numbers of the centres.
-
-    Shapes:
-        - **h_t:** :math:`[N, d_t]` or :math:`([N_{src}, d_t], [N_{dst}, d_t])`
-        - **edge_index:** :math:`[2, E]`
-
-    Raises:
-        ValueError: If shapes are wrong, or an option is out of range.
-        TypeError: If embeddings are not floating-point tensors or the graph has no known format.
-        IndexError: If an edge or ``index`` names a node that does not exist.
-
-    Example:
-        >>> import torch
-        >>> from graphkd.functional import lsp_loss, precompute_lsp
-        >>> edge_index = torch.tensor([[1, 2], [0, 0]])
-        >>> h_t = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-        >>> teacher = precompute_lsp(h_t, edge_index)
-        >>> lsp_loss(torch.tensor([[1.0, 0.0]] * 3), teacher, edge_index)
-        tensor(0.1109)
-    """
-    loss = "precompute_lsp"
-    spec = resolve_kernel(loss, kernel, gamma)
-    if not isinstance(spec, Kernel):
-        raise ValueError(f"{loss}: kernel must be a kernel's name; got a callable.")
-    pair = isinstance(h_t, tuple | list)
-    named: Any = zip(("h_t src", "h_t dst"), h_t, strict=True) if pair else [("h_t", h_t)]
-    with torch.no_grad(), torch.inference_mode(False):
-        rows: tuple[Tensor, ...] = ()
-        for name, h in named:
-            check_matrix(loss, name, h)
-            rows += (lasting(h),)
-        # The teacher stands in for the student in the checks.
-        side = rows if pair else rows[0]
-        x, _, _ = read_sides(loss, side, side)
-        with full_precision(x.dst.device):
-            edges = resolve_edges(loss, edge_index, x.src.size(0), x.dst.size(0), x.dst.device)
-            active = edges_into(edges, resolve_index(loss, index, x.dst))
-            counts = counted_lengths(edges, active, pair)
-            width = bandwidth(spec, gamma, x.src, lambda: _median_length(x, edges, counts))
-            backend = pick_backend(loss, "auto", x.src)
-            values = edge_values(x, edges, spec, width, backend, None)
-        return LSPTeacher(rows, spec, gamma, index, edges, values)
+        return ranked_sum(values, counted, reduction, ranks, ddp)
 
 
 def edge_values(
@@ -275,9 +249,3 @@ def edge_values(
     if isinstance(kernel, Kernel) and backend != "reference":
         return chunked.edge_similarity(*x, edges, kernel, gamma, chunk_size)
     return reference.edge_similarity(*x, edges, kernel, gamma, loss="lsp_loss")
-
-
-def _median_length(x: Sides, edges: Edges, counts: Tensor, most: int | None = None) -> Tensor:
-    few = slice(most)
-    some = edges._replace(src=edges.src[few], dst=edges.dst[few])
-    return edge_median(*x, some, counts[few])

@@ -1,5 +1,6 @@
 """What the Modules share: how they print, and how heads meet precision, selection and graphs."""
 
+import copy
 from typing import Any
 
 import torch
@@ -7,9 +8,10 @@ from torch import Tensor, nn
 
 from graphkd._checks import check_pair, check_width
 from graphkd._precision import full_precision, student_and_teacher, upcast
+from graphkd.distributed import meet, refuse, reporting
 from graphkd.functional._inputs import resolve_index, select_rows
 from graphkd.graph import resolve_edges
-from graphkd.heads import head_pair, project, reset_parameters
+from graphkd.heads import check_ranked, head_pair, project, reset_parameters
 
 
 class DistillationLoss(nn.Module):
@@ -28,7 +30,28 @@ class DistillationLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """The options, for ``repr``."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        options = self.options
+        if (group := options.get("process_group")) is not None:
+            options["process_group"] = f"{group.name()}, {group.size()} ranks"
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DistillationLoss":
+        """A copy with the same process group, which itself cannot be copied."""
+        group = self.options.get("process_group")
+        memo[id(group)] = group
+        new: Any = type(self).__new__(type(self))
+        memo[id(self)] = new
+        new.__setstate__(copy.deepcopy(self.__dict__, memo))
+        return new  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled."""
+        if self.options.get("process_group") is not None:
+            raise TypeError(
+                f"{type(self).__name__}: a process group cannot be pickled. Save the loss's "
+                "state_dict(), or set its process_group to None before."
+            )
+        return self.__dict__
 
 
 class ProjectedLoss(DistillationLoss):
@@ -47,6 +70,10 @@ class ProjectedLoss(DistillationLoss):
         self.dim_s, self.dim_t = dim_s, dim_t
         self.head_s, self.head_t = head_pair(type(self).__name__, head, dim_s, dim_t, proj_dim)
         self.head_takes_edges = head_takes_edges or head == "gcn"
+        if (group := options.get("process_group")) is not None:
+            loss, remedy = type(self).__name__, "Put the convolution into the student, or 'mlp'."
+            refuse(loss, group, **{"a head that takes edges": (self.head_takes_edges, remedy)})
+            check_ranked(loss, self.head_s, self.head_t)
 
     def reset_parameters(self) -> None:
         """Draw the heads' parameters anew."""
@@ -65,21 +92,26 @@ class ProjectedLoss(DistillationLoss):
         Row-wise heads see the selected rows only. Heads that take edges see the whole graph, and
         selection follows them. Without rows there is nothing to project.
         """
-        loss = type(self).__name__
-        check_pair(loss, h_s, h_t)
-        check_width(loss, "h_s", h_s, "dim_s", self.dim_s)
-        check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
-        # The student decides: a teacher's stored float64 does not ask for float64 heads.
-        h_s, h_t = student_and_teacher(h_s, upcast(h_t).to(upcast(h_s).dtype))
-        chosen = resolve_index(loss, index, h_s)
-        edges = self._edges(h_s, edge_index) if self.head_takes_edges else None
-        with full_precision(h_s.device):
+        loss, group = type(self).__name__, self.options.get("process_group")
+        with reporting(group):
+            check_pair(loss, h_s, h_t)
+            check_width(loss, "h_s", h_s, "dim_s", self.dim_s)
+            check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
+            # The student decides: a teacher's stored float64 does not ask for float64 heads.
+            h_s, h_t = student_and_teacher(h_s, upcast(h_t).to(upcast(h_s).dtype))
+            chosen = resolve_index(loss, index, h_s)
+            edges = self._edges(h_s, edge_index) if self.head_takes_edges else None
             if edges is None:
                 h_s, h_t = select_rows(loss, h_s, chosen), select_rows(loss, h_t, chosen)
-            if not torch.compiler.is_compiling() and h_s.size(0) == 0:
+        ranks = None
+        if group is not None:
+            ranks = meet(loss, group, rows=[h_s.size(0)], dtype=h_s.dtype, training=self.training)
+        with full_precision(h_s.device):
+            # On a rank without rows, the heads run all the same: DDP waits for all gradients.
+            if ranks is None and not torch.compiler.is_compiling() and h_s.size(0) == 0:
                 return h_s[:, :1], h_t[:, :1]
-            h_s = project(loss, self.head_s, h_s, edges, "h_s")
-            h_t = project(loss, self.head_t, h_t, edges, "h_t")
+            h_s = project(loss, self.head_s, h_s, edges, "h_s", ranks)
+            h_t = project(loss, self.head_t, h_t, edges, "h_t", ranks)
             if edges is not None:
                 h_s, h_t = select_rows(loss, h_s, chosen), select_rows(loss, h_t, chosen)
         check_pair(

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_count
+from graphkd.distributed import refuse, reporting
+from graphkd.functional._contrast import contrast
 from graphkd.functional._inputs import resolve_index
 from graphkd.functional._positives import resolve_positives
-from graphkd.functional.contrastive import check_gcrd_options, contrast
+from graphkd.functional.contrastive import check_gcrd_options
 from graphkd.heads import HeadSpec
 from graphkd.losses._base import ProjectedLoss
 from graphkd.losses._queue import KeyQueue
@@ -52,6 +54,9 @@ class GCRDLoss(ProjectedLoss):
         backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"triton"``.
         chunk_size: Rows of a tile of the chunked backend.
         precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+        process_group: A ``torch.distributed`` group, for the loss of all its ranks' rows; see
+            :doc:`/distributed`. BatchNorm in the heads then takes its moments over these, too.
+        ddp: Whether DistributedDataParallel is to average this loss's gradients over the ranks.
 
     Shapes:
         - **h_s:** :math:`[N, dim_s]`
@@ -105,6 +110,8 @@ class GCRDLoss(ProjectedLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
         precision: str = "float32",
+        process_group: Any = None,
+        ddp: bool = True,
     ) -> None:
         options: dict[str, Any] = {
             "temperature": temperature,
@@ -113,6 +120,8 @@ class GCRDLoss(ProjectedLoss):
             "backend": backend,
             "chunk_size": chunk_size,
             "precision": precision,
+            "process_group": process_group,
+            "ddp": ddp,
         }
         check_gcrd_options(type(self).__name__, **options)
         super().__init__(
@@ -130,6 +139,8 @@ class GCRDLoss(ProjectedLoss):
                 f"{loss}: queue_size is for small batches, max_samples for large ones; got both. "
                 "Leave one out."
             )
+        remedy = "All ranks' rows are negatives already. Leave queue_size out."
+        refuse(loss, self.options["process_group"], queue_size=(True, remedy))
         return KeyQueue(loss, queue_size, width)
 
     def reset_parameters(self) -> None:
@@ -154,11 +165,14 @@ class GCRDLoss(ProjectedLoss):
         """The loss of student embeddings against the teacher's."""
         p, q = self.projected(h_s, h_t, edge_index, index)
         loss, chosen = type(self).__name__, resolve_index(type(self).__name__, index, h_s)
-        several = resolve_positives(loss, labels, positives, h_s)
-        if several is not None:
-            several = several.select(chosen)
+        with reporting(self.options["process_group"]):
+            several = resolve_positives(loss, labels, positives, h_s)
+            if several is not None:
+                several = several.select(chosen)
         if self.queue is None or not _has_rows(p):
-            more = extra_keys if _has_rows(p) else None
+            # Without rows there is no width for keys, but for ranks, which have run their heads.
+            ranked = self.options["process_group"] is not None
+            more = extra_keys if ranked or _has_rows(p) else None
             return contrast(p, q, several, extra_keys=more, generator=generator, **self.options)
         if several is not None:
             raise ValueError(

@@ -6,11 +6,8 @@ import torch
 from torch import Tensor
 
 from graphkd.functional._precomputed import GlobalLSPTeacher
-from graphkd.functional.global_structure import (
-    check_global_lsp_options,
-    global_lsp_loss,
-    precompute_global_lsp,
-)
+from graphkd.functional.global_structure import check_global_lsp_options, global_lsp_loss
+from graphkd.functional.teacher_side import precompute_global_lsp
 from graphkd.losses._base import DistillationLoss
 from graphkd.similarity import Gamma, KernelFunction
 
@@ -34,6 +31,9 @@ class GlobalLSPLoss(DistillationLoss):
         chunk_size: Side of the chunked backend's square tiles.
         precision: Of the triton backend's products with ``kernel="poly"``: ``"float32"``,
             ``"tf32"`` or ``"bf16"``.
+        process_group: A ``torch.distributed`` group, for the loss of all its ranks' rows; see
+            :doc:`/distributed`.
+        ddp: Whether DistributedDataParallel is to average this loss's gradients over the ranks.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -67,6 +67,8 @@ class GlobalLSPLoss(DistillationLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
         precision: str = "float32",
+        process_group: Any = None,
+        ddp: bool = True,
     ) -> None:
         options: dict[str, Any] = {
             "kernel": kernel,
@@ -76,6 +78,8 @@ class GlobalLSPLoss(DistillationLoss):
             "backend": backend,
             "chunk_size": chunk_size,
             "precision": precision,
+            "process_group": process_group,
+            "ddp": ddp,
         }
         check_global_lsp_options(type(self).__name__, **options)
         super().__init__(**options)

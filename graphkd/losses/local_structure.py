@@ -6,11 +6,8 @@ from torch import Tensor
 
 from graphkd.functional._precomputed import LSPTeacher
 from graphkd.functional._sides import Embeddings
-from graphkd.functional.local_structure import (
-    check_lsp_options,
-    lsp_loss,
-    precompute_lsp,
-)
+from graphkd.functional.local_structure import check_lsp_options, lsp_loss
+from graphkd.functional.teacher_side import precompute_lsp
 from graphkd.losses._base import DistillationLoss
 from graphkd.similarity import Gamma, KernelFunction
 
@@ -33,6 +30,9 @@ class LSPLoss(DistillationLoss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
         backend: ``"auto"``, ``"reference"``, ``"chunked"``, ``"triton"`` or ``"scatter"``.
         chunk_size: Edges per block of the chunked backend.
+        process_group: A ``torch.distributed`` group, for the loss of all its ranks' rows; see
+            :doc:`/distributed`.
+        ddp: Whether DistributedDataParallel is to average this loss's gradients over the ranks.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]` or :math:`([N_{src}, d_s], [N_{dst}, d_s])`
@@ -67,6 +67,8 @@ class LSPLoss(DistillationLoss):
         reduction: str = "mean",
         backend: str = "auto",
         chunk_size: int | None = None,
+        process_group: Any = None,
+        ddp: bool = True,
     ) -> None:
         options: dict[str, Any] = {
             "kernel": kernel,
@@ -75,6 +77,8 @@ class LSPLoss(DistillationLoss):
             "reduction": reduction,
             "backend": backend,
             "chunk_size": chunk_size,
+            "process_group": process_group,
+            "ddp": ddp,
         }
         check_lsp_options(type(self).__name__, **options)
         super().__init__(**options)

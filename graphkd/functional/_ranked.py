@@ -1,0 +1,204 @@
+"""The losses over the ranks of a process group. Each rank returns the value of all ranks' rows.
+
+Gradients are made with the value. Those of the rows on a rank are multiplied by the number of ranks
+where DistributedDataParallel is to divide by it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_pair
+from graphkd._precision import exact, full_precision, student_and_teacher
+from graphkd.distributed import Ranks, meet, reporting
+from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
+from graphkd.functional._inputs import resolve_index, sample_rows, select_rows
+from graphkd.functional._precomputed import GlobalLSPTeacher
+from graphkd.ops import ring
+from graphkd.similarity import Gamma, Kernel, unit_and_inverse, unit_gradient_
+
+
+def _learns(x: Tensor) -> bool:
+    return torch.is_grad_enabled() and x.requires_grad
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def ranked_global_lsp(
+    h_s: Tensor,
+    h_t: Any,
+    kernel: Kernel,
+    *,
+    gamma: Gamma,
+    index: Tensor | None,
+    generator: torch.Generator | None,
+    reduction: str,
+    chunk_size: int | None,
+    process_group: Any,
+    ddp: bool,
+) -> Tensor:
+    """Global LSP of all ranks' rows, with options that are checked."""
+    loss = "global_lsp_loss"
+    with reporting(process_group):
+        if isinstance(h_t, GlobalLSPTeacher):
+            raise ValueError(
+                f"{loss}: a precomputed teacher does not go with process_group: it is that of one "
+                "rank's rows. Pass h_t itself."
+            )
+        check_pair(loss, h_s, h_t)
+        s, t = student_and_teacher(h_s, h_t)
+        chosen = resolve_index(loss, index, s)
+        s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
+        sample_rows(s.size(0), None, generator, s.device)  # nothing but its check of the generator
+        warn_if_saturated(loss, kernel, gamma, t.size(1), lambda: pair_median(t[:32]))
+    ranks = meet(
+        loss,
+        process_group,
+        rows=[s.size(0)],
+        student_width=s.size(1),
+        teacher_width=t.size(1),
+        dtype=s.dtype,
+        kernel=kernel.name,
+        gamma=gamma,
+        reduction=reduction,
+        tiles=chunk_size is not None,
+    )
+    n, need = ranks.total(), _learns(s)
+    if n == 0:
+        return s.sum()
+    with torch.no_grad(), full_precision(s.device):
+        x = s.detach()
+        if kernel.inner and chunk_size is None:
+            mean, gradient = ring.moment_gap(x, t, kernel.unit, ranks, need)
+        else:
+            few = ranks.draw(MOST_ROWS, generator, s.device) if gamma == "median" else None
+
+            def width(rows: Tensor) -> Tensor:
+                def median() -> Tensor:
+                    return pair_median(rows if few is None else ranks.pick(rows, few))
+
+                return bandwidth(kernel, gamma, rows, median)
+
+            gammas = width(x), width(t)
+            mean, gradient = ring.pairwise_gap(x, t, kernel, gammas, chunk_size, ranks, need)
+    counted = n if reduction == "sum" else 1
+    return _attached(mean * counted, [s], [gradient], counted * _factor(ranks, ddp))
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def ranked_contrast(
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    *,
+    temperature: float,
+    symmetric: bool,
+    reduction: str,
+    chunk_size: int | None,
+    process_group: Any,
+    ddp: bool,
+) -> Tensor:
+    """G-CRD of all ranks' rows, checked, upcast and selected; both sides may learn.
+
+    The keys ``more`` of any rank are negatives of all ranks' anchors.
+    """
+    ranks = meet(
+        "gcrd_loss",
+        process_group,
+        rows=[p.size(0), more.size(0)],
+        needs=[_learns(p), _learns(q)],
+        width=p.size(1),
+        dtype=p.dtype,
+        temperature=temperature,
+        symmetric=symmetric,
+        reduction=reduction,
+    )
+    n, further = ranks.total(), ranks.rows(1)
+    if n == 0:
+        return p.sum() + q.sum()
+    needs = _learns(p), _learns(q)
+    with torch.no_grad(), full_precision(p.device):
+        (unit_p, inverse_p), (unit_q, inverse_q) = (unit_and_inverse(x.detach()) for x in (p, q))
+        unit_more = unit_and_inverse(more)[0]
+        rest = temperature, chunk_size, ranks
+        total, grad_p, grad_q = ring.infonce(
+            unit_p, unit_q, unit_more, further, *rest, (*needs, ranks.needed(1))
+        )
+        if symmetric:
+            back, back_q, back_p = ring.infonce(
+                unit_q, unit_p, unit_more[:0], [0] * ranks.world, *rest,
+                (*needs[::-1], ranks.needed(0)),
+            )  # fmt: skip
+            total, grad_p, grad_q = total + back, grad_p + back_p, grad_q + back_q
+        for need, gradient, unit, inverse in (
+            (needs[0], grad_p, unit_p, inverse_p),
+            (needs[1], grad_q, unit_q, inverse_q),
+        ):
+            if need:
+                unit_gradient_(gradient, unit, inverse)
+        each = 1 / ((2 if symmetric else 1) * (n if reduction == "mean" else 1))
+        total = ranks.sum(total) * each
+    return _attached(total, [p, q], [grad_p, grad_q], each * _factor(ranks, ddp))
+
+
+def ranked_sum(rows: Tensor, count: Tensor, reduction: str, ranks: Ranks, ddp: bool) -> Tensor:
+    """The sum of all ranks' row values, or their mean over all ranks' counts."""
+    own = rows.sum()
+    with torch.no_grad():
+        both = torch.stack([exact(rows.detach()).sum(), count.to(exact(rows[:0]).dtype)])
+        total, counted = ranks.sum(both).unbind()
+        each = 1 / counted.clamp(min=1) if reduction == "mean" else torch.ones_like(counted)
+        gradient = (each * _factor(ranks, ddp)).to(own.dtype)
+    return _attached(total * each, [own], [gradient], 1)
+
+
+def _factor(ranks: Ranks, ddp: bool) -> int:
+    return ranks.world if ddp else 1
+
+
+class _Known(torch.autograd.Function):
+    """A value whose gradients for the inputs are known already."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, inputs: int, *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors)
+        ctx.inputs = inputs
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        apply: Any = _Times.apply
+        gradients = apply(grads[0], ctx.inputs, *ctx.saved_tensors)
+        return None, None, *gradients, *(None for _ in gradients)
+
+
+class _Times(torch.autograd.Function):
+    """The backward pass as a step of its own, so that a second one fails by name."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, inputs: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gradient * grad for gradient in tensors[inputs:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError(
+            "A loss with process_group does not support double backward. Call it on one process, "
+            "with backend='reference', for gradients of gradients."
+        )
+
+
+def _attached(
+    value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor], factor: float
+) -> Tensor:
+    """The value in the inputs' precision, attached to those that learn by gradients made with it.
+
+    These are multiplied by ``factor``. Backward needs no other rank.
+    """
+    value = value.to(inputs[0].dtype)
+    pairs = [(x, g.mul_(factor)) for x, g in zip(inputs, gradients, strict=True) if _learns(x)]
+    if not pairs:
+        return value
+    apply: Any = _Known.apply
+    known: Tensor = apply(value, len(pairs), *(x for x, _ in pairs), *(g for _, g in pairs))
+    return known

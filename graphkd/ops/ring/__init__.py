@@ -1,0 +1,11 @@
+"""The primitives over the ranks of a process group: each has rows, and sees those of the others.
+
+They use the tiles and moments of ``chunked``, outside of autograd, and give gradients with values.
+"""
+
+from graphkd.ops.ring.batch_norm import batch_norm
+from graphkd.ops.ring.infonce import infonce
+from graphkd.ops.ring.moments import moment_gap
+from graphkd.ops.ring.pairwise import pairwise_gap
+
+__all__ = ["batch_norm", "infonce", "moment_gap", "pairwise_gap"]

@@ -1,0 +1,80 @@
+"""G-CRD over ranks: keys go round past the anchors, then anchors past the keys.
+
+The second round makes the gradient for the keys where they are. An anchor brings its row and two
+numbers along, its sum among them, so that no gradient travels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from graphkd._precision import exact
+from graphkd.distributed import Ranks
+from graphkd.ops._autograd import empty_gradient
+from graphkd.ops._blocks import Tile, breadth, row_products, slices
+from graphkd.ops.chunked.infonce import AnchorSums, bounded, exponentials, tile_height
+
+
+def infonce(
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    further: Sequence[int],
+    temperature: float,
+    chunk_size: int | None,
+    ranks: Ranks,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum of this rank's row values, and its gradients' share for p and q of this rank.
+
+    Args:
+        p: Unit anchors.
+        q: Unit keys, their positives.
+        more: Further unit keys, negatives of all ranks' anchors.
+        further: How many of those each rank has.
+        temperature: The temperature.
+        chunk_size: How many anchors make a block.
+        ranks: The ranks.
+        needs: Whether this rank needs the gradient for p, and for q, and whether any does for q.
+    """
+    need_p, need_q, any_q = needs
+    n, counts = p.size(0), [a + b for a, b in zip(ranks.rows(), further, strict=True)]
+    longest = max(counts)
+    height = tile_height(max(ranks.rows()), longest, chunk_size or 0)
+    width = breadth(height, longest)
+    safe = bounded(temperature, sum(counts), p.dtype)
+    own = row_products(p, q).div_(temperature)
+    room = Tile(p, height, min(width, max(longest, 1)))
+    blocks = list(slices(n, height))
+    sums = [AnchorSums(p[i] / temperature, own[i], safe, need_p) for i in blocks]
+    for owner, keys in ranks.ring(torch.cat([q, more]), counts):
+        for i, known in zip(blocks, sums, strict=True):
+            for j in slices(keys.size(0), width):
+                known.add(room, keys[j], (i, j) if owner == ranks.rank else None)
+    grad_p, grad_q = empty_gradient(p, need_p), q.new_empty(0)
+    # An anchor's row, shift and pull, to be sent round.
+    anchors = torch.cat([p, p.new_empty(n, 2)], dim=1)
+    value = exact((own - own).sum())  # the NaN of a row that is its own only key
+    for i, known in zip(blocks, sums, strict=True):
+        value += exact(known.rows()).sum()
+        pull = known.pull(temperature)
+        anchors[i, -2], anchors[i, -1] = own[i] + known.peak, pull
+        if need_p:
+            known.gradient(q[i], pull, grad_p[i])
+    if not any_q:
+        return value, grad_p, grad_q
+    if need_q:
+        grad_q = torch.zeros_like(q)
+        for i, known in zip(blocks, sums, strict=True):
+            grad_q[i].addcmul_(p[i], (known.total * anchors[i, -1])[:, None], value=-1)
+    del sums
+    for owner, block in ranks.ring(anchors, ranks.rows()):
+        for i in slices(block.size(0), height) if need_q else ():
+            rows, shift, pull = block[i, :-2], block[i, -2], block[i, -1]
+            scaled, pushed = rows / temperature, rows * pull[:, None]
+            for j in slices(n, width):
+                at = (i, j) if owner == ranks.rank else None
+                tile = exponentials(room, scaled, shift, q[j], at)
+                grad_q[j].addmm_(tile.T, pushed)
+    return value, grad_p, grad_q
