@@ -167,7 +167,9 @@ def _reporting(group: Any) -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(group, dist.ProcessGroup):
-            _exchange(group, {"error": f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]})
+            # In ASCII, so that its length is that of the message.
+            text = f"{type(error).__name__}: {error}".encode("ascii", "replace").decode()
+            _exchange(group, {"error": text[:_LONGEST_ERROR]})
         raise
 
 

@@ -87,6 +87,27 @@ def test_what_does_not_go_with_a_group(group: dist.ProcessGroup) -> None:
         G.gcrd_loss(h_s, h_t, labels=torch.zeros(6, dtype=torch.long), process_group=group)
 
 
+LATE = [
+    ({"reduction": "none"}, "reduction='none'"),
+    ({"max_samples": 3}, "max_samples"),
+    ({"backend": "reference"}, "backend='reference'"),
+    ({"queue_size": 9}, "queue_size"),
+    ({"head": "gcn"}, "a head that takes edges"),
+    ({"head": (nn.BatchNorm1d(5), nn.BatchNorm1d(5))}, "moments on one rank"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), LATE)
+def test_a_group_that_is_set_later_is_refused_as_one_given_at_once(
+    options: dict, says: str, group: dist.ProcessGroup
+) -> None:
+    h_s, h_t, edges = inputs()
+    loss = graphkd.GCRDLoss(5, 5, **options)
+    loss.process_group = group
+    with pytest.raises(ValueError, match=says):
+        loss(h_s, h_t, edges, ids=torch.arange(6))
+
+
 @pytest.mark.parametrize(
     "build", [functools.partial(graphkd.GCRDLoss, 5, 5), graphkd.GlobalLSPLoss, graphkd.LSPLoss]
 )

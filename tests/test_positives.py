@@ -153,6 +153,13 @@ def test_compiles_and_transforms(kind: str) -> None:
         given = {"labels": GIVEN["labels"][:rows], "positives": PAIRS[:, :2]}[kind]
         value = compiled(h_s[:rows], h_t[:rows], **{kind: given})
         torch.testing.assert_close(value, G.gcrd_loss(h_s[:rows], h_t[:rows], **{kind: given}))
+    mask = torch.arange(9) % 2 == 0
+    loss = graphkd.GCRDLoss(5, 5, 4, head="linear").double()
+    masked = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(
+        masked(h_s, h_t, index=mask, **{kind: GIVEN[kind]}),
+        loss(h_s, h_t, index=mask, **{kind: GIVEN[kind]}),
+    )
     gradient = torch.func.grad(lambda h: G.gcrd_loss(h, h_t, **{kind: GIVEN[kind]}))(h_s)
     (wanted,) = torch.autograd.grad(oracle(h_s, h_t, SETS[kind]).mean(), h_s)
     torch.testing.assert_close(gradient, wanted)

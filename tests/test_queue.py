@@ -171,6 +171,22 @@ def test_state_dict_copies_and_pickles_go_on_to_the_same_numbers() -> None:
     assert (loss.queue.ids == -1).all()
 
 
+def test_float64_keys_resume_to_the_same_numbers() -> None:
+    """The queue starts in float32, and takes the dtype of what it is given."""
+    loss, fresh, first, second = identity(9), identity(9), rows(6), rows(6)
+    loss(*first, ids=torch.arange(6))
+    fresh.load_state_dict(loss.state_dict())
+    assert fresh(*second, ids=torch.arange(6, 12)) == loss(*second, ids=torch.arange(6, 12))
+
+
+def test_extra_keys_are_checked_with_a_queue_too() -> None:
+    loss, (h_s, h_t), ids = identity(9), rows(6), torch.arange(6)
+    loss(h_s, h_t, ids=ids)
+    for wrong, error in ((h_t.long(), TypeError), (h_t[:, :3], ValueError), ([1.0], TypeError)):
+        with pytest.raises(error, match="extra_keys"):
+            loss(h_s, h_t, ids=ids + 10, extra_keys=wrong)
+
+
 def test_weighted_sum_hands_the_ids_on() -> None:
     loss = identity(20)
     objective = graphkd.WeightedSum(gcrd=(1.0, loss), kd=(1.0, graphkd.KDLoss()))

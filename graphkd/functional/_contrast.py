@@ -40,7 +40,7 @@ def contrast(
         with reporting(process_group):
             given = {"labels= or positives=": (several is not None, "Leave them out.")}
             refuse(loss, process_group, **given)
-            more = q[:0].detach() if extra_keys is None else _checked_keys(loss, extra_keys, q)
+            more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
         # Its module loads torch's compiler.
         from graphkd.functional._ranked import ranked_contrast
 
@@ -59,7 +59,7 @@ def contrast(
     with full_precision(p.device):
         sample = sample_rows(p.size(0), max_samples, generator, p.device)
         p, q = (select_rows(loss, h, sample) for h in (p, q))
-        more = q[:0].detach() if extra_keys is None else _checked_keys(loss, extra_keys, q)
+        more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
         backend = pick_backend(loss, backend, p, chunk_size=chunk_size)
         check_precision(loss, precision, backend)
         name = "symmetric_infonce" if symmetric else "infonce"
@@ -82,7 +82,7 @@ def contrast(
         return reduce_rows(rows, reduction)
 
 
-def _checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:
+def checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:
     """Further keys without a gradient, of the keys' width, device and dtype; else it raises."""
     check_matrix(loss, "extra_keys", extra_keys, "keys")
     check_devices(loss, embeddings=q, extra_keys=extra_keys)

@@ -74,7 +74,7 @@ class PairPositives(NamedTuple):
         n = p.size(0)
         own: Tensor = torch.linalg.vecdot(unit_rows(p), unit_rows(q))
         pairs, counts = self._distinct()
-        if self.rows == 0:
+        if not traced() and n == 0:
             return own
         values = similarity(q, p, pairs).masked_fill(~counts, 0)
         others = own.new_zeros(n).index_add(0, pairs.dst, values)

@@ -60,7 +60,7 @@ def ranked_global_lsp(
         teacher_width=t.size(1),
         dtype=s.dtype,
         kernel=kernel.name,
-        gamma=gamma,
+        gamma=gamma if isinstance(gamma, str) else float(gamma),
         reduction=reduction,
         tiles=chunk_size is not None,
     )
@@ -110,7 +110,7 @@ def ranked_contrast(
         needs=[_learns(p), _learns(q)],
         width=p.size(1),
         dtype=p.dtype,
-        temperature=temperature,
+        temperature=float(temperature),
         symmetric=symmetric,
         reduction=reduction,
     )

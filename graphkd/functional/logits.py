@@ -144,7 +144,7 @@ def _observed_rows(
         return entry(p, q).mean(dim=1)
     # What is not observed must not reach the arithmetic: it may be NaN.
     terms = entry(p.masked_fill(~mask, 0), q.masked_fill(~mask, 0))
-    return terms.sum(dim=1) * (mask.size(0) / mask.sum().clamp(min=1))
+    return terms.sum(dim=1) * (mask.size(0) / mask.sum().clamp(min=1).to(terms.dtype))
 
 
 def _check_mask(loss: str, mask: Tensor | None, z: Tensor, task: str) -> None:

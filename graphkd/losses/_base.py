@@ -70,15 +70,19 @@ class ProjectedLoss(DistillationLoss):
         self.dim_s, self.dim_t = dim_s, dim_t
         self.head_s, self.head_t = head_pair(type(self).__name__, head, dim_s, dim_t, proj_dim)
         self.head_takes_edges = head_takes_edges or head == "gcn"
-        if (group := options.get("process_group")) is not None:
-            loss, remedy = type(self).__name__, "Put the convolution into the student, or 'mlp'."
-            refuse(loss, group, **{"a head that takes edges": (self.head_takes_edges, remedy)})
-            check_ranked(loss, self.head_s, self.head_t)
 
     def reset_parameters(self) -> None:
         """Draw the heads' parameters anew."""
         reset_parameters(self.head_s)
         reset_parameters(self.head_t)
+
+    def check_ranked_heads(self) -> None:
+        """Raise where heads would not be those of one process, but for its process group."""
+        group = self.options.get("process_group")
+        if group is not None:
+            loss, remedy = type(self).__name__, "Put the convolution into the student, or 'mlp'."
+            refuse(loss, group, **{"a head that takes edges": (self.head_takes_edges, remedy)})
+            check_ranked(loss, self.head_s, self.head_t)
 
     def extra_repr(self) -> str:
         """The widths and options, for ``repr``."""

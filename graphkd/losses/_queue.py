@@ -1,5 +1,7 @@
 """The keys of earlier batches, as further negatives for G-CRD."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,13 @@ class KeyQueue(nn.Module):
         self.register_buffer("ids", torch.full((size,), _FREE))
         # The place from which on the next is looked for that a new id takes.
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        # Saved keys may be wider than those that this queue starts with.
+        saved = state_dict.get(f"{prefix}keys")
+        if isinstance(saved, Tensor):
+            self.keys = self.keys.to(saved.dtype)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def reset(self) -> None:
         """Forget all keys."""

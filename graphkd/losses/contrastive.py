@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count
 from graphkd.distributed import refuse, reporting
-from graphkd.functional._contrast import contrast
+from graphkd.functional._contrast import checked_keys, contrast
 from graphkd.functional._inputs import resolve_index
 from graphkd.functional._positives import resolve_positives
 from graphkd.functional.contrastive import check_gcrd_options
@@ -32,8 +31,8 @@ class GCRDLoss(ProjectedLoss):
     and detached keys of earlier batches by node id, in buffers that ``state_dict`` holds. They are
     further negatives, but for those of nodes in the batch: so a row never has its own key as a
     negative. After the value is computed, in training mode with gradients enabled, the batch's keys
-    enter: a node's new key in the place of its old one, else in the place that was filled longest
-    ago.
+    enter: a node's new key in the place of its old one, that of a new node in the next place of a
+    ring.
 
     Args:
         dim_s: The student's width.
@@ -92,8 +91,6 @@ class GCRDLoss(ProjectedLoss):
         tensor(1.2446)
     """
 
-    queue: KeyQueue | None
-
     def __init__(
         self,
         dim_s: int,
@@ -123,25 +120,27 @@ class GCRDLoss(ProjectedLoss):
             "process_group": process_group,
             "ddp": ddp,
         }
-        check_gcrd_options(type(self).__name__, **options)
         super().__init__(
             dim_s, dim_t, proj_dim, head, head_takes_edges, symmetric=symmetric, **options
         )
-        self.queue = self._new_queue(queue_size, dim_t if head == "identity" else proj_dim)
+        self.queue: KeyQueue | None = None
+        if queue_size is not None:
+            width = dim_t if head == "identity" else proj_dim
+            self.queue = KeyQueue(type(self).__name__, queue_size, width)
+        self._check()
 
-    def _new_queue(self, queue_size: int | None, width: int) -> KeyQueue | None:
-        if queue_size is None:
-            return None
-        loss = type(self).__name__
-        check_count(f"{loss}: queue_size", queue_size, least=1)
-        if self.options["max_samples"] is not None:
+    def _check(self) -> None:
+        """Refuse what does not go together; in each call, too, as options may be set later."""
+        loss, group = type(self).__name__, self.options["process_group"]
+        check_gcrd_options(loss, **{k: v for k, v in self.options.items() if k != "symmetric"})
+        self.check_ranked_heads()
+        remedy = "All ranks' rows are negatives already. Leave queue_size out."
+        refuse(loss, group, queue_size=(self.queue is not None, remedy))
+        if self.queue is not None and self.options["max_samples"] is not None:
             raise ValueError(
                 f"{loss}: queue_size is for small batches, max_samples for large ones; got both. "
                 "Leave one out."
             )
-        remedy = "All ranks' rows are negatives already. Leave queue_size out."
-        refuse(loss, self.options["process_group"], queue_size=(True, remedy))
-        return KeyQueue(loss, queue_size, width)
 
     def reset_parameters(self) -> None:
         """Draw the heads' parameters anew, and empty the queue."""
@@ -163,9 +162,12 @@ class GCRDLoss(ProjectedLoss):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        p, q = self.projected(h_s, h_t, edge_index, index)
-        loss, chosen = type(self).__name__, resolve_index(type(self).__name__, index, h_s)
+        loss = type(self).__name__
         with reporting(self.options["process_group"]):
+            self._check()
+        p, q = self.projected(h_s, h_t, edge_index, index)
+        with reporting(self.options["process_group"]):
+            chosen = resolve_index(loss, index, h_s)
             several = resolve_positives(loss, labels, positives, h_s)
             if several is not None:
                 several = several.select(chosen)
@@ -182,7 +184,7 @@ class GCRDLoss(ProjectedLoss):
         nodes = self.queue.selected_ids(ids, h_s, chosen)
         more = self.queue.others(q, nodes)
         if extra_keys is not None:
-            more = torch.cat([more, extra_keys])
+            more = torch.cat([more, checked_keys(loss, extra_keys, q)])
         value = contrast(p, q, None, extra_keys=more, generator=generator, **self.options)
         if self.training and torch.is_grad_enabled():
             self.queue.put(q, nodes)
