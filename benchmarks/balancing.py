@@ -70,12 +70,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "balancing.json")
+    # The demo's other flags, at their defaults.
+    parser.set_defaults(checkpoint=None, device=torch.device("cpu"), amp=False, compile=False)
     args = parser.parse_args()
     torch.set_num_threads(1)
     console, data, runs = Console(highlight=False), demo.load("Digits", ""), []
     for seed in range(args.seeds):
         part = demo.split(data, seed, per_class=5)
-        runs.append(demo.Run(seed, part, demo.train_teacher(seed, part, args.epochs)[0]))
+        runs.append(demo.Run(seed, part, demo.train_teacher(seed, part, args)[0]))
     console.print(f"{args.seeds} teachers trained")
     report: dict = {"seeds": args.seeds, "epochs": args.epochs, "losses": {}}
     for name in LOSSES:

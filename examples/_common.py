@@ -24,6 +24,10 @@ LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
 
 console = Console(highlight=False)
 
+# Those that may differ between the runs that share a folder of checkpoints.
+_FREE_FLAGS = {"checkpoint", "device", "figure", "losses", "methods", "out", "root", "seeds"}
+_FREE_FLAGS |= {"check", "full", "students", "tune"}
+
 
 def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) -> Any:
     """The flags that every example has; a script adds its own, then calls parse_args()."""
@@ -70,6 +74,9 @@ def fit(
     model: nn.Module,
     step: Callable[[], Any],
     evaluate: Callable[[], float],
+    *,
+    writes: bool = True,
+    notes: bool = True,
     **others: Any,
 ) -> float:
     """Train for ``args.epochs`` and leave the model as it was in its best epoch on validation data.
@@ -80,30 +87,36 @@ def fit(
         model: The model that is trained. Its best state is kept.
         step: Trains one epoch.
         evaluate: The validation score; larger is better.
+        writes: Whether this process writes the checkpoint, which all read: one of several ranks.
+        notes: Whether to show progress, and a line at the end.
         others: What else a checkpoint needs: optimiser, loss (for its heads), scheduler.
     """
     path = args.checkpoint / f"{name}.pt" if args.checkpoint else None
     parts = {"model": model, **others}
+    flags = {key: str(value) for key, value in vars(args).items() if key not in _FREE_FLAGS}
     done, best, best_state = 0, -float("inf"), copy.deepcopy(model.state_dict())
     if path is not None and path.exists():
         saved = torch.load(path, map_location=args.device, weights_only=True)
+        if saved["flags"] != flags:
+            raise SystemExit(f"{path} was trained with other flags. Pass another --checkpoint.")
         for key, part in parts.items():
             part.load_state_dict(saved["parts"][key])
         done, best, best_state = saved["epochs"], saved["best"], saved["best_state"]
         _set_random_state(saved["random"])
     epochs = range(done, args.epochs)
-    quiet = not console.is_terminal
+    quiet = not (notes and console.is_terminal)
     for epoch in track(epochs, name, console=console, transient=True, disable=quiet):
         step()
         score = evaluate()
         if score > best:
             best, best_state = score, copy.deepcopy(model.state_dict())
-        if path is not None:
+        if path is not None and writes:
             states = {key: part.state_dict() for key, part in parts.items()}
-            saved = {"parts": states, "best": best, "best_state": best_state}
+            saved = {"parts": states, "best": best, "best_state": best_state, "flags": flags}
             _save(path, {**saved, "epochs": epoch + 1, "random": _random_state()})
     model.load_state_dict(best_state)
-    console.print(f"{name}: best validation score {best:.2f}", markup=False)
+    if notes:
+        console.print(f"{name}: best validation score {best:.2f}", markup=False)
     return best
 
 
@@ -133,28 +146,36 @@ def mean_std(values: Any) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "std": std, "seeds": [float(v) for v in values]}
 
 
-def show(value: dict[str, Any], sign: str = "") -> str:
-    spread = "" if value["std"] is None else f" ± {value['std']:.1f}"
-    return f"{round(value['mean'], 1) + 0.0:{sign}.1f}{spread}"  # + 0.0: no minus zero
+def show(value: dict[str, Any], sign: str = "", digits: int = 1) -> str:
+    spread = "" if value["std"] is None else f" ± {value['std']:.{digits}f}"
+    mean = round(value["mean"], digits) + 0.0  # no minus zero
+    return f"{mean:{sign}.{digits}f}{spread}"
 
 
 def label(method: str) -> str:
     return " + ".join(LABELS.get(name, name) for name in method.split("+"))
 
 
+def model_and_method(key: str) -> tuple[str, str]:
+    """("MLP", "kd") from "MLP: kd"; from "kd" alone, ("student", "kd")."""
+    model, _, method = key.rpartition(": ")
+    return model or "student", method
+
+
 def compare(tests: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
     """Test scores by method, and their differences, seed by seed, to no distillation and to KD."""
     return {
-        method: {
-            "label": label(method),
+        key: {
+            "label": label(model_and_method(key)[1]),
             "test": mean_std(values),
             **{
-                f"minus_{base}": mean_std(np.subtract(values, tests[base]))
+                f"minus_{base}": mean_std(np.subtract(values, tests[stem + base]))
                 for base in ("none", "kd")
-                if base in tests
+                for stem in [key.removesuffix(model_and_method(key)[1])]
+                if stem + base in tests
             },
         }
-        for method, values in tests.items()
+        for key, values in tests.items()
     }
 
 
@@ -164,6 +185,8 @@ def report(
     args: argparse.Namespace,
     teacher: list[float],
     tests: dict[str, list[float]],
+    *,
+    digits: int = 1,
     **facts: Any,
 ) -> None:
     """Print the final table, and write the numbers where --out asks for it.
@@ -173,7 +196,8 @@ def report(
         metric: The name of the score.
         args: The flags.
         teacher: Its test score for each seed.
-        tests: The student's, by method.
+        tests: The student's, by method; of several students by "student: method".
+        digits: Decimal places of the table.
         facts: What else the JSON should hold.
     """
     seeds = len(teacher)
@@ -181,15 +205,16 @@ def report(
     table = Table("model", "method")
     for column in (metric, "Δ no distillation", "Δ KD"):
         table.add_column(column, justify="right")
-    table.add_row("teacher", "–", show(mean_std(teacher)), "", "")
+    table.add_row("teacher", "–", show(mean_std(teacher), digits=digits), "", "")
     methods = compare(tests)
     for key, method in methods.items():
+        model, name = model_and_method(key)
         gains = (
-            "" if key == base or f"minus_{base}" not in method
-            else show(method[f"minus_{base}"], "+")
+            "" if name == base or f"minus_{base}" not in method
+            else show(method[f"minus_{base}"], "+", digits)
             for base in ("none", "kd")
         )  # fmt: skip
-        table.add_row("student", method["label"], show(method["test"]), *gains)
+        table.add_row(model, method["label"], show(method["test"], digits=digits), *gains)
     console.print(table)
     console.print("Differences are taken seed by seed: same data, teacher and initial student.")
     if args.out:

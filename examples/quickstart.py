@@ -182,10 +182,11 @@ class Teacher(NamedTuple):
 
 
 def fit(
+    name: str,
     model: nn.Module,
     layer: str,
     data: Data,
-    epochs: int,
+    args: argparse.Namespace,
     distill: graphkd.WeightedSum | None = None,
     teacher: Teacher | None = None,
 ) -> tuple[float, float]:
@@ -193,33 +194,39 @@ def fit(
     # Some losses project, and their heads learn: into the optimiser with them.
     parameters = [*model.parameters(), *(distill.parameters() if distill is not None else [])]
     optimizer = torch.optim.Adam(parameters, lr=0.01, weight_decay=5e-4)
-    best, best_state = -1.0, {}
-    with graphkd.Tap(model, layer) as tap:
-        for _ in range(epochs):
-            model.train()
+    tap = graphkd.Tap(model, layer)
+    if teacher is not None:
+        _common.compiled(args, model)
+
+    def step() -> None:
+        model.train()
+        with _common.autocast(args):
             z = forward(model, data)
-            # The labels teach on the training nodes only ...
-            loss = F.cross_entropy(z[data.train_mask], data.y[data.train_mask])
-            if distill is not None and teacher is not None:
-                # ... the teacher on all nodes. Each loss takes the arguments that it needs.
-                extra, _ = distill(
-                    h_s=tap.value, h_t=teacher.h, z_s=z, z_t=teacher.z, edge_index=data.edge_index
-                )
-                loss = loss + extra
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            val = score(predict(model, data), data, data.val_mask)
-            if val > best:
-                best, best_state = val, copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_state)
+        # The labels teach on the training nodes only ...
+        loss = F.cross_entropy(z[data.train_mask].float(), data.y[data.train_mask])
+        if distill is not None and teacher is not None:
+            # ... the teacher on all nodes. Each loss takes the arguments that it needs.
+            extra, _ = distill(
+                h_s=tap.value, h_t=teacher.h, z_s=z, z_t=teacher.z, edge_index=data.edge_index
+            )
+            loss = loss + extra
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def evaluate() -> float:
+        return score(predict(model, data), data, data.val_mask)
+
+    others = {"optimizer": optimizer} | ({} if distill is None else {"distill": distill})
+    best = _common.fit(name, args, model, step, evaluate, notes=False, **others)
+    tap.close()
     return best, score(predict(model, data), data, data.test_mask)
 
 
-def train_teacher(seed: int, data: Data, epochs: int) -> tuple[Teacher, float]:
+def train_teacher(seed: int, data: Data, args: argparse.Namespace) -> tuple[Teacher, float]:
     torch.manual_seed(seed)
     model, layer = build("GAT", data), HIDDEN["GAT"][0]
-    _, test = fit(model, layer, data, epochs)
+    _, test = fit(f"GAT-{seed}", model, layer, data, args)
     graphkd.freeze(model)  # in evaluation mode and without gradients, for good
     with graphkd.Tap(model, layer) as tap:
         z = predict(model, data)
@@ -235,7 +242,7 @@ class Run(NamedTuple):
 
 
 def distil(
-    run: Run, student: str, method: str, weights: dict[str, float], epochs: int
+    run: Run, student: str, method: str, weights: dict[str, float], args: argparse.Namespace
 ) -> tuple[float, float]:
     torch.manual_seed(run.seed)  # every method starts from the same student ...
     model = build(student, run.data)
@@ -243,19 +250,20 @@ def distil(
     if distill is not None:
         distill.to(run.data.x.device)
     torch.manual_seed(run.seed)  # ... and drops the same units, whatever heads its loss drew
-    return fit(model, HIDDEN[student][0], run.data, epochs, distill, run.teacher)
+    name = f"{student}-{method}-{weights.get(method, 0)}-{run.seed}"
+    return fit(name, model, HIDDEN[student][0], run.data, args, distill, run.teacher)
 
 
 def tune(
-    runs: list[Run], student: str, methods: list[str], epochs: int, advance: Callable[[], None]
+    runs: list[Run], student: str, args: argparse.Namespace, advance: Callable[[], None]
 ) -> dict[str, float]:
     """The weights that are best on the validation nodes, on average over the runs."""
     weights: dict[str, float] = {}
-    for method in methods[1:]:  # KD comes before the sums that contain it
+    for method in args.losses[1:]:  # KD comes before the sums that contain it
         vals = {}
         for weight in GRID[method.removeprefix("kd+")]:
             trial = {**weights, method: weight}
-            scores = [distil(run, student, method, trial, epochs)[0] for run in runs]
+            scores = [distil(run, student, method, trial, args)[0] for run in runs]
             vals[weight] = round(float(np.mean(scores)), 3)
         weights[method] = max(vals, key=lambda weight: vals[weight])  # of equals, the smallest
         advance()
@@ -286,13 +294,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--students", nargs="+", choices=["MLP", "GCN"], help="default: MLP")
     parser.add_argument("--losses", nargs="+", choices=METHODS, help="beside none and kd")
     parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the students")
+    parser.add_argument("--checkpoint", type=Path, help="a folder: what is there is taken up again")
     parser.add_argument("--threads", type=int, default=1, help="small graphs gain little from more")
     parser.add_argument("--out", type=Path, default=Path("quickstart.json"))
     parser.add_argument("--figure", type=Path, default=Path("quickstart.png"))
     args = parser.parse_args()
-    if args.device == "auto":
-        args.device = "cuda" if torch.cuda.is_available() else "cpu"
+    args.device = torch.device(args.device)
     args.seeds = args.seeds or (10 if args.full else 3)
     args.students = args.students or (["MLP", "GCN"] if args.full else ["MLP"])
     chosen = {"none", "kd", *(args.losses or (METHODS if args.full else QUICK))}
@@ -318,7 +328,7 @@ def main() -> None:
         for seed in range(args.seeds):
             part = split(data, seed, per_class=5 if args.dataset == "Digits" else 20)
             part = part.to(args.device)
-            teacher, test = train_teacher(seed, part, args.epochs)
+            teacher, test = train_teacher(seed, part, args)
             runs.append(Run(seed, part, teacher))
             teacher_tests.append(test)
             progress.advance(bar)
@@ -326,13 +336,13 @@ def main() -> None:
         for name in args.students:
             if args.tune:
                 advance = partial(progress.advance, bar)
-                weights = tune(runs[:3], name, args.losses, args.epochs, advance)
+                weights = tune(runs[:3], name, args, advance)
                 note(f'weights chosen: "{name}": {json.dumps(weights)}')
             else:
                 weights = WEIGHTS[name]
             tests: dict[str, list[float]] = {method: [] for method in args.losses}
             for run, method in itertools.product(runs, args.losses):
-                tests[method].append(distil(run, name, method, weights, args.epochs)[1])
+                tests[method].append(distil(run, name, method, weights, args)[1])
                 progress.advance(bar)
             methods = _common.compare(tests)
             students[name] = {**cost(name, part), "weights": weights, "methods": methods}
@@ -346,7 +356,7 @@ def main() -> None:
         "labelled": int(part.train_mask.sum()),
         "seeds": args.seeds,
         "epochs": args.epochs,
-        "device": args.device,
+        "device": str(args.device),
         "threads": args.threads,
         "teacher": {**cost("GAT", part), "test": _common.mean_std(teacher_tests)},
         "students": students,

@@ -1,0 +1,209 @@
+"""Distil in PyTorch Lightning: the LightningModule stays the user's, a loss is one more submodule.
+
+    python examples/lightning_module.py                               # the digits, one process
+    python examples/lightning_module.py --devices 2                   # two processes, by DDP
+    python examples/lightning_module.py --dataset Physics --root data    # Coauthor
+
+A GraphSAGE on the whole graph teaches an MLP, which reads batches of nodes. The lines that distil
+are marked. With several devices, Lightning gives each its own batches; G-CRD then contrasts the
+rows of all of them, so that two devices with batches of 256 train as one does with 512.
+
+The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
+real; the graph is built: each image is joined to the 8 whose pixels are nearest. Five labels per
+class are known; of Physics, twenty. Another 500 nodes validate, and one half of all nodes tests.
+The 8,415 features of Physics are reduced to 256 by a truncated SVD. Needs `pip install lightning`.
+"""
+
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+
+import _common
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from sklearn.neighbors import kneighbors_graph
+from torch.utils.data import DataLoader, DistributedSampler
+from torch_geometric import transforms
+from torch_geometric.data import Data
+from torch_geometric.datasets import Coauthor
+from torch_geometric.nn import MLP, GraphSAGE
+from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
+from torchmetrics.classification import MulticlassAccuracy
+
+import graphkd
+
+try:
+    import lightning
+    from lightning.pytorch.callbacks import ModelCheckpoint
+except ImportError:
+    raise SystemExit("This example needs PyTorch Lightning: run `pip install lightning`.") from None
+
+METHODS = ["none", "kd", "gcrd", "kd+gcrd"]
+WIDTH, TEACHER_WIDTH = 64, 128
+# Those of graph_agnostic.py, which were chosen on the validation nodes of the digits.
+WEIGHTS = {
+    "none": {"kd": 0.0},
+    "kd": {"kd": 1.0},
+    "gcrd": {"gcrd": 0.1},
+    "kd+gcrd": {"kd": 1.0, "gcrd": 0.1},
+}
+
+parser = _common.parser(__doc__, methods=METHODS, epochs=60)
+parser.add_argument("--dataset", default="Digits", choices=["Digits", "Physics"])
+parser.add_argument("--devices", type=int, default=1)
+parser.add_argument("--batch-size", type=int, default=256, help="of each device")
+args = parser.parse_args()
+
+# Data ---------------------------------------------------------------------------------------------
+
+_common.seed_everything(0)
+if args.dataset == "Digits":
+    images, digits = load_digits(return_X_y=True)
+    edge_index = from_scipy_sparse_matrix(kneighbors_graph(images, n_neighbors=8))[0]
+    data = Data(x=torch.tensor(images / 16, dtype=torch.float), y=torch.tensor(digits))
+    data.edge_index = to_undirected(edge_index)
+else:
+    data = Coauthor(args.root, args.dataset)[0]
+if data.num_features > 5000:
+    u, s, _ = torch.svd_lowrank(data.x, q=256)
+    data.x = u * s
+known = 5 if args.dataset == "Digits" else 20
+split = {"num_train_per_class": known, "num_val": 500, "num_test": data.num_nodes // 2}
+data = transforms.RandomNodeSplit("random", **split)(data)
+classes, share = int(data.y.max()) + 1, float(data.train_mask.float().mean())
+
+# Teacher: as the user has it, in a plain loop -----------------------------------------------------
+
+
+def train_teacher(seed):
+    """The last hidden states and the logits of all nodes, and the test accuracy."""
+    _common.seed_everything(seed)
+    teacher = GraphSAGE(data.num_features, TEACHER_WIDTH, 2, classes, dropout=0.5)
+    optimizer = torch.optim.Adam(teacher.parameters(), lr=0.01, weight_decay=5e-4)
+    for _ in range(args.epochs):
+        optimizer.zero_grad()
+        z = teacher(data.x, data.edge_index)
+        F.cross_entropy(z[data.train_mask], data.y[data.train_mask]).backward()
+        optimizer.step()
+    graphkd.freeze(teacher)
+    with graphkd.Tap(teacher, "dropout") as tap:
+        z = teacher(data.x, data.edge_index)
+    right = (z.argmax(1) == data.y)[data.test_mask].float()
+    return tap.value, z, 100 * float(right.mean())
+
+
+# Student ------------------------------------------------------------------------------------------
+
+
+class Student(lightning.LightningModule):
+    def __init__(self, seed, method, h_teacher, z_teacher):
+        super().__init__()
+        self.seed = seed
+        self.mlp = MLP([data.num_features, WIDTH, classes], norm=None, dropout=0.5)
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        for name, value in {"x": data.x, "y": data.y, "known": data.train_mask}.items():
+            self.register_buffer(name, value, persistent=False)
+        # Distillation: the losses, and what the teacher says of every node.
+        losses = {"kd": graphkd.KDLoss(), "gcrd": graphkd.GCRDLoss(WIDTH, TEACHER_WIDTH, 64)}
+        terms = {key: (weight, losses[key]) for key, weight in WEIGHTS[method].items()}
+        self.distill = graphkd.WeightedSum(**terms)
+        self.register_buffer("h_teacher", h_teacher, persistent=False)
+        self.register_buffer("z_teacher", z_teacher, persistent=False)
+
+    def setup(self, stage):
+        # Distillation over several devices: the group exists from here on.
+        if dist.is_available() and dist.is_initialized():
+            for loss in self.distill.losses.values():
+                if hasattr(loss, "process_group"):
+                    loss.process_group = dist.group.WORLD
+
+    def training_step(self, ids, _):
+        h, z = self(ids)
+        labelled = ids[self.known[ids]]
+        # The labels teach on the few training nodes of the batch. A batch may have none.
+        loss = F.cross_entropy(z[self.known[ids]].float(), self.y[labelled], reduction="sum")
+        loss = loss / (share * len(ids))
+        # Distillation: rows of both sides by node id.
+        extra, parts = self.distill(h_s=h, h_t=self.h_teacher[ids], z_s=z, z_t=self.z_teacher[ids])
+        self.log_dict(parts, on_step=False, on_epoch=True, batch_size=len(ids))
+        return loss + extra
+
+    def configure_optimizers(self):
+        # The heads of the losses are among the parameters, as the losses are submodules.
+        return torch.optim.Adam(self.parameters(), lr=0.01, weight_decay=5e-4)
+
+    # From here on nothing distils.
+
+    def train_dataloader(self):
+        # Called in each epoch: its order is the same after a resumption.
+        trainer, nodes = self.trainer, range(data.num_nodes)
+        shares = {"num_replicas": trainer.world_size, "rank": trainer.global_rank}
+        sampler = DistributedSampler(nodes, **shares, seed=self.seed)
+        sampler.set_epoch(self.current_epoch)
+        # Its own generator, so that nothing is drawn from that of dropout.
+        return DataLoader(nodes, args.batch_size, sampler=sampler, generator=torch.Generator())
+
+    def on_train_epoch_start(self):
+        torch.manual_seed(1000 * self.seed + self.current_epoch)  # and so is dropout
+
+    def forward(self, ids):
+        z, h = self.mlp(self.x[ids], return_emb=True)
+        return h, z
+
+    def validation_step(self, ids, _):
+        self.accuracy(self(ids)[1], self.y[ids])
+        self.log("accuracy", self.accuracy, on_epoch=True, batch_size=len(ids))
+
+    test_step = validation_step
+
+
+def nodes_of(mask):
+    return DataLoader(mask.nonzero().view(-1), data.num_nodes)
+
+
+def train_student(seed, method, h_teacher, z_teacher, folder):
+    lightning.seed_everything(seed, verbose=False)
+    student = Student(seed, method, h_teacher, z_teacher)
+    if args.compile:
+        student.mlp.compile(dynamic=True)
+    best = ModelCheckpoint(
+        folder / f"{seed}-{method}", monitor="accuracy", mode="max", save_last=True,
+        save_on_train_epoch_end=True, enable_version_counter=False,
+    )  # fmt: skip
+    trainer = lightning.Trainer(
+        max_epochs=args.epochs, accelerator="cpu" if args.device.type == "cpu" else "auto",
+        devices=args.devices, strategy="ddp" if args.devices > 1 else "auto",
+        precision="bf16-mixed" if args.amp else "32-true", callbacks=best, logger=False,
+        num_sanity_val_steps=0, use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1,
+        enable_progress_bar=_common.console.is_terminal, enable_model_summary=False,
+    )  # fmt: skip
+    last = folder / f"{seed}-{method}" / "last.ckpt"
+    trainer.fit(student, val_dataloaders=nodes_of(data.val_mask),
+                ckpt_path=last if last.exists() else None)  # fmt: skip
+    path = trainer.strategy.broadcast(best.best_model_path)
+    (scores,) = trainer.test(student, nodes_of(data.test_mask), path, verbose=False)
+    return 100 * float(best.best_model_score), 100 * scores["accuracy"]
+
+
+# All seeds ----------------------------------------------------------------------------------------
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", module="lightning")
+teacher_tests, vals, tests = [], {}, {}
+with tempfile.TemporaryDirectory() as temporary:
+    for seed in range(args.seeds):
+        h_teacher, z_teacher, score = train_teacher(seed)
+        teacher_tests.append(score)
+        for method in args.methods:
+            folder = args.checkpoint or Path(temporary)
+            val, test = train_student(seed, method, h_teacher, z_teacher, folder)
+            vals.setdefault(method, []).append(val)
+            tests.setdefault(method, []).append(test)
+
+if not dist.is_initialized() or dist.get_rank() == 0:
+    title = f"{args.dataset}, {data.num_nodes:,} nodes, {args.devices} device(s)"
+    facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}}
+    _common.report(title, "accuracy", args, teacher_tests, tests, weights=WEIGHTS, **facts)

@@ -1,0 +1,100 @@
+"""The examples: each runs on its default data, in mixed precision, compiled, and resumed.
+
+Every script in examples/ is tried but those that are started in another way, which are below.
+"""
+
+import json
+import runpy
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+OTHERS = {"ddp", "lightning_module"}
+SCRIPTS = sorted(p.stem for p in EXAMPLES.glob("[!_]*.py") if p.stem not in OTHERS)
+TINY = ("--epochs", "2", "--seeds", "1")
+
+
+@pytest.fixture
+def common(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The module that the examples share, with the examples on the path, in an empty folder."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.chdir(tmp_path)
+    import _common
+
+    return _common
+
+
+def run(name: str, *flags: str) -> dict[str, Any]:
+    """Run a script in this process; what it wrote to --out."""
+    methods = ("--losses", "kd") if name == "quickstart" else ("--methods", "none", "kd")
+    before, sys.argv = sys.argv, [f"{name}.py", *TINY, *methods, *flags, "--out", "out.json"]
+    try:
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    finally:
+        sys.argv = before
+    result = json.loads(Path("out.json").read_text())
+    if name == "quickstart":
+        return {
+            "teacher": result["teacher"]["test"],
+            "methods": result["students"]["MLP"]["methods"],
+        }
+    return {"teacher": result["teacher"], "methods": result["methods"]}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_resumes_to_the_same_numbers(
+    name: str, common: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(name)
+    assert len(whole["methods"]) in (2, 4)  # of one student, or of two
+    save, saved = common._save, []
+
+    def save_and_stop(path: Path, content: dict) -> None:
+        save(path, content)
+        saved.append(path)
+        if len(saved) in (1, 4):  # in the midst of the teacher, and of a student
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(common, "_save", save_and_stop)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(name, "--checkpoint", "runs")
+    assert run(name, "--checkpoint", "runs") == whole
+    assert len(saved) == len(set(saved)) * 2  # no epoch was trained twice
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_runs_compiled_and_in_mixed_precision(
+    name: str, common: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch._dynamo.reset()
+    compile_module = torch.nn.Module.compile
+
+    def traced_only(self: torch.nn.Module, **options: Any) -> None:
+        compile_module(self, **{**options, "backend": "aot_eager"})
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced_only)
+    result = run(name, "--amp", "--compile")
+    assert all(m["test"]["mean"] >= 0 for m in result["methods"].values())
+
+
+def test_over_two_ranks(tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    script = [str(EXAMPLES / "ddp.py"), "--epochs", "2", "--check"]
+    done = subprocess.run(
+        [*launch, "--nproc-per-node", "2", *script], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not find_spec("lightning"), reason="needs lightning")
+def test_with_lightning(tmp_path: Path) -> None:
+    script = [sys.executable, str(EXAMPLES / "lightning_module.py"), "--epochs", "2"]
+    done = subprocess.run(script, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
