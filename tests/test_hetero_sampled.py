@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch_geometric.typing
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.loader import NeighborLoader
@@ -15,10 +14,6 @@ WRITES, CITES = ("author", "writes", "paper"), ("paper", "cites", "paper")
 TOPIC, WRITTEN = ("field", "topic_of", "paper"), ("paper", "written_by", "author")
 SEEDS = torch.tensor([41, 3, 17, 8, 59])
 HOPS = 2
-needs_sampler = pytest.mark.skipif(
-    not (torch_geometric.typing.WITH_TORCH_SPARSE or torch_geometric.typing.WITH_PYG_LIB),
-    reason="needs torch_sparse or pyg_lib",
-)
 
 
 def graph() -> HeteroData:
@@ -124,7 +119,6 @@ def test_fewer_hops_are_not_enough() -> None:
 
 
 @pytest.mark.sampler
-@needs_sampler
 @pytest.mark.filterwarnings("ignore:Using 'NeighborSampler' without")
 def test_neighbor_loader() -> None:
     data = graph()
@@ -136,7 +130,6 @@ def test_neighbor_loader() -> None:
 
 
 @pytest.mark.sampler
-@needs_sampler
 @pytest.mark.filterwarnings("ignore:Using 'NeighborSampler' without")
 def test_what_a_loader_says_of_each_type() -> None:
     """All types are there, if empty; `input_id` and `batch_size` are the input type's only."""
