@@ -17,12 +17,13 @@ from graphkd._store.files import (
     DTYPES,
     FILLED,
     MappedRows,
-    is_ours,
     read_files,
     read_manifest,
     unpack_bits,
 )
-from graphkd._store.requests import check_graph, differences, requested_ids
+from graphkd._store.places import check_replaceable, is_taken
+from graphkd._store.requests import check_graph, check_same, requested_ids
+from graphkd._store.writer import PartialStore
 
 
 class TeacherRows(NamedTuple):
@@ -126,7 +127,8 @@ class TeacherStore:
         first rows delivered for an id count. Nothing is at ``path`` before all is done. A build
         that was stopped, or killed, continues when it is called again with the same arguments; the
         unfinished build of another teacher or graph is discarded with a warning. A finished store
-        that the same arguments made is opened as it is.
+        that the same arguments made is opened as it is. Batches that can only be iterated over are
+        never taken for the same: such a build starts anew, and needs ``overwrite=True``.
 
         Args:
             path: The folder to make. The unfinished build lies beside it, in ``path + ".partial"``.
@@ -162,25 +164,22 @@ class TeacherStore:
         model = _build.Teacher(teacher, tap, forward, dtype)
         batches = Batches(data_or_loader, ids, node_type, num_nodes)
         recipe = _build.make_recipe(model, batches, forward, num_nodes)
-        if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-            if not overwrite:
-                store = cls(folder)
-                changed = differences(store.manifest["recipe"], recipe)
-                if not changed:
-                    return store
-                raise ValueError(
-                    f"TeacherStore.build: {folder} holds a store that was built with another "
-                    f"{changed}. Pass overwrite=True to replace it, or choose another path."
-                )
-            if not is_ours(folder):
-                raise ValueError(
-                    f"TeacherStore.build: {folder} is not a teacher store, and overwrite=True "
-                    "replaces nothing else. Choose another path."
-                )
-        from graphkd import __version__
-
-        _build.run(folder, model, batches, recipe, progress, __version__)
+        if overwrite:
+            check_replaceable(folder)
+        elif is_taken(folder):
+            return cls._same(folder, recipe)
+        with PartialStore(folder, recipe) as partial:
+            # Another process may have finished it before this one was alone.
+            if not overwrite and is_taken(folder):
+                return cls._same(folder, recipe)
+            _build.run(partial, model, batches, recipe, overwrite, progress)
         return cls(folder)
+
+    @classmethod
+    def _same(cls, folder: Path, recipe: dict[str, Any]) -> "TeacherStore":
+        store = cls(folder)
+        check_same(folder, store.manifest["recipe"], recipe)
+        return store
 
     @property
     def dim_h(self) -> int | None:

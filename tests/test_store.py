@@ -4,7 +4,6 @@ import pickle
 
 import pytest
 import torch
-import torch_geometric.typing
 from torch.utils.data import DataLoader as TorchLoader
 from torch_geometric.data import Data
 from torch_geometric.loader import NeighborLoader, RandomNodeLoader
@@ -123,10 +122,7 @@ def test_ids_that_the_graph_itself_carries_are_those_of_the_store(tmp_path) -> N
     assert len(build(tmp_path / "b", teacher, data)) == 68
 
 
-@pytest.mark.skipif(
-    not (torch_geometric.typing.WITH_TORCH_SPARSE or torch_geometric.typing.WITH_PYG_LIB),
-    reason="needs torch_sparse or pyg_lib",
-)
+@pytest.mark.sampler
 @pytest.mark.parametrize("chosen", [None, torch.tensor([9, 2, 33, 4, 30, 0, 8])])
 def test_neighbor_loader_gives_the_full_graphs_rows(tmp_path, chosen) -> None:
     data, teacher = karate(), gcn()

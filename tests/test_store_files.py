@@ -27,14 +27,18 @@ class Counting:
     """Calls the teacher, and stops at a batch with an error or by killing the process."""
 
     def __init__(self, stop_at: int = -1, kill: bool = False) -> None:
-        self.calls, self.stop_at, self.kill = 0, stop_at, kill
+        self._calls, self._stop_at, self._kill = 0, stop_at, kill  # private: not compared
+
+    @property
+    def calls(self) -> int:
+        return self._calls
 
     def __call__(self, model: nn.Module, batch: Data) -> torch.Tensor:
-        if self.calls == self.stop_at:
-            if self.kill:
+        if self._calls == self._stop_at:
+            if self._kill:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise KeyboardInterrupt
-        self.calls += 1
+        self._calls += 1
         return model(batch.x, batch.edge_index)
 
 

@@ -5,7 +5,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SequentialSampler,
+)
 
 from graphkd._checks import describe
 from graphkd.rows import rows_of
@@ -60,7 +66,7 @@ class Batches:
         graph = source if self.single else getattr(source, "data", None)
         self.graph = graph if isinstance(graph, Data | HeteroData) else None
         dataset = getattr(source, "dataset", None)
-        graphs = isinstance(dataset, Dataset | list | tuple) and isinstance(source, DataLoader)
+        graphs = isinstance(source, DataLoader) and _holds_graphs(dataset)
         self.origin = dataset if self.graph is None and graphs else self.graph
         """What the batches are cut from: a graph, a data set of graphs, or None for unknown."""
         self.num_nodes = num_nodes
@@ -181,6 +187,13 @@ class Batches:
             "loader is made, or pass ids=: the name of such an attribute, or a function of the "
             "batch."
         )
+
+
+def _holds_graphs(dataset: Any) -> bool:
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Dataset | list | tuple):
+        return False
+    items: Any = dataset
+    return len(items) == 0 or hasattr(items[0], "node_stores")
 
 
 def _checked(ids: Any, what: str) -> Tensor:

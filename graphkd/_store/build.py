@@ -6,7 +6,6 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +15,11 @@ from graphkd._checks import check_matrix, describe
 from graphkd._store.batches import Batches, Selection
 from graphkd._store.files import FORMAT, VERSION, dtype_name
 from graphkd._store.fingerprints import (
+    batches_fingerprint,
     callable_fingerprint,
     graph_fingerprint,
     ids_fingerprint,
+    names_fingerprint,
     teacher_fingerprint,
 )
 from graphkd._store.writer import PartialStore
@@ -131,56 +132,56 @@ def make_recipe(
         "node_type": batches.node_type,
         "num_nodes": num_nodes,
         "graph": None if batches.origin is None else graph_fingerprint(batches.origin),
+        "n_id": None if batches.graph is None else names_fingerprint(batches.graph),
+        "list of batches": batches_fingerprint(batches.source),
         "input nodes": None if nodes is None else ids_fingerprint(nodes),
     }
 
 
 def run(
-    folder: Path,
+    partial: PartialStore,
     teacher: Teacher,
     batches: Batches,
     recipe: dict[str, Any],
+    overwrite: bool,
     progress: bool,
-    version: str,
 ) -> None:
     """Build the store, from where an earlier build of it was stopped."""
-    partial = PartialStore(folder, recipe)
-    try:
-        batches.counted = partial.plan.get("rows")
-        bar = importlib.import_module("tqdm").tqdm(
-            total=batches.total_rows(),
-            desc="teacher",
-            unit="row",
-            unit_scale=True,
-            disable=not progress,
-        )
-        with bar, teacher.in_eval_mode():
-            for batch in batches:
-                bar.total = batches.total_rows()
-                bar.update(_add(partial, teacher, batches, batch, recipe))
-        if not partial.plan:
-            raise ValueError(f"{_WHERE}: there was no batch. Pass a loader that yields some.")
-        ids = partial.done.nonzero()
-        num_rows = batches.total_rows()
-        if num_rows is None:
-            num_rows = int(ids[-1]) + 1 if len(ids) else 0
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "byteorder": sys.byteorder,
-            "num_nodes": num_rows,
-            "node_type": batches.node_type,
-            "dtype": recipe["dtype"],
-            "recipe": recipe,
-            "made_by": {
-                "graphkd": version,
-                "torch": torch.__version__,
-                "date": datetime.datetime.now(datetime.timezone.utc).isoformat(),
-            },
-        }
-        partial.publish(folder, num_rows, manifest)
-    finally:
-        partial.abandon()
+    from graphkd import __version__
+
+    batches.counted = partial.plan.get("rows")
+    bar = importlib.import_module("tqdm").tqdm(
+        total=batches.total_rows(),
+        desc="teacher",
+        unit="row",
+        unit_scale=True,
+        disable=not progress,
+    )
+    with bar, teacher.in_eval_mode():
+        for batch in batches:
+            bar.total = batches.total_rows()
+            bar.update(_add(partial, teacher, batches, batch, recipe))
+    if not partial.plan:
+        raise ValueError(f"{_WHERE}: there was no batch. Pass a loader that yields some.")
+    ids = partial.done.nonzero()
+    num_rows = batches.total_rows()
+    if num_rows is None:
+        num_rows = int(ids[-1]) + 1 if len(ids) else 0
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "byteorder": sys.byteorder,
+        "num_nodes": num_rows,
+        "node_type": batches.node_type,
+        "dtype": recipe["dtype"],
+        "recipe": recipe,
+        "made_by": {
+            "graphkd": __version__,
+            "torch": torch.__version__,
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+        },
+    }
+    partial.publish(num_rows, manifest, overwrite)
 
 
 def _add(

@@ -43,11 +43,6 @@ def raw(rows: Tensor) -> memoryview:
     return memoryview(content)
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether the folder holds nothing but files of a store, and may be removed for a new one."""
-    return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= NAMES
-
-
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable, where the system can."""
     if os.name != "posix":
@@ -128,6 +123,12 @@ class MappedRows:
 
     def _check(self, blocks: Tensor) -> None:
         assert self._crcs is not None  # else all are taken as seen
+        # Reading a mapped page that is no longer in the file would kill the process.
+        if self._map is not None and self._map.size() < self.num_rows * self.row_bytes:
+            raise ValueError(
+                f"TeacherStore: {self.file} is damaged: it was cut to {self._map.size()} bytes "
+                "after it was opened. Build the store again with overwrite=True."
+            )
         for block in torch.unique(blocks[~self._seen[blocks]]).tolist():
             if self.crc(block) != self._crcs[block]:
                 raise ValueError(

@@ -1,7 +1,9 @@
 """What a store was made by, as text that can be compared: teacher, graph, forward."""
 
+import functools
 import hashlib
-from types import CodeType
+import json
+from types import BuiltinFunctionType, CodeType, EllipsisType, FunctionType, NoneType
 from typing import Any
 
 import torch
@@ -14,11 +16,23 @@ from graphkd._store.files import raw
 _CHUNK = 2**22
 _SAMPLED_ROWS = 1024
 _BITS = 2**64 - 1
+_PLAIN = (int, float, complex, str, bytes, NoneType, EllipsisType)
+# What is hashed elsewhere, and what does not change what a teacher returns.
+_OTHER_KEYS = {"x", "edge_index", "adj_t", "n_id", "batch", "ptr"}
+_OTHER_KEYS |= {"y", "train_mask", "val_mask", "test_mask"}
 
 
 def teacher_fingerprint(teacher: nn.Module) -> str:
-    """A hash of the class's name and of every parameter and persistent buffer."""
-    digest = hashlib.blake2b(type(teacher).__qualname__.encode(), digest_size=16)
+    """A hash of every parameter and persistent buffer, of the classes and plain attributes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, module in teacher.named_modules():
+        functions = {
+            key: callable_fingerprint(value)
+            for key, value in vars(module).items()
+            if isinstance(value, FunctionType | BuiltinFunctionType)
+        }
+        facts = {**_attributes(module), **functions}
+        digest.update(f"{name} {type(module).__qualname__} {_text(facts)}".encode())
     for name, value in sorted(teacher.state_dict().items()):
         digest.update(name.encode())
         if not isinstance(value, Tensor):
@@ -35,7 +49,7 @@ def teacher_fingerprint(teacher: nn.Module) -> str:
 
 
 def graph_fingerprint(data: Any) -> dict[str, Any]:
-    """The counts of nodes, a hash of the edges in any order and format, and one of sampled x.
+    """The counts of nodes, a hash of the edges in any order and format, and of sampled tensors.
 
     Of a data set of graphs: their number, and this for the first and the last.
     """
@@ -54,12 +68,47 @@ def graph_fingerprint(data: Any) -> dict[str, Any]:
         x = store.get("x")
         if isinstance(x, Tensor) and x.layout == torch.strided:
             found[f"features {name}".strip()] = _sample(x)
+        found |= _others(name, store)
     for kind, store in edges.items():
         graph = store.get("edge_index", store.get("adj_t"))
         if graph is not None:
             ends = nodes[kind[0]].num_nodes, nodes[kind[2]].num_nodes
             found[f"edges {' '.join(kind)}".strip()] = _edges(*source_target(graph, *ends))
+        if hetero:
+            found |= _others(" ".join(kind), store)
     return found
+
+
+def _others(name: str, store: Any) -> dict[str, str]:
+    """Edge weights, positions and the like, by "attribute" and their name."""
+    return {
+        f"attribute {key} {name}".strip(): _sample(value)
+        for key, value in store.items()
+        if isinstance(value, Tensor) and value.layout == torch.strided and key not in _OTHER_KEYS
+    }
+
+
+def names_fingerprint(data: Any) -> list[str] | None:
+    """What names the rows of a graph or batch: its n_id and batch_size; None without them."""
+    names = [
+        f"{_sample(store['n_id'], None)} {store.get('batch_size')}"
+        for store in data.node_stores
+        if isinstance(store.get("n_id"), Tensor)
+    ]
+    return names or None
+
+
+def batches_fingerprint(batches: Any) -> str | None:
+    """A hash of a list of batches, in any order if they name their rows; None for all else."""
+    if not isinstance(batches, list | tuple):
+        return None
+    facts = []
+    for place, batch in enumerate(batches):
+        if not hasattr(batch, "node_stores"):
+            return None
+        names = names_fingerprint(batch)
+        facts.append(json.dumps([names or place, graph_fingerprint(batch)], sort_keys=True))
+    return hashlib.blake2b("\n".join(sorted(facts)).encode(), digest_size=16).hexdigest()
 
 
 def _edges(src: Tensor, dst: Tensor) -> str:
@@ -78,12 +127,13 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ (x >> 29 & 0x7FFFFFFFF)
 
 
-def _sample(x: Tensor) -> str:
-    """A hash of at most 1,024 rows, evenly spaced: it notices other features, not one entry."""
+def _sample(x: Tensor, rows: int | None = _SAMPLED_ROWS) -> str:
+    """A hash of at most so many rows, evenly spaced: it notices other features, not one entry."""
     count = x.size(0) if x.dim() else 0
     digest = hashlib.blake2b(f"{x.dtype}{tuple(x.shape)}".encode(), digest_size=16)
     if count:
-        at = torch.linspace(0, count - 1, min(count, _SAMPLED_ROWS), dtype=torch.float64)
+        size = count if rows is None else min(count, rows)
+        at = torch.linspace(0, count - 1, size, dtype=torch.float64)
         digest.update(raw(x.detach()[at.long().to(x.device)].cpu()))
     return digest.hexdigest()
 
@@ -94,18 +144,44 @@ def ids_fingerprint(ids: Tensor) -> str:
 
 
 def callable_fingerprint(function: Any) -> str | None:
-    """The name and the code of a function, so that an edited lambda is another one."""
+    """Name, code, and plain defaults or attributes: an edited lambda is another one."""
     if function is None or isinstance(function, str):
         return function
+    if isinstance(function, functools.partial):
+        bound = _text((function.args, function.keywords))
+        return f"partial {callable_fingerprint(function.func)} {bound}"
     name = getattr(function, "__qualname__", type(function).__qualname__)
     code = getattr(function, "__code__", None)
-    return name if code is None else f"{name} {_code(code).hexdigest()}"
+    if code is None:  # an object, or a function in C
+        code = getattr(type(function).__call__, "__code__", None)
+        bound = _text(_attributes(function))
+    else:
+        bound = _text((function.__defaults__, function.__kwdefaults__))
+    return f"{name} {_text(code)} {bound}"
 
 
-def _code(code: CodeType) -> "hashlib.blake2b":
-    digest = hashlib.blake2b(code.co_code, digest_size=8)
-    digest.update(repr(code.co_names).encode())
-    for constant in code.co_consts:
-        inner = isinstance(constant, CodeType)
-        digest.update(_code(constant).digest() if inner else repr(constant).encode())
-    return digest
+def _attributes(owner: Any) -> dict[str, Any]:
+    """The public attributes of an object that are numbers, texts, or tuples of them."""
+    return {
+        name: value
+        for name, value in getattr(owner, "__dict__", {}).items()
+        if _is_plain(value) and not name.startswith("_") and name != "training"
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(map(_is_plain, value)))
+
+
+def _text(value: Any) -> str:
+    """A value as text that is the same in every process; the type alone of what is not plain."""
+    if isinstance(value, dict):
+        return _text(frozenset(f"{key}={_text(entry)}" for key, entry in value.items()))
+    if isinstance(value, frozenset):
+        return f"{{{', '.join(sorted(map(_text, value)))}}}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))})"
+    if isinstance(value, CodeType):
+        content = value.co_code + _text((value.co_names, value.co_consts)).encode()
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
+    return repr(value) if isinstance(value, _PLAIN) else type(value).__qualname__

@@ -71,12 +71,32 @@ def check_graph(path: Any, manifest: dict[str, Any], data: Any, num_nodes: int |
     if made is None:  # built from bare batches: nothing else is known
         key = f"nodes {manifest['node_type'] or ''}".strip()
         made, given = {key: manifest["num_nodes"]}, {key: given.get(key)}
+    # An edge weight may be inside adj_t here and beside edge_index there.
+    alone = {name for name in made.keys() ^ given.keys() if "attribute" in name.split()}
+    made, given = ({k: v for k, v in f.items() if k not in alone} for f in (made, given))
     changed = differences(made, given)
     if changed:
         raise ValueError(
             f"{other} its {changed} differ from those of data. Pass the graph that the store was "
             "built from, as it was then, or build a store for this one."
         )
+
+
+def is_known(recipe: dict[str, Any]) -> bool:
+    """Whether a recipe tells its graph from others; that of a bare iterator cannot."""
+    return recipe["graph"] is not None or recipe["list of batches"] is not None
+
+
+def check_same(path: Any, made: dict[str, Any], given: dict[str, Any]) -> None:
+    """Raise a ValueError unless the finished store is surely what this recipe would make."""
+    changed = differences(made, given)
+    if not changed and is_known(given):
+        return
+    why = f"was built with another {changed}" if changed else "may be of other data"
+    raise ValueError(
+        f"TeacherStore.build: {path} holds a store that {why}. Pass overwrite=True to replace it, "
+        "open it with TeacherStore.open, or choose another path."
+    )
 
 
 def differences(made: dict[str, Any], given: dict[str, Any]) -> str:

@@ -5,10 +5,8 @@ killed a build, a power cut included, the next one believes only records whose r
 that a record vouches for are never written again.
 """
 
-import importlib
 import json
 import os
-import shutil
 import struct
 import warnings
 import zlib
@@ -20,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphkd._store import places
 from graphkd._store.files import (
     ARRAYS,
     BLOCKS,
@@ -29,7 +28,6 @@ from graphkd._store.files import (
     MANIFEST,
     PLAN,
     MappedRows,
-    is_ours,
     pack_bits,
     partial_folder,
     raw,
@@ -39,9 +37,8 @@ from graphkd._store.files import (
     write_all,
     write_durably,
 )
-from graphkd._store.requests import differences
-
-fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
+from graphkd._store.lock import claim, fcntl, let_go
+from graphkd._store.requests import differences, is_known
 
 _HEAD, _TAIL = struct.Struct("<QI"), struct.Struct("<I")
 
@@ -53,22 +50,31 @@ class PartialStore:
     """
 
     def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
-        self.folder = partial_folder(folder)
-        if self.folder.exists() and not is_ours(self.folder):
+        self.target, self.folder = folder, partial_folder(folder)
+        if self.folder.exists() and not places.is_ours(self.folder):
             raise ValueError(
                 f"TeacherStore.build: {self.folder}, where an unfinished build would lie, holds "
                 "something else. Move it away, or build at another path."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._journal = (self.folder / JOURNAL).open("a+b", buffering=0)
-        self._lock()
+        self._published = False
         self._arrays: dict[str, FileIO] = {}
         self.done = torch.zeros(0, dtype=torch.bool)
-        self.plan: dict[str, Any] = self._read_plan()
-        if self.plan and self.plan["recipe"] != recipe:
+        self.plan: dict[str, Any] = {}
+        self._journal = claim(self.folder)
+        try:
+            self._resume(recipe)
+        except BaseException:
+            self._release()
+            let_go(self._journal)
+            raise
+
+    def _resume(self, recipe: dict[str, Any]) -> None:
+        self.plan = places.read_plan(self.folder)
+        changed = differences(self.plan["recipe"], recipe) if self.plan else ""
+        if self.plan and (changed or not is_known(recipe)):
+            why = f"was of another {changed}" if changed else "may be of other data"
             warnings.warn(
-                f"TeacherStore.build: the unfinished build in {self.folder} was of another "
-                f"{differences(self.plan['recipe'], recipe)}; it is discarded.",
+                f"TeacherStore.build: the build in {self.folder} {why}; it is discarded.",
                 stacklevel=4,
             )
             self.plan = {}
@@ -84,25 +90,6 @@ class PartialStore:
     @property
     def dtype(self) -> torch.dtype:
         return DTYPES[self.plan["recipe"]["dtype"]]
-
-    def _lock(self) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._journal.close()
-            raise RuntimeError(
-                f"TeacherStore.build: another process is building {self.folder}. Build on one "
-                "rank only, and open the store on the others after a barrier."
-            ) from error
-
-    def _read_plan(self) -> dict[str, Any]:
-        try:
-            plan = json.loads((self.folder / PLAN).read_bytes())
-        except (FileNotFoundError, ValueError):
-            return {}  # killed before there was a row
-        return plan if isinstance(plan, dict) and plan.keys() >= {"recipe", "widths"} else {}
 
     def begin(self, plan: dict[str, Any]) -> None:
         """Start anew."""
@@ -197,7 +184,7 @@ class PartialStore:
         write_all(self._journal, memoryview(record + _TAIL.pack(zlib.crc32(record))))
         self._mark(ids)
 
-    def publish(self, folder: Path, num_rows: int, manifest: dict[str, Any]) -> None:
+    def publish(self, num_rows: int, manifest: dict[str, Any], overwrite: bool) -> None:
         """Complete the files, then move them to where they are to be found, in one step."""
         self.done = torch.nn.functional.pad(
             self.done[:num_rows], (0, max(0, num_rows - len(self.done)))
@@ -223,26 +210,40 @@ class PartialStore:
         full = {**manifest, "arrays": arrays, "files": files, "num_filled": self.num_filled}
         write_durably(self.folder / MANIFEST, render_manifest(full))
         sync_folder(self.folder)
-        self.close()
-        replaced = folder.with_name(f"{folder.name}.replaced")
-        if is_ours(replaced):  # left by a build that was killed right here
-            shutil.rmtree(replaced)
-        if folder.exists():
+        self._release()
+        self._exchange(overwrite)
+        self._published = True
+
+    def _exchange(self, overwrite: bool) -> None:
+        folder, replaced = self.target, places.replaced_folder(self.target)
+        if not overwrite or not places.is_ours(folder):
+            places.check_free(folder, self.folder)
+        if places.is_ours(replaced):  # left by a build that was killed right here
+            places.remove(replaced)
+        if places.is_taken(folder):
             folder.rename(replaced)
+        elif folder.exists():
+            folder.rmdir()
         self.folder.rename(folder)
         sync_folder(folder.parent)
         for name in (PLAN, JOURNAL):
             (folder / name).unlink(missing_ok=True)
-        if is_ours(replaced):
-            shutil.rmtree(replaced)
+        if places.is_ours(replaced):
+            places.remove(replaced)
 
-    def close(self) -> None:
-        """Let go of the files."""
-        for file in [self._journal, *self._arrays.values()]:
+    def _release(self) -> None:
+        """Close the files, so that Windows moves and removes them; elsewhere keep the lock."""
+        for file in self._arrays.values():
             file.close()
+        if fcntl is None:
+            self._journal.close()
 
-    def abandon(self) -> None:
+    def __enter__(self) -> "PartialStore":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Close; what was finished is kept for the next build, and nothing if nothing was."""
-        self.close()
-        if not self.num_filled and is_ours(self.folder):
-            shutil.rmtree(self.folder)
+        self._release()
+        if not self._published and not self.num_filled and places.is_ours(self.folder):
+            places.remove(self.folder)
+        let_go(self._journal)
