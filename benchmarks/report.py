@@ -22,6 +22,7 @@ from _tables import (
     prose,
     read,
 )
+from _workflow_tables import negatives_section, store_section
 
 ROOT = Path(__file__).resolve().parents[1]
 README, PAGE, FIGURES = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "_static"
@@ -40,6 +41,8 @@ def page() -> str:
             accuracy_section(),
             balancing_section(),
             footprint_section(),
+            negatives_section(),
+            store_section(),
         )
         + "\n"
     )
