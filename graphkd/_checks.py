@@ -111,6 +111,20 @@ def check_devices(loss: str, **tensors: Tensor) -> None:
             )
 
 
+def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy: str) -> None:
+    """Raise unless ``ids`` are integers, one for each row of ``like``."""
+    if not isinstance(ids, Tensor) or ids.dtype not in (torch.int32, torch.int64):
+        raise TypeError(
+            f"{loss}: {name} must be an int64 tensor [N] of {of}; got {describe(ids)}. {remedy}"
+        )
+    if ids.shape != like.shape[:1]:
+        raise ValueError(
+            f"{loss}: {name} must have one entry per row, shape ({like.size(0)},); got "
+            f"{describe(ids)}. {remedy}"
+        )
+    check_devices(loss, embeddings=like, **{name: ids})
+
+
 def check_width(loss: str, name: str, h: Tensor, dim_name: str, dim: int) -> None:
     """Raise unless ``h`` has the width that the Module was built for."""
     if h.size(1) != dim:

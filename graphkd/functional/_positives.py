@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_devices, describe
+from graphkd._checks import check_devices, check_row_ids, describe
 from graphkd._precision import traced
 from graphkd.functional._inputs import group_numbers, select_rows
 from graphkd.graph import Edges, sort_edges
@@ -102,17 +102,8 @@ def resolve_positives(
             f"{loss}: pass labels= or positives=, not both. Join them as pairs for positives=."
         )
     if labels is not None:
-        if not isinstance(labels, Tensor) or labels.dtype not in _INTEGERS:
-            raise TypeError(
-                f"{loss}: labels must be an int64 tensor [N], -1 where a label is not known; got "
-                f"{describe(labels)}. Call .long()."
-            )
-        if labels.shape != like.shape[:1]:
-            raise ValueError(
-                f"{loss}: labels must have one label per row, shape ({like.size(0)},); got "
-                f"{describe(labels)}. Pass -1 for rows without one."
-            )
-        check_devices(loss, embeddings=like, labels=labels)
+        remedy = "Pass -1 for rows whose label is not known."
+        check_row_ids(loss, "labels", labels, like, "labels", remedy)
         return LabelPositives(loss, labels)
     if positives is None:
         return None

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_devices, check_pair, describe
+from graphkd._checks import check_pair, check_row_ids
 from graphkd._precision import full_precision, student_and_teacher
 from graphkd.functional._inputs import (
     check_reduction,
@@ -126,7 +126,9 @@ def attention_transfer_loss(
     loss = "attention_transfer_loss"
     check_reduction(loss, reduction)
     check_pair(loss, h_s, h_t)
-    _check_batch(loss, batch, h_s)
+    if batch is not None:
+        remedy = "Pass data.batch of the same nodes."
+        check_row_ids(loss, "batch", batch, h_s, "graph ids", remedy)
     p, q = student_and_teacher(h_s, h_t)
     rows = resolve_index(loss, index, p)
     with full_precision(p.device):
@@ -147,18 +149,3 @@ def _attention(h: Tensor, graph: Tensor) -> Tensor:
     energy = (h / scale.unsqueeze(1)).square().sum(dim=1)
     norm = segment_sum(energy.square(), graph, n)
     return energy / norm.masked_fill(largest == 0, 1).sqrt().index_select(0, graph)
-
-
-def _check_batch(loss: str, batch: Tensor | None, h: Tensor) -> None:
-    if batch is None:
-        return
-    if not isinstance(batch, Tensor) or batch.dtype not in (torch.int32, torch.int64):
-        raise TypeError(
-            f"{loss}: batch must be an int64 tensor [N] of graph ids; got {describe(batch)}."
-        )
-    if batch.shape != h.shape[:1]:
-        raise ValueError(
-            f"{loss}: batch must have one graph id per row, shape ({h.size(0)},); got "
-            f"{describe(batch)}. Pass data.batch of the same nodes."
-        )
-    check_devices(loss, embeddings=h, batch=batch)

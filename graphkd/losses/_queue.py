@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphkd._checks import check_count, check_devices, describe
+from graphkd._checks import check_count, check_row_ids
 from graphkd._precision import traced
 from graphkd.functional._inputs import select_rows
 from graphkd.similarity import unit_rows
@@ -80,23 +80,13 @@ class KeyQueue(nn.Module):
         self.keys.index_copy_(0, slot, unit_rows(q).masked_fill(~finite[:, None], 0))
         self.ids.index_copy_(0, slot, ids.masked_fill(~finite, _FREE))
 
-    def selected_ids(self, ids: Tensor | None, like: Tensor, index: Tensor | None) -> Tensor:
+    def selected_ids(self, ids: Any, like: Tensor, index: Tensor | None) -> Tensor:
         """The node ids of the selected rows, checked: one for each row of ``like``."""
-        if not isinstance(ids, Tensor) or ids.dtype not in (torch.int32, torch.int64):
-            raise TypeError(
-                f"{self.loss}: with queue_size, ids= must be an int64 tensor of the rows' node "
-                f"ids; got {describe(ids)}. Pass batch.n_id."
-            )
-        if ids.shape != like.shape[:1]:
-            raise ValueError(
-                f"{self.loss}: ids must have one node id per row of the embeddings, shape "
-                f"({like.size(0)},), also where index selects rows; got {describe(ids)}. Pass "
-                "batch.n_id."
-            )
-        check_devices(self.loss, embeddings=like, ids=ids)
-        ids = select_rows(self.loss, ids, index).long()
-        if not traced() and ids.numel():
-            ordered = ids.sort().values
+        remedy = "Pass batch.n_id, the ids of all rows, also where index selects some."
+        check_row_ids(self.loss, "ids (for queue_size)", ids, like, "node ids", remedy)
+        nodes = select_rows(self.loss, ids, index).long()
+        if not traced() and nodes.numel():
+            ordered = nodes.sort().values
             if bool(ordered[0] < 0):
                 raise ValueError(
                     f"{self.loss}: ids must not be negative; got {int(ordered[0])}. Pass the ids "
@@ -108,7 +98,7 @@ class KeyQueue(nn.Module):
                     f"{self.loss}: ids must differ, or a row's own key were among its negatives; "
                     f"node {int(repeated[0])} comes twice. Select each node once with index=."
                 )
-        return ids
+        return nodes
 
     def extra_repr(self) -> str:
         """The size, for ``repr``."""
