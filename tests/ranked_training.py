@@ -264,3 +264,18 @@ def a_rank_that_skips_backward_hangs_nobody(part: Part) -> None:
             value = loss()
         if part.rank == part.world - 1:
             value.backward()
+
+
+@case
+def a_type_that_one_rank_lacks_is_an_error_on_all(part: Part) -> None:
+    loss = graphkd.HeteroLoss(
+        {"paper": (1.0, graphkd.GlobalLSPLoss(process_group=part.group))},
+        metadata=(["paper", "author"], []),
+    )
+    h = torch.randn(4, 5)
+    rows = {"author" if part.rank == 1 else "paper": h}
+    says = "node type 'paper' is not in this batch"
+    with pytest.raises(ValueError, match=says if part.rank == 1 else f"rank 1 raised.*{says}"):
+        loss(rows, rows)
+    total, _ = loss({"paper": h[:0] if part.rank == 1 else h}, {"paper": h[: 4 * (part.rank != 1)]})
+    assert total == 0

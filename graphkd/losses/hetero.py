@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import describe
+from graphkd.distributed import reporting
 from graphkd.losses._by_type import (
     BY_TYPE,
     OUTPUTS,
@@ -131,7 +132,7 @@ class HeteroLoss(nn.Module):
             loss: Any = self.losses[name]
             own = own_arguments(key, self._takes[key], by_type)
             if own is None:
-                self._absent(key, by_type)
+                self._absent(key, loss, by_type)
                 parts[key] = self._part(key, dict.fromkeys(loss.losses, torch.zeros_like(total)))
                 continue
             own |= {name: shared[name] for name in shared if name in self._takes[key]}
@@ -140,7 +141,16 @@ class HeteroLoss(nn.Module):
             parts[key] = self._part(key, part)
         return total, parts
 
-    def _absent(self, key: Type, by_type: dict[str, Mapping[Any, Any]]) -> None:
+    def _absent(self, key: Type, loss: WeightedSum, by_type: dict[str, Mapping[Any, Any]]) -> None:
+        for one in loss.losses.values():
+            group = getattr(one, "process_group", None)
+            with reporting(group):  # the other ranks call this loss, and wait
+                if group is not None:
+                    raise ValueError(
+                        f"HeteroLoss: {title(key)} is not in this batch, but its loss is one over "
+                        "all ranks, which all call it. Give every rank every type, those without "
+                        "nodes or edges with zero rows."
+                    )
         if self.metadata is None:
             raise ValueError(
                 f"HeteroLoss: {title(key)} is not in this batch: {contents(key, by_type)}. "
