@@ -91,7 +91,7 @@ def test_every_head_projects_the_keys(head: str) -> None:
     edges = (torch.randint(0, 6, (2, 12)),) if head == "gcn" else ()
     h_s, h_t = rows(6)
     loss(h_s, h_t, *edges, ids=torch.arange(6))
-    _, q = copy.deepcopy(loss).projected(h_s, h_t, *(edges or (None,)), None)
+    _, q, _ = copy.deepcopy(loss).projected(h_s, h_t, *(edges or (None,)), None)
     keys = loss.queue.keys[loss.queue.ids >= 0]
     torch.testing.assert_close(keys, torch.stack([unit(row) for row in q]).detach())
     assert not loss.queue.keys.requires_grad

@@ -5,51 +5,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_count, check_pair, check_positive
+from graphkd._checks import check_pair, check_positive
 from graphkd._precision import student_and_teacher
-from graphkd.distributed import ALL_RANKS, RANKED, check_group, refuse, reporting
+from graphkd.distributed import reporting
 from graphkd.functional._contrast import contrast
-from graphkd.functional._inputs import (
-    check_reduction,
-    check_sampling,
-    resolve_index,
-    select_rows,
-)
+from graphkd.functional._inputs import resolve_index, select_rows
+from graphkd.functional._pair_options import check_pair_options
 from graphkd.functional._positives import resolve_positives
-from graphkd.ops import PRECISIONS, check_backend, check_precision
-
-_BACKENDS = ("reference", "chunked", "triton")
 
 
-def check_gcrd_options(
-    loss: str,
-    *,
-    temperature: float,
-    max_samples: int | None,
-    reduction: str,
-    backend: str,
-    chunk_size: int | None,
-    precision: str,
-    process_group: Any,
-    ddp: bool,
-) -> None:
+def check_gcrd_options(loss: str, *, temperature: float, **pairs: Any) -> None:
     """Raise on an option of G-CRD that is out of range."""
     check_positive(f"{loss}: temperature", temperature)
-    check_reduction(loss, reduction)
-    check_sampling(loss, max_samples, reduction)
-    check_backend(loss, backend, _BACKENDS)
-    check_choice(f"{loss}: precision", precision, PRECISIONS)
-    check_precision(loss, precision, backend)
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
-    check_group(loss, process_group, ddp)
-    drawn = "It is exact on all ranks' rows. Draw rows on each rank and pass index=."
-    refused = {
-        "reduction='none'": (reduction == "none", ALL_RANKS),
-        "max_samples": (max_samples is not None, drawn),
-        f"backend={backend!r}": (backend not in RANKED, "Pass backend='auto'."),
-    }
-    refuse(loss, process_group, **refused)
+    check_pair_options(loss, **pairs)
 
 
 def gcrd_loss(

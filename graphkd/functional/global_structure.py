@@ -5,74 +5,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_count, check_matrix, check_pair
+from graphkd._checks import check_matrix, check_pair
 from graphkd._precision import full_precision, student_and_teacher
-from graphkd.distributed import ALL_RANKS, RANKED, check_group, refuse, reporting
+from graphkd.distributed import refuse, reporting
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
-from graphkd.functional._inputs import (
-    check_reduction,
-    check_sampling,
-    reduce_rows,
-    resolve_index,
-    sample_rows,
-    select_rows,
-)
+from graphkd.functional._inputs import reduce_rows, resolve_index, sample_rows, select_rows
+from graphkd.functional._pair_options import BACKENDS, check_pair_options
 from graphkd.functional._precomputed import GlobalLSPTeacher
 from graphkd.functional.local_structure import check_kernel_backend
-from graphkd.ops import (
-    PRECISIONS,
-    check_precision,
-    chunked,
-    pick_backend,
-    reference,
-    triton_programs,
-)
+from graphkd.ops import check_precision, chunked, pick_backend, reference, triton_programs
 from graphkd.similarity import Gamma, Kernel, KernelFunction, resolve_kernel
-
-_BACKENDS = ("reference", "chunked", "triton")
 
 
 def check_global_lsp_options(
-    loss: str,
-    *,
-    kernel: str | KernelFunction,
-    gamma: Gamma,
-    max_samples: int | None,
-    reduction: str,
-    backend: str,
-    chunk_size: int | None,
-    precision: str,
-    process_group: Any,
-    ddp: bool,
+    loss: str, *, kernel: str | KernelFunction, gamma: Gamma, **pairs: Any
 ) -> Kernel | KernelFunction:
     """Raise on an option of Global LSP that is out of range; give the kernel."""
-    check_reduction(loss, reduction)
-    check_sampling(loss, max_samples, reduction)
     spec = resolve_kernel(loss, kernel, gamma)
-    check_kernel_backend(loss, spec, backend, _BACKENDS)
-    check_choice(f"{loss}: precision", precision, PRECISIONS)
-    check_precision(loss, precision, backend)
+    check_kernel_backend(loss, spec, pairs["backend"], BACKENDS)
+    check_pair_options(loss, **pairs)
+    precision = pairs["precision"]
     if precision != "float32" and kernel != "poly":
         raise ValueError(
             f"{loss}: precision={precision!r} belongs to kernel='poly'; got kernel={kernel!r}. "
             "Moments are cheap in full precision, and distances need it. Leave it at 'float32'."
         )
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
-    check_group(loss, process_group, ddp)
-    refuse(
-        loss,
-        process_group,
-        **{
-            "reduction='none'": (reduction == "none", ALL_RANKS),
-            "max_samples": (
-                max_samples is not None,
-                "It is exact on all ranks' rows. Draw rows on each rank and pass index=.",
-            ),
-            "a callable kernel": (not isinstance(spec, Kernel), "Pass a kernel's name."),
-            f"backend={backend!r}": (backend not in RANKED, "Pass backend='auto'."),
-        },
-    )
+    by_name = {"a callable kernel": (not isinstance(spec, Kernel), "Pass a kernel's name.")}
+    refuse(loss, pairs["process_group"], **by_name)
     return spec
 
 

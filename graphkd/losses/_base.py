@@ -90,8 +90,8 @@ class ProjectedLoss(DistillationLoss):
 
     def projected(
         self, h_s: Tensor, h_t: Tensor, edge_index: Any, index: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """The selected rows of both sides, each through its head.
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The selected rows of both sides, each through its head, and their numbers.
 
         Row-wise heads see the selected rows only. Heads that take edges see the whole graph, and
         selection follows them. Without rows there is nothing to project.
@@ -113,7 +113,7 @@ class ProjectedLoss(DistillationLoss):
         with full_precision(h_s.device):
             # On a rank without rows, the heads run all the same: DDP waits for all gradients.
             if ranks is None and not torch.compiler.is_compiling() and h_s.size(0) == 0:
-                return h_s[:, :1], h_t[:, :1]
+                return h_s[:, :1], h_t[:, :1], chosen
             h_s = project(loss, self.head_s, h_s, edges, "h_s", ranks)
             h_t = project(loss, self.head_t, h_t, edges, "h_t", ranks)
             if edges is not None:
@@ -125,7 +125,7 @@ class ProjectedLoss(DistillationLoss):
             names=("projected h_s", "projected h_t"),
             projecting="The two heads must end in the same width.",
         )
-        return h_s, h_t
+        return h_s, h_t, chosen
 
     def _edges(self, h: Tensor, edge_index: Any) -> Tensor:
         loss, n = type(self).__name__, h.size(0)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from graphkd.distributed import refuse, reporting
 from graphkd.functional._contrast import checked_keys, contrast
-from graphkd.functional._inputs import resolve_index
 from graphkd.functional._positives import resolve_positives
 from graphkd.functional.contrastive import check_gcrd_options
 from graphkd.heads import HeadSpec
@@ -165,9 +164,8 @@ class GCRDLoss(ProjectedLoss):
         loss = type(self).__name__
         with reporting(self.options["process_group"]):
             self._check()
-        p, q = self.projected(h_s, h_t, edge_index, index)
+        p, q, chosen = self.projected(h_s, h_t, edge_index, index)
         with reporting(self.options["process_group"]):
-            chosen = resolve_index(loss, index, h_s)
             several = resolve_positives(loss, labels, positives, h_s)
             if several is not None:
                 several = several.select(chosen)

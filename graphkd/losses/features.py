@@ -81,7 +81,7 @@ class FitNetLoss(ProjectedLoss):
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        p, q = self.projected(h_s, h_t, edge_index, index)
+        p, q, _ = self.projected(h_s, h_t, edge_index, index)
         return match_rows(p, q, index=None, **self.options)
 
 
