@@ -1,4 +1,4 @@
-"""What the examples share: their flags, a loop that can be taken up again, and the final table.
+"""What the examples share: flags, the digits, a loop that can be taken up again, the final table.
 
 Nothing here distils: that is in each script, to be copied from there.
 """
@@ -17,7 +17,11 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import nn
+from sklearn.datasets import load_digits
+from sklearn.neighbors import kneighbors_graph
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 
 LABELS = {"none": "No distillation", "kd": "KD", "fitnet": "FitNet", "at": "AT", "lsp": "LSP"}
 LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
@@ -45,6 +49,19 @@ def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) 
     add("--checkpoint", type=Path, help="a folder: what is there is taken up again")
     add("--out", type=Path, help="a JSON file for the numbers of the table")
     return result
+
+
+def digits() -> Data:
+    """The digits that ship inside scikit-learn, each image joined to the 8 with nearest pixels."""
+    images, y = load_digits(return_X_y=True)
+    edge_index, _ = from_scipy_sparse_matrix(kneighbors_graph(images, n_neighbors=8))
+    x = torch.tensor(images / 16, dtype=torch.float)
+    return Data(x=x, y=torch.tensor(y), edge_index=to_undirected(edge_index))
+
+
+def reduced(x: Tensor) -> Tensor:
+    """Of more than 5,000 features, the 256 of a truncated SVD."""
+    return x @ torch.svd_lowrank(x, q=256)[2] if x.size(1) > 5000 else x
 
 
 def autocast(args: argparse.Namespace) -> AbstractContextManager[Any]:

@@ -25,15 +25,12 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from scipy.sparse.csgraph import reverse_cuthill_mckee
-from sklearn.datasets import load_digits
-from sklearn.neighbors import kneighbors_graph
 from torch.nn.parallel import DistributedDataParallel
 from torch_geometric import transforms
 from torch_geometric.data import Data
 from torch_geometric.datasets import Coauthor
 from torch_geometric.nn import MLP, GraphSAGE
-from torch_geometric.utils import from_scipy_sparse_matrix as from_scipy
-from torch_geometric.utils import k_hop_subgraph, to_scipy_sparse_matrix, to_undirected
+from torch_geometric.utils import k_hop_subgraph, to_scipy_sparse_matrix
 
 import graphkd
 
@@ -71,18 +68,13 @@ _common.console.quiet = rank > 0
 
 _common.seed_everything(0)
 if args.dataset == "Digits":
-    images, digits = load_digits(return_X_y=True)
-    edge_index = from_scipy(kneighbors_graph(images, n_neighbors=8))[0]
-    whole = Data(x=torch.tensor(images / 16, dtype=torch.float), y=torch.tensor(digits))
-    whole.edge_index = to_undirected(edge_index)
+    whole = _common.digits()
 else:
     for turn in range(2):  # the first rank downloads and processes them, then the others read
         if turn == min(rank, 1):
             whole = Coauthor(args.root, args.dataset)[0]
         dist.barrier()
-if whole.num_features > 5000:
-    u, s, _ = torch.svd_lowrank(whole.x, q=256)
-    whole.x = u * s
+whole.x = _common.reduced(whole.x)
 known = 5 if args.dataset == "Digits" else 20
 split = {"num_train_per_class": known, "num_val": 500, "num_test": whole.num_nodes // 2}
 whole = transforms.RandomNodeSplit("random", **split)(whole)

@@ -22,15 +22,12 @@ import _common
 import torch
 import torch.nn.functional as F
 from rich.table import Column, Table
-from sklearn.datasets import load_digits
-from sklearn.neighbors import kneighbors_graph
 from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
 from torch_geometric import transforms
-from torch_geometric.data import Data
 from torch_geometric.datasets import Amazon, Coauthor, Planetoid
 from torch_geometric.nn import GAT, MLP
-from torch_geometric.utils import from_scipy_sparse_matrix, k_hop_subgraph, to_undirected
+from torch_geometric.utils import k_hop_subgraph
 from torchmetrics.functional.classification import multiclass_accuracy
 
 import graphkd
@@ -56,16 +53,13 @@ args = parser.parse_args()
 
 # Data ---------------------------------------------------------------------------------------------
 
-if args.dataset == "Digits":
-    images, digits = load_digits(return_X_y=True)
-    edge_index = from_scipy_sparse_matrix(kneighbors_graph(images, n_neighbors=8))[0]
-    data = Data(x=torch.tensor(images / 16, dtype=torch.float), y=torch.tensor(digits))
-    data.edge_index = to_undirected(edge_index)
-else:
-    data = DATASETS[args.dataset](args.root, args.dataset)[0]
-if data.num_features > 5000:
-    torch.manual_seed(0)
-    data.x = data.x @ torch.svd_lowrank(data.x, q=256)[2]
+data = (
+    DATASETS[args.dataset](args.root, args.dataset)[0]
+    if args.dataset in DATASETS
+    else _common.digits()
+)
+torch.manual_seed(0)
+data.x = _common.reduced(data.x)
 classes = int(data.y.max()) + 1
 
 # SIGN's inputs: x, x1 = Ax, x2 = AAx, ..., side by side.

@@ -23,14 +23,10 @@ import _common
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
-from sklearn.neighbors import kneighbors_graph
 from torch.utils.data import DataLoader, DistributedSampler
 from torch_geometric import transforms
-from torch_geometric.data import Data
 from torch_geometric.datasets import Coauthor
 from torch_geometric.nn import MLP, GraphSAGE
-from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 from torchmetrics.classification import MulticlassAccuracy
 
 import graphkd
@@ -60,16 +56,8 @@ args = parser.parse_args()
 # Data ---------------------------------------------------------------------------------------------
 
 _common.seed_everything(0)
-if args.dataset == "Digits":
-    images, digits = load_digits(return_X_y=True)
-    edge_index = from_scipy_sparse_matrix(kneighbors_graph(images, n_neighbors=8))[0]
-    data = Data(x=torch.tensor(images / 16, dtype=torch.float), y=torch.tensor(digits))
-    data.edge_index = to_undirected(edge_index)
-else:
-    data = Coauthor(args.root, args.dataset)[0]
-if data.num_features > 5000:
-    u, s, _ = torch.svd_lowrank(data.x, q=256)
-    data.x = u * s
+data = _common.digits() if args.dataset == "Digits" else Coauthor(args.root, args.dataset)[0]
+data.x = _common.reduced(data.x)
 known = 5 if args.dataset == "Digits" else 20
 split = {"num_train_per_class": known, "num_val": 500, "num_test": data.num_nodes // 2}
 data = transforms.RandomNodeSplit("random", **split)(data)

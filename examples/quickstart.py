@@ -34,14 +34,11 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import Progress
-from sklearn.datasets import load_digits
-from sklearn.neighbors import kneighbors_graph
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from torch_geometric.data import Data
 from torch_geometric.datasets import Amazon, Coauthor, HeterophilousGraphDataset, Planetoid
 from torch_geometric.nn.models import GAT, GCN, MLP
-from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 
 import graphkd
@@ -58,12 +55,7 @@ DATASETS = {
 
 
 def load(name: str, root: str) -> Data:
-    if name != "Digits":
-        return DATASETS[name](root, name)[0]
-    images, y = load_digits(return_X_y=True)
-    edge_index, _ = from_scipy_sparse_matrix(kneighbors_graph(images, n_neighbors=8))
-    x = torch.tensor(images / 16, dtype=torch.float)
-    return Data(x=x, y=torch.tensor(y), edge_index=to_undirected(edge_index))
+    return _common.digits() if name == "Digits" else DATASETS[name](root, name)[0]
 
 
 def split(data: Data, seed: int, per_class: int) -> Data:

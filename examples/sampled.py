@@ -110,8 +110,7 @@ else:
     data = generate() if args.dataset == "generated" else Coauthor(args.root, args.dataset)[0]
     parts = {"num_train_per_class": 40, "num_val": 2000, "num_test": data.num_nodes // 2}
     data = transforms.RandomNodeSplit("random", **parts)(data)
-if data.num_features > 5000:
-    data.x = data.x @ torch.svd_lowrank(data.x, q=256)[2]
+data.x = _common.reduced(data.x)
 data.n_id = torch.arange(data.num_nodes)  # every loader passes it on, row by row
 classes = int(data.y.max()) + 1
 whole = transforms.ToSparseTensor()(data.clone()).to(args.device)  # scored without sampling

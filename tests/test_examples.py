@@ -4,6 +4,7 @@ Every script in examples/ is tried but those that are started in another way, wh
 """
 
 import json
+import math
 import runpy
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-OTHERS = {"ddp", "lightning_module"}
+OTHERS = {"lightning_module"}
 SCRIPTS = sorted(p.stem for p in EXAMPLES.glob("[!_]*.py") if p.stem not in OTHERS)
 TINY = ("--epochs", "2", "--seeds", "1")
 
@@ -38,6 +40,8 @@ def run(name: str, *flags: str) -> dict[str, Any]:
         runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     finally:
         sys.argv = before
+        if dist.is_initialized():  # by ddp.py, which is a world of one here
+            dist.destroy_process_group()
     result = json.loads(Path("out.json").read_text())
     if name == "quickstart":
         return {
@@ -74,27 +78,59 @@ def test_runs_compiled_and_in_mixed_precision(
     name: str, common: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch._dynamo.reset()
-    compile_module = torch.nn.Module.compile
+    compile_module, autocast = torch.nn.Module.compile, common.autocast
+    compiled, cast = [], []
 
     def traced_only(self: torch.nn.Module, **options: Any) -> None:
+        compiled.append(self)
         compile_module(self, **{**options, "backend": "aot_eager"})
 
+    def noted(args: Any) -> Any:
+        cast.append(args.amp)
+        return autocast(args)
+
     monkeypatch.setattr(torch.nn.Module, "compile", traced_only)
+    monkeypatch.setattr(common, "autocast", noted)
     result = run(name, "--amp", "--compile")
-    assert all(m["test"]["mean"] >= 0 for m in result["methods"].values())
+    assert len(compiled) >= 2  # a student of each method
+    assert len(cast) > len(compiled)
+    assert all(cast)
+    assert all(math.isfinite(m["test"]["mean"]) for m in result["methods"].values())
 
 
 def test_over_two_ranks(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = [str(EXAMPLES / "ddp.py"), "--epochs", "2", "--check"]
+    script = [str(EXAMPLES / "ddp.py"), *TINY, "--methods", "kd", "lsp", "glsp", "gcrd"]
     done = subprocess.run(
         [*launch, "--nproc-per-node", "2", *script], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("first step: loss") == 4  # each was compared with one process
 
 
 @pytest.mark.skipif(not find_spec("lightning"), reason="needs lightning")
-def test_with_lightning(tmp_path: Path) -> None:
-    script = [sys.executable, str(EXAMPLES / "lightning_module.py"), "--epochs", "2"]
-    done = subprocess.run(script, capture_output=True, text=True, cwd=tmp_path)
+def test_lightning_resumes_to_the_same_numbers(common: Any, monkeypatch) -> None:
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    whole = run("lightning_module")
+    save, saved = ModelCheckpoint._save_last_checkpoint, []
+
+    def save_and_stop(self: Any, *args: Any) -> None:
+        save(self, *args)
+        saved.append(self)
+        if len(saved) == 3:  # the first epoch of the second student
+            raise RuntimeError("stopped")
+
+    monkeypatch.setattr(ModelCheckpoint, "_save_last_checkpoint", save_and_stop)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run("lightning_module", "--checkpoint", "runs")
+    assert run("lightning_module", "--checkpoint", "runs") == whole
+
+
+@pytest.mark.skipif(not find_spec("lightning"), reason="needs lightning")
+def test_lightning_on_two_devices(tmp_path: Path) -> None:
+    script = [sys.executable, str(EXAMPLES / "lightning_module.py"), *TINY]
+    more = ["--methods", "gcrd", "--devices", "2"]
+    done = subprocess.run([*script, *more], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 device(s)" in done.stdout
