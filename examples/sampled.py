@@ -1,6 +1,6 @@
 """Distil in sampled batches of a large graph: a wide GraphSAGE teaches a thin one.
 
-    python examples/sampled.py                                     # generated graph, two minutes
+    python examples/sampled.py                                     # generated graph, some minutes
     python examples/sampled.py --loader random --epochs 40         # or saint, cluster
     python examples/sampled.py --dataset Physics --root data       # Coauthor
     python examples/sampled.py --dataset ogbn-arxiv --root data    # or ogbn-products; needs ogb
@@ -65,7 +65,7 @@ AVAILABLE = {
     "random": True,
 }
 
-parser = _common.parser(__doc__, methods=METHODS, epochs=7)
+parser = _common.parser(__doc__, methods=METHODS, epochs=10)
 datasets = ["generated", "Physics", "ogbn-arxiv", "ogbn-products"]
 parser.add_argument("--dataset", default="generated", choices=datasets)
 parser.add_argument("--loader", choices=AVAILABLE, help="default: neighbor, else random")
