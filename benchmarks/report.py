@@ -22,7 +22,7 @@ from _tables import (
     prose,
     read,
 )
-from _workflow_tables import negatives_section, store_section
+from _workflow_tables import hetero_section, negatives_section, store_section
 
 ROOT = Path(__file__).resolve().parents[1]
 README, PAGE, FIGURES = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "_static"
@@ -37,6 +37,7 @@ def page() -> str:
             "# Results",
             prose(intro),
             demo_section(),
+            hetero_section(),
             speed_section(),
             accuracy_section(),
             balancing_section(),

@@ -235,6 +235,7 @@ def report(
     console.print(table)
     console.print("Differences are taken seed by seed: same data, teacher and initial student.")
     if args.out:
-        flags = {key: str(value) for key, value in vars(args).items()}
+        paths = ("checkpoint", "out", "root")
+        flags = {key: str(value) for key, value in vars(args).items() if key not in paths}
         result = {"title": title, "metric": metric, "teacher": mean_std(teacher), **facts}
         args.out.write_text(json.dumps({**result, "methods": methods, "flags": flags}, indent=2))
