@@ -60,7 +60,7 @@ def test_error_budget(loss: Loss, options: dict, name: str, dtype: torch.dtype) 
     )
     # In a mean, errors cancel by luck: what they are before that is the scale to judge it by.
     rows, true_rows = (
-        loss.call(s, t, edge_index, **o, reduction="none").detach()
+        loss.rows(s, t, edge_index, **o).detach()
         for s, t, o in ((h_s.float(), h_t.float(), naive), (h_s.double(), h_t.double(), options))
     )
     budget += relative_error(rows, true_rows)

@@ -35,17 +35,17 @@ def test_functions_compile(loss: Loss, options: dict) -> None:
 def test_modules_compile_with_an_index(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs(n=24)
     module = loss.build(h_s.size(1), h_t.size(1), **options).double().eval()
-    index = torch.tensor([3, 20, 7, 7])
+    index = {"index": torch.tensor([3, 20, 7, 7])} if loss.row_wise else {}
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
-    value = loss.call_module(compiled, h_s, h_t, edge_index, index=index)
-    expected = loss.call_module(module, h_s, h_t, edge_index, index=index)
+    value = loss.call_module(compiled, h_s, h_t, edge_index, **index)
+    expected = loss.call_module(module, h_s, h_t, edge_index, **index)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(
         torch.autograd.grad(value, h_s)[0], torch.autograd.grad(expected, h_s)[0]
     )
 
 
-@every(variants=True, where=lambda loss: loss.name != "gcrd")
+@every(variants=True, where=lambda loss: loss.row_wise and loss.masks_compile)
 def test_masks_compile(loss: Loss, options: dict) -> None:
     """But for BatchNorm in row-wise heads, and for sampled rows, which need a known row count."""
     if loss.name == "global_lsp" and options.get("gamma") == "median":

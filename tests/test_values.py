@@ -15,16 +15,16 @@ def test_values_and_gradients_match_the_oracle(loss: Loss, options: dict) -> Non
     h_s, h_t, edge_index = loss.inputs()
     formula = {key: value for key, value in options.items() if key != "backend"}
     expected = loss.expected(h_s, h_t, edge_index, **formula)
-    rows = loss.call(h_s, h_t, edge_index, **options, reduction="none")
+    rows = loss.rows(h_s, h_t, edge_index, **options)
     torch.testing.assert_close(rows, expected, rtol=1e-10, atol=1e-12)
 
-    weights = torch.rand(rows.size(0), dtype=rows.dtype)
+    weights = torch.rand(rows.shape, dtype=rows.dtype)
     (gradient,) = torch.autograd.grad((rows * weights).sum(), h_s)
     (wanted,) = torch.autograd.grad((expected * weights).sum(), h_s)
     torch.testing.assert_close(gradient, wanted, rtol=1e-8, atol=1e-10)
 
 
-@every(variants=True)
+@every(variants=True, where=lambda loss: loss.row_wise)
 def test_reductions_agree(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs()
     rows = loss.call(h_s, h_t, edge_index, **options, reduction="none")
@@ -35,7 +35,7 @@ def test_reductions_agree(loss: Loss, options: dict) -> None:
     torch.testing.assert_close(mean, rows.sum() / count)
 
 
-@every(variants=True)
+@every(variants=True, where=lambda loss: loss.row_wise and loss.selects_first)
 @pytest.mark.parametrize("kind", ["mask", "numbers"])
 def test_index_selects_rows(loss: Loss, options: dict, kind: str) -> None:
     h_s, h_t, edge_index = loss.inputs()

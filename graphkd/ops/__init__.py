@@ -45,12 +45,13 @@ def pick_backend(
     *,
     reference: bool = False,
     chunk_size: int | None = None,
+    programs: bool = True,
 ) -> str:
     """The backend to run on tensors such as ``like``; one asked for by name is used or raises.
 
     ``"auto"`` means triton for float32 on a GPU, and chunked elsewhere or where there is no triton
-    or blocks are asked for; the reference where only that can serve. The choice is logged once per
-    loss and device type.
+    or no ``programs`` for the loss, or blocks are asked for; the reference where only that can
+    serve. The choice is logged once per loss and device type.
     """
     if backend == "triton":
         _require_triton(loss, like, chunk_size)
@@ -58,7 +59,7 @@ def pick_backend(
         return backend
     if reference:
         choice = "reference"
-    elif _triton_serves(like) and chunk_size is None:
+    elif programs and _triton_serves(like) and chunk_size is None:
         choice = "triton"
     else:
         choice = "chunked"

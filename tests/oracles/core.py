@@ -1,4 +1,4 @@
-"""Every loss the obvious way: loops over nodes and pairs, in the inputs' dtype, nothing shared.
+"""The seed's six losses the obvious way: loops over nodes and pairs, nothing shared.
 
 They are differentiable, so that the tests compare gradients as well as values. A zero row's unit
 vector is zero.

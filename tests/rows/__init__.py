@@ -1,0 +1,1 @@
+"""The rows of the contract table: each file here adds those in its ``LOSSES``."""

@@ -1,0 +1,142 @@
+"""One row of the contract table: what the tests need to know of a loss."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Options = dict[str, Any]
+KERNELS: tuple[Options, ...] = (
+    {"kernel": "linear"},
+    {"kernel": "cosine"},
+    {"kernel": "poly"},
+    {"kernel": "l2"},
+    {"kernel": "rbf"},
+    {"kernel": "rbf", "gamma": "median"},
+)
+TRITON = ("triton",) if find_spec("triton") and not torch.cuda.is_available() else ()
+DENSE = ("reference", "chunked")
+RELATIVE = (*DENSE, *TRITON)
+SCATTER = ("scatter",) if find_spec("torch_scatter") else ()
+
+
+def _same(h_s: Any, h_t: Any) -> tuple[Any, Any]:
+    return h_s, h_t
+
+
+def _nothing(h_s: Any, h_t: Any) -> Options:
+    return {}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the tests need to know of a loss.
+
+    The tests draw a student and a teacher matrix and edges. A loss that takes more, or takes it in
+    another form, says so by ``arrange`` and ``more``.
+    """
+
+    name: str
+    module: type[nn.Module]
+    function: Callable[..., Tensor]
+    oracle: Callable[..., Tensor]
+    variants: tuple[Options, ...] = ({},)
+    """Options that change the formula; the function and the Module both take them."""
+    backends: tuple[str, ...] = ()
+    logits: bool = False
+    edges: bool = False
+    one_width: bool = False
+    """Whether the function needs student and teacher of one width (the Module projects)."""
+    scale_free: bool = False
+    """Whether rows may be scaled: they are normalised, and a zero row has no gradient."""
+    zero_at_self: bool = True
+    bad_options: tuple[Options, ...] = ()
+    arrange: Callable[[Any, Any], tuple[Any, Any]] = _same
+    """Student and teacher in the form that the loss takes, such as a list of layers."""
+    more: Callable[[Any, Any], Options] = _nothing
+    """Further arguments of each call, made row by row from the two matrices, whatever they are.
+
+    So they follow a selection of rows and a new order of the nodes.
+    """
+    built_with: Options = field(default_factory=dict)
+    """What the Module's constructor needs beside the widths and the options."""
+    as_function: Options | None = None
+    """What makes the Module compute what the function does; default: no heads."""
+    module_only: frozenset[str] = frozenset()
+    """Names that only the Module takes, beside those of heads and of the queue."""
+    function_only: frozenset[str] = frozenset()
+    """Names that only the function takes: what the Module holds."""
+    row_wise: bool = True
+    """Whether there is one value per row: the function takes ``index`` and ``reduction``."""
+    selects_first: bool = True
+    """Whether ``index`` is the same as selecting rows of all inputs before the call."""
+    self_error: float = 0.0
+    """How far from 0 the float32 loss of a representation against itself may be."""
+    order_free: bool = True
+    """Whether a new order of the nodes changes nothing."""
+    masks_compile: bool = True
+    """Whether a boolean index compiles: BatchNorm and sampled rows need a known row count."""
+    poisonable: bool = True
+    """Whether an infinite entry has to show in the value."""
+    smooth: bool = True
+    """Whether second derivatives exist and are checked."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return ("z_s", "z_t") if self.logits else ("h_s", "h_t")
+
+    @property
+    def projects(self) -> bool:
+        return "dim_s" in inspect.signature(self.module).parameters
+
+    def build(self, dim_s: int = 5, dim_t: int = 7, **options: Any) -> nn.Module:
+        options = {**self.built_with, **options}
+        return self.module(dim_s, dim_t, **options) if self.projects else self.module(**options)
+
+    def build_as_function(self, h_s: Tensor, h_t: Tensor, **options: Any) -> nn.Module:
+        plain = self.as_function
+        if plain is None:
+            plain = {"head": "identity"} if self.projects else {}
+        return self.build(h_s.size(1), h_t.size(1), **plain, **options)
+
+    def call(self, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any) -> Tensor:
+        graph = (edge_index,) if self.edges else ()
+        return self.function(*self.arrange(h_s, h_t), *graph, **{**self.more(h_s, h_t), **options})
+
+    def call_module(
+        self, loss: nn.Module, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any
+    ) -> Tensor:
+        graph = (edge_index,) if self.edges else ()
+        takes = inspect.signature(self.module.forward).parameters
+        more = {k: v for k, v in self.more(h_s, h_t).items() if k in takes}
+        return loss(*self.arrange(h_s, h_t), *graph, **{**more, **options})
+
+    def rows(self, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any) -> Tensor:
+        """One value per row, or the value itself where there is none per row."""
+        each = {"reduction": "none"} if self.row_wise else {}
+        return self.call(h_s, h_t, edge_index, **options, **each)
+
+    def inputs(
+        self,
+        n: int = 9,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        dims: tuple[int, int] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A student that learns, a teacher, and edges; the function's widths unless given."""
+        generator = torch.Generator().manual_seed(seed)
+        same = self.one_width or self.logits
+        dim_s, dim_t = dims or ((5, 5) if same else (5, 7))
+        h_s = torch.randn(n, dim_s, generator=generator, dtype=torch.float64)
+        h_t = torch.randn(n, dim_t, generator=generator, dtype=torch.float64)
+        edge_index = torch.randint(0, max(n, 1), (2, 3 * n), generator=generator)
+        return h_s.to(dtype).requires_grad_(), h_t.to(dtype), edge_index
+
+    def expected(self, h_s: Tensor, h_t: Tensor, edge_index: Tensor, **options: Any) -> Tensor:
+        """The oracle's row values, or its value."""
+        graph = (edge_index,) if self.edges else ()
+        return self.oracle(*self.arrange(h_s, h_t), *graph, **{**self.more(h_s, h_t), **options})
