@@ -14,7 +14,12 @@ Spread = Callable[[Tensor], Tensor]
 # exp(-x) - 1 + x = x² (1/2! - x/3! + x²/4! - …), for |x| <= 1/2: so many terms reach a precision.
 _RADIUS = 0.5
 _TERMS = {torch.float32: 8, torch.float64: 16}
-_COEFFICIENTS = [(-1) ** k / math.factorial(k) for k in range(2, 18)]
+
+
+def _coefficients(count: int) -> list[float]:
+    # Not a constant: torch.compile takes the floats of a global list for inputs of the graph, and
+    # fails where a second Function in it reads them.
+    return [(-1) ** k / math.factorial(k) for k in range(2, 2 + count)]
 
 
 @quick
@@ -26,8 +31,8 @@ class _Excess(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        *lower, highest = _COEFFICIENTS[: _TERMS[x.dtype]]
-        total = torch.full_like(x, highest)
+        *lower, second, highest = _coefficients(_TERMS[x.dtype])
+        total = x.mul(highest).add_(second)
         for coefficient in reversed(lower):
             total.mul_(x).add_(coefficient)
         return total.mul_(x).mul_(x)
