@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from graphkd.functional.logits import kd_loss, kd_temperature
+from graphkd.functional.logits import Standardize, kd_loss, kd_temperature
 from graphkd.losses._base import DistillationLoss
 
 
@@ -19,6 +19,9 @@ class KDLoss(DistillationLoss):
     Args:
         temperature: T, without a unit; default 4.0. Refused for regression, which has none.
         task: ``"multiclass"``, ``"multilabel"`` or ``"regression"``.
+        standardize: Whether to divide each row of multiclass logits, less its mean, by its
+            standard deviation first, on both sides. True takes the unbiased one (C - 1 in its
+            denominator), ``"population"`` the one with C.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
 
     Shapes:
@@ -34,7 +37,8 @@ class KDLoss(DistillationLoss):
         TypeError: If logits are not floating-point tensors or ``mask`` is not boolean.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Hinton, Vinyals and Dean, 2015, arXiv 1503.02531.
+    Source: Hinton, Vinyals and Dean, 2015, arXiv 1503.02531. Standardised: Sun et al., CVPR 2024,
+    arXiv 2403.01427.
 
     Example:
         >>> import torch
@@ -48,10 +52,16 @@ class KDLoss(DistillationLoss):
         temperature: float | None = None,
         *,
         task: str = "multiclass",
+        standardize: Standardize = False,
         reduction: str = "mean",
     ) -> None:
-        temperature = kd_temperature(type(self).__name__, temperature, task, reduction)
-        super().__init__(temperature=temperature, task=task, reduction=reduction)
+        loss = type(self).__name__
+        super().__init__(
+            temperature=kd_temperature(loss, temperature, task, reduction, standardize),
+            task=task,
+            standardize=standardize,
+            reduction=reduction,
+        )
 
     def forward(
         self,

@@ -101,10 +101,28 @@ def global_lsp(h_s: Tensor, h_t: Tensor, *, kernel: str = "cosine", gamma: float
     return torch.stack(rows)
 
 
-def kd(z_s: Tensor, z_t: Tensor, *, temperature: float | None = None, task: str = "multiclass"):
+def _standard(z: Tensor, standardize: bool | str) -> Tensor:
+    if not standardize:
+        return z
+    if bool((z == z[0]).all()):
+        return 0 * z
+    gaps = z - z.sum() / len(z)
+    count = len(z) - 1 if standardize is True else len(z)
+    return gaps / ((gaps * gaps).sum() / count).sqrt()
+
+
+def kd(
+    z_s: Tensor,
+    z_t: Tensor,
+    *,
+    temperature: float | None = None,
+    task: str = "multiclass",
+    standardize: bool | str = False,
+):
     rows = []
     t = 4.0 if temperature is None else temperature
     for s, q in zip(z_s, z_t, strict=True):
+        s, q = _standard(s, standardize), _standard(q, standardize)
         if task == "regression":
             rows.append(((s - q) ** 2).mean())
         elif task == "multiclass":
