@@ -42,11 +42,12 @@ class Kernel:
 
     def __reduce__(self) -> tuple[Callable[[str], "Kernel"], tuple[str]]:
         """Its functions have no names to be pickled by, but a row of the table has."""
-        return _kernel, (self.name,)
+        return kernel_named, (self.name,)
 
 
-def _kernel(name: str) -> Kernel:
-    return KERNELS[name]
+def kernel_named(name: str) -> Kernel:
+    """The row of the table of that name, or ``SERIES`` or ``SIGMOID``."""
+    return {SERIES.name: SERIES, SIGMOID.name: SIGMOID}.get(name) or KERNELS[name]
 
 
 def _distance(square: Tensor) -> Tensor:
@@ -87,6 +88,22 @@ KERNELS: dict[str, Kernel] = {
         ),
     )
 }
+
+
+def _series(t: Tensor, coefficients: Any, *, slope: bool = False) -> Tensor:
+    """c_1 t + c_2 t² + …, or its derivative, of the vector of coefficients."""
+    total = torch.zeros_like(t)
+    for power, coefficient in reversed(list(enumerate(coefficients.unbind(), 1))):
+        total = total * t + (power * coefficient if slope else coefficient)
+    return total if slope else total * t
+
+
+# No kernel that a user names: its coefficients take the place of gamma.
+SERIES = Kernel("series", True, "dot", _series, lambda t, k, c: _series(t, c, slope=True))
+
+
+# GKD's kernel, which the programs for GPUs do not have.
+SIGMOID = Kernel("sigmoid", False, "dot", lambda t, _: t.tanh(), lambda t, k, _: 1 - k * k)
 
 
 def resolve_kernel(

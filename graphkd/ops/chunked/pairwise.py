@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphkd.ops._autograd import fused
 from graphkd.ops.chunked.statistics import Side, tile_squares
-from graphkd.similarity import KERNELS, Kernel
+from graphkd.similarity import Kernel, kernel_named
 
 # The side of a square tile: small enough for a core's cache, large enough for matrix products.
 SIDE = 512
@@ -48,10 +48,8 @@ def _sweep(
     need_t: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = x_s.size(0)
-    sides = [
-        Side(KERNELS[kernel], x_s, gamma_s, need_s),
-        Side(KERNELS[kernel], x_t, gamma_t, need_t),
-    ]
+    spec = kernel_named(kernel)
+    sides = [Side(spec, x_s, gamma_s, need_s), Side(spec, x_t, gamma_t, need_t)]
     rows = x_s.new_zeros(n)
     for i, j in mirrored_tiles(n, side):
         # A pair counts in row i and in row j, with both rows' weights.

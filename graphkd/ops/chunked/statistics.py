@@ -3,7 +3,7 @@
 The tile's rows and columns are of one set of rows, or of two that came about one centre.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -151,18 +151,29 @@ def tile_squares(
         j: Its columns.
         factor: What the gaps are multiplied by in the gradients that the sides collect.
     """
+    return tile_gaps(here, there, i, j, lambda gap: gap * factor).square_()
+
+
+def tile_gaps(
+    here: Sequence[Side],
+    there: Sequence[Side],
+    i: slice,
+    j: slice,
+    force: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The gaps themselves; ``force`` makes of them, in new memory, what the sides are pulled by."""
     looks = [x.statistic(i, y, j) for x, y in zip(here, there, strict=True)]
     values = [
         x.kernel.value(statistic, x.gamma) for x, (statistic, _) in zip(here, looks, strict=True)
     ]
     gap = (values[0] - values[1]).to(here[0].gradient.dtype)
-    outer = gap * factor
+    outer = force(gap)
     for x, y, (statistic, near), value in zip(here, there, looks, values, strict=True):
         if x.learns:
             pull = x.kernel.slope(statistic, value, x.gamma).mul_(outer)
             x.pull(pull, statistic, near, i, y, j)
         outer.neg_()
-    return gap.square_()
+    return gap
 
 
 def _squares(
