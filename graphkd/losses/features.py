@@ -4,11 +4,11 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd._checks import check_choice
 from graphkd.functional._inputs import check_reduction
 from graphkd.functional.features import attention_transfer_loss, match_rows
-from graphkd.heads import HEADS, HeadSpec, ProjectionHead
+from graphkd.heads import HeadSpec
 from graphkd.losses._base import DistillationLoss, ProjectedLoss
+from graphkd.losses._student_head import student_head
 
 
 class FitNetLoss(ProjectedLoss):
@@ -66,10 +66,8 @@ class FitNetLoss(ProjectedLoss):
         reduction: str = "mean",
     ) -> None:
         check_reduction(type(self).__name__, reduction)
-        if isinstance(head, str):
-            check_choice(f"{type(self).__name__}: head", head, HEADS)
-            head_takes_edges = head_takes_edges or head == "gcn"
-            head = ProjectionHead(head, dim_s, dim_t), ProjectionHead("identity", dim_t, dim_t)
+        head_takes_edges = head_takes_edges or head == "gcn"
+        head = student_head(type(self).__name__, head, dim_s, dim_t)
         super().__init__(dim_s, dim_t, dim_t, head, head_takes_edges, reduction=reduction)
 
     def forward(
