@@ -1,0 +1,249 @@
+"""How each operation of a model changes the Dirichlet energy of the embeddings: TINED."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_choice, check_count, check_matrix, check_pair, describe
+from graphkd._precision import exact, full_precision, student_and_teacher, upcast
+from graphkd.graph import Edges, resolve_edges
+from graphkd.ops import check_backend, pick_backend, reference_levels
+from graphkd.ops.chunked.edges import edge_squares
+
+Operations: TypeAlias = Sequence[Tensor] | Sequence[tuple[Tensor, Tensor]]
+
+MEASURES = ("ratio", "root", "log")
+_BACKENDS = ("reference", "chunked")
+
+
+def check_tined_options(
+    loss: str, *, measure: str, normalized: bool, backend: str, chunk_size: int | None
+) -> None:
+    """Raise on an option that is out of range."""
+    check_choice(f"{loss}: measure", measure, MEASURES)
+    _check_energy_options(loss, normalized, backend, chunk_size)
+
+
+def tined_loss(
+    h_s: Operations,
+    h_t: Operations,
+    edge_index: Any,
+    *,
+    measure: str = "ratio",
+    normalized: bool = False,
+    backend: str = "auto",
+    chunk_size: int | None = None,
+) -> Tensor:
+    r"""Squared difference of the ratios in which operations change the Dirichlet energy.
+
+    Replaces ``(E(a_s) / E(b_s) - E(a_t) / E(b_t)) ** 2`` with ``E(x) = trace(x.T @ L @ x) / N``,
+    without its dense Laplacian and its loss of digits on smooth embeddings.
+
+    .. math::
+        L = \sum_l \left(\frac{E(A^s_l)}{E(B^s_l)} - \frac{E(A^t_l)}{E(B^t_l)}\right)^2, \qquad
+        E(X) = \frac1N \operatorname{tr}(X^\top (D - A) X)
+
+    with the embeddings :math:`B_l` before and :math:`A_l` after operation l. A ratio below 1 means
+    that the operation smooths, as the propagation of a convolution does; above 1, that it sharpens,
+    as a linear layer may. An operation whose ratio is undefined, as the energy before it is zero,
+    counts as one that changes nothing: its ratio is 1, without a gradient. The widths may differ
+    everywhere.
+
+    Args:
+        h_s: The student's embeddings: those before and after one operation; or, in a longer
+            sequence, before the first and after each; or a sequence of pairs (before, after).
+        h_t: The teacher's in the same form, for as many operations; they get no gradient.
+        edge_index: The edges, in any format that :class:`graphkd.Graph` takes. See
+            :func:`dirichlet_energy`.
+        measure: What is compared: the ``"ratio"``, its ``"root"``, or its ``"log"`` (where the
+            energy after is zero, too, the ratio then counts as 1).
+        normalized: Whether the Laplacian is the symmetrically normalised one.
+        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
+        chunk_size: Edges per block of the chunked backend; changes memory, not the value.
+
+    Shapes:
+        - **h_s:** :math:`([N, d_0], [N, d_1], \dots)`, or pairs of these
+        - **h_t:** the same, of other widths
+        - **edge_index:** :math:`[2, E]`
+        - **output:** scalar
+
+    Raises:
+        ValueError: If student and teacher differ in their numbers of operations or rows or in
+            their devices, there is no operation, or an option is out of range.
+        TypeError: If the embeddings are not sequences of floating-point tensors, or the graph has
+            no known format.
+        IndexError: If an edge names a node that does not exist.
+
+    Source: Zhou, Ding, Shi, Li and Shen, ICML 2025, arXiv 2412.11180. The authors' code divides
+    the rows by their detached norms first, and by default compares the roots of the ratios: with
+    rows prepared so, ``measure="root"`` is its value. Its energies are twice these. An energy of
+    zero before counts there as a ratio of e in the student and of 1 in the teacher.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import tined_loss
+        >>> edge_index = torch.tensor([[0, 1], [1, 0]])
+        >>> before = torch.tensor([[0.0], [2.0]])
+        >>> smooth, sharp = torch.tensor([[0.5], [1.5]]), torch.tensor([[0.0], [4.0]])
+        >>> tined_loss((before, sharp), (before, smooth), edge_index)    # (4 - 1/4)²
+        tensor(14.0625)
+    """
+    loss = "tined_loss"
+    check_tined_options(
+        loss, measure=measure, normalized=normalized, backend=backend, chunk_size=chunk_size
+    )
+    student, teacher = _read(loss, h_s, h_t)
+    first = student[0][0]
+    edges = resolve_edges(loss, edge_index, first.size(0), first.size(0), first.device)
+    backend = pick_backend(loss, backend, first, chunk_size=chunk_size, programs=False)
+    with full_precision(first.device):
+        sides = (
+            _measures(chains, edges, measure, normalized, backend, chunk_size)
+            for chains in (student, teacher)
+        )
+        gaps = [p - q for p, q in zip(*sides, strict=True)]
+        return torch.stack(gaps).square().sum().to(first.dtype)
+
+
+def dirichlet_energy(
+    h: Tensor,
+    edge_index: Any,
+    *,
+    normalized: bool = False,
+    backend: str = "auto",
+    chunk_size: int | None = None,
+) -> Tensor:
+    r"""How much embeddings vary along the edges of a graph.
+
+    .. math::
+        E(X) = \frac1N \operatorname{tr}(X^\top (D - A) X)
+             = \frac1{2N} \sum_{(j, i)} \lVert x_i - x_j \rVert^2
+
+    over the edges j → i, so that an undirected edge counts once if it is listed in both directions,
+    as it is in PyG, and a directed one counts half. Self loops add nothing. With ``normalized``,
+    :math:`x_i / \sqrt{\deg i}` stands for :math:`x_i`, with half the edges at node i as its degree:
+    the energy of :math:`I - D^{-1/2} A D^{-1/2}`, but for isolated nodes, which add nothing.
+
+    Args:
+        h: Embeddings; they get a gradient.
+        edge_index: The edges, in any format that :class:`graphkd.Graph` takes.
+        normalized: Whether the Laplacian is the symmetrically normalised one.
+        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
+        chunk_size: Edges per block of the chunked backend; changes memory, not the value.
+
+    Shapes:
+        - **h:** :math:`[N, d]`
+        - **edge_index:** :math:`[2, E]`
+        - **output:** scalar
+
+    Raises:
+        ValueError: If shapes or devices do not fit, or an option is out of range.
+        TypeError: If ``h`` is not a floating-point tensor, or the graph has no known format.
+        IndexError: If an edge names a node that does not exist.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import dirichlet_energy
+        >>> dirichlet_energy(torch.tensor([[0.0], [2.0]]), torch.tensor([[0, 1], [1, 0]]))
+        tensor(2.)
+    """
+    name = "dirichlet_energy"
+    _check_energy_options(name, normalized, backend, chunk_size)
+    check_matrix(name, "h", h)
+    h = upcast(h)
+    edges = resolve_edges(name, edge_index, h.size(0), h.size(0), h.device)
+    backend = pick_backend(name, backend, h, chunk_size=chunk_size, programs=False)
+    with full_precision(h.device):
+        return _energy(h, edges, normalized, backend, chunk_size).to(h.dtype)
+
+
+def _check_energy_options(
+    loss: str, normalized: bool, backend: str, chunk_size: int | None
+) -> None:
+    if not isinstance(normalized, bool):
+        raise ValueError(f"{loss}: normalized must be True or False; got {describe(normalized)}.")
+    check_backend(loss, backend, _BACKENDS)
+    if chunk_size is not None:
+        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+
+
+def _energy(
+    x: Tensor, edges: Edges, normalized: bool, backend: str, chunk_size: int | None
+) -> Tensor:
+    """The Dirichlet energy, in float64: ratios of energies that nearly agree are subtracted."""
+    if normalized:
+        degree = (edges.ptr.diff() + edges.src_ptr.diff()).to(x.dtype) / 2
+        x = x * degree.masked_fill(degree == 0, 1).rsqrt().unsqueeze(1)
+    if backend == "reference":
+        squares = reference_levels.edge_squares(x, edges)
+    else:
+        squares = edge_squares(x, edges, chunk_size)
+    return exact(squares).sum() / (2 * max(x.size(0), 1))
+
+
+def _measures(
+    chains: list[list[Tensor]],
+    edges: Edges,
+    measure: str,
+    normalized: bool,
+    backend: str,
+    chunk_size: int | None,
+) -> list[Tensor]:
+    """What is compared of each operation."""
+    values = []
+    for chain in chains:
+        energies = [_energy(x, edges, normalized, backend, chunk_size) for x in chain]
+        values += [_measure(before, after, measure) for before, after in pairwise(energies)]
+    return values
+
+
+def _measure(before: Tensor, after: Tensor, measure: str) -> Tensor:
+    undefined = before == 0
+    if measure == "log":
+        undefined = undefined | (after == 0)
+    ratio = after.masked_fill(undefined, 1) / before.masked_fill(undefined, 1)
+    if measure != "root":
+        return ratio.log() if measure == "log" else ratio
+    # The root has no gradient where the energy after is zero.
+    zero = ratio == 0
+    return ratio.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+
+
+def _read(loss: str, h_s: Any, h_t: Any) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+    """Checked, upcast chains of embeddings: one, or one for each pair."""
+    sides = [_chains(loss, name, h) for name, h in (("h_s", h_s), ("h_t", h_t))]
+    lengths = [[len(chain) for chain in chains] for chains in sides]
+    if lengths[0] != lengths[1]:
+        raise ValueError(
+            f"{loss}: h_s and h_t must hold as many operations, in one form; got sequences of "
+            f"{lengths[0]} and {lengths[1]} embeddings. Choose the layers that correspond."
+        )
+    rows = 0
+    for chain_s, chain_t in zip(*sides, strict=True):
+        for place, (s, t) in enumerate(zip(chain_s, chain_t, strict=True)):
+            check_pair(loss, s, t, names=(f"h_s[{place}]", f"h_t[{place}]"))
+            rows = rows or s.size(0)
+            if s.size(0) != rows:
+                raise ValueError(
+                    f"{loss}: all embeddings must be of the same nodes; got {rows} and "
+                    f"{s.size(0)} rows. Pass layers of one graph."
+                )
+            chain_s[place], chain_t[place] = student_and_teacher(s, t)
+    return sides[0], sides[1]
+
+
+def _chains(loss: str, name: str, h: Any) -> list[list[Any]]:
+    wanted = "(before, after), a longer sequence of embeddings, or a sequence of such pairs"
+    if not isinstance(h, list | tuple):
+        raise TypeError(f"{loss}: {name} must be tensors {wanted}; got {describe(h)}.")
+    pairs = bool(h) and all(isinstance(x, list | tuple) and len(x) == 2 for x in h)
+    chains = [list(pair) for pair in h] if pairs else [list(h)]
+    if min(len(chain) for chain in chains) < 2:
+        raise ValueError(
+            f"{loss}: {name} must hold embeddings before and after an operation; got "
+            f"{len(chains[0])} of them. Pass {wanted}."
+        )
+    return chains

@@ -1,0 +1,62 @@
+"""Gaps of inner products within groups of rows, in tiles, and the gradient with them.
+
+Replaces ``(s @ s.T - t @ t.T).masked_fill(~same, 0).square().sum(dim=1)`` and its N × N matrices.
+"""
+
+import torch
+from torch import Tensor
+
+from graphkd.ops._autograd import empty_gradient, fused
+from graphkd.ops._blocks import breadth, slices
+
+_HEIGHT = 256
+
+
+def grouped_gap(x_s: Tensor, x_t: Tensor, group: Tensor, chunk_size: int | None) -> Tensor:
+    """Σ_j (⟨s_i, s_j⟩ − ⟨t_i, t_j⟩)² over the rows j of row i's group, for every row i.
+
+    A row of a negative group is in none. Only the student gets a gradient.
+    """
+    return _grouped_gap(x_s, x_t, group, chunk_size or _HEIGHT)
+
+
+def _sweep(
+    weights: Tensor | None,
+    x_s: Tensor,
+    x_t: Tensor,
+    group: Tensor,
+    height: int,
+    need_s: bool,
+    need_t: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows = x_s.new_zeros(x_s.size(0))
+    gradient = torch.zeros_like(x_s) if need_s else x_s.new_empty(0)
+    # In the order of the groups, a block of rows meets the rows from the first one of its first
+    # group to the last one of its last.
+    ordered, order = group.sort(stable=True)
+    order, ordered = order[ordered >= 0], ordered[ordered >= 0]
+    s, t = x_s.index_select(0, order), x_t.index_select(0, order)
+    first, last = (torch.searchsorted(ordered, ordered, right=side) for side in (False, True))
+    for i in slices(order.numel(), height):
+        start, stop = int(first[i.start]), int(last[i.stop - 1])
+        value, pull = rows.new_zeros(i.stop - i.start), torch.zeros_like(s[i])
+        for tile in slices(stop - start, breadth(height, stop - start)):
+            j = slice(start + tile.start, start + tile.stop)
+            gap = torch.mm(s[i], s[j].T).addmm_(t[i], t[j].T, alpha=-1)
+            gap.masked_fill_(ordered[i, None] != ordered[j], 0)
+            value += gap.square().sum(dim=1)
+            if need_s:
+                # A pair counts in both of its rows, with their weights.
+                if weights is None:
+                    gap.mul_(4)
+                else:
+                    here, there = weights[order[i]], weights[order[j]]
+                    gap.mul_(here[:, None] + there).mul_(2)
+                pull.addmm_(gap, s[j])
+        rows[order[i]] = value
+        if need_s:
+            gradient[order[i]] = pull
+    return rows, gradient, empty_gradient(x_t, False)
+
+
+_grouped_gap = fused("grouped_gap", _sweep, backend="chunked")
