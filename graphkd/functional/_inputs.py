@@ -60,15 +60,20 @@ def group_numbers(ids: Tensor) -> Tensor:
     return torch.empty_like(order).scatter(0, order, first.cumsum(0) - 1)
 
 
-def sample_rows(
-    n: int, max_samples: int | None, generator: torch.Generator | None, device: torch.device
-) -> Tensor | None:
-    """At most ``max_samples`` of ``n`` row numbers without replacement; None means all of them."""
+def check_generator(generator: torch.Generator | None) -> None:
+    """Raise a TypeError unless ``generator`` is one, or None."""
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator; got {describe(generator)}. "
             "Use torch.Generator().manual_seed(...)."
         )
+
+
+def sample_rows(
+    n: int, max_samples: int | None, generator: torch.Generator | None, device: torch.device
+) -> Tensor | None:
+    """At most ``max_samples`` of ``n`` row numbers without replacement; None means all of them."""
+    check_generator(generator)
     if max_samples is None or max_samples >= n:
         return None
     at = device if generator is None else generator.device

@@ -15,7 +15,14 @@ from torch import Tensor
 from graphkd._precision import full_precision
 from graphkd.graph import Edges
 from graphkd.ops._autograd import primitive
-from graphkd.similarity import KERNELS, Kernel, row_statistic, unit_and_inverse, unit_gradient_
+from graphkd.similarity import (
+    KERNELS,
+    Kernel,
+    kernel_named,
+    row_statistic,
+    unit_and_inverse,
+    unit_gradient_,
+)
 
 # The rows of a block of edges hold at most this many numbers: they stay in a core's cache.
 _BLOCK = 2**19
@@ -30,13 +37,22 @@ def edge_similarity(
     chunk_size: int | None,
 ) -> Tensor:
     """k(x_src[src_e], x_dst[dst_e]) for every edge e; kernels normalise their rows themselves."""
+    return kernel.value(_statistics(x_src, x_dst, edges, kernel, chunk_size), gamma)
+
+
+def edge_squares(x: Tensor, edges: Edges, chunk_size: int | None) -> Tensor:
+    """‖x_j − x_i‖² for every edge j → i."""
+    return _statistics(x, x, edges, KERNELS["l2"], chunk_size)
+
+
+def _statistics(
+    x_src: Tensor, x_dst: Tensor, edges: Edges, kernel: Kernel, chunk_size: int | None
+) -> Tensor:
+    """The kernel's statistic on every edge."""
     block = chunk_size or max(_BLOCK // max(x_src.size(1), 1), 1)
     one = x_dst is x_src
     parts = (edges.src, edges.dst, edges.ptr, edges.order, edges.src_ptr)
-    statistic = _edge_statistic(
-        x_src, x_dst.detach() if one else x_dst, *parts, kernel.name, block, one
-    )
-    return kernel.value(statistic, gamma)
+    return _edge_statistic(x_src, x_dst.detach() if one else x_dst, *parts, kernel.name, block, one)
 
 
 def _forward(
@@ -54,7 +70,7 @@ def _forward(
     _check_ids(src, x_src.size(0))
     _check_ids(dst, x_dst.size(0))
     with full_precision(x_src.device):
-        spec = KERNELS[kernel]
+        spec = kernel_named(kernel)
         rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one)
         values = x_src.new_zeros(src.numel())
         # torch takes no sparse matrix with more entries than it has places.
@@ -87,7 +103,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     """The gradients; where sources and targets are ``one``, the first is that of both."""
     with full_precision(x_src.device):
-        spec = KERNELS[kernel]
+        spec = kernel_named(kernel)
         rows_src, inverse_src, rows_dst, inverse_dst = _rows(spec, x_src, x_dst, one)
         grad_src = torch.zeros_like(x_src) if need_src else x_src.new_empty(0)
         grad_dst = torch.zeros_like(x_dst) if need_dst else x_dst.new_empty(0)
