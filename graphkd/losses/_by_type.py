@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from graphkd._checks import describe
 from graphkd._precision import upcast
+from graphkd.functional._combine import located
 
 Type: TypeAlias = str | tuple[str, str, str]
 _Result = TypeVar("_Result")
@@ -96,10 +97,5 @@ def attached_zero(by_type: dict[str, Mapping[Any, Any]]) -> Tensor:
 
 def naming(key: Type, call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
     """Call, and let errors say of which type they are."""
-    if torch.compiler.is_compiling():
-        return call(*args, **options)
-    try:
-        return call(*args, **options)
-    except (IndexError, TypeError, ValueError) as error:
-        kind = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))
-        raise kind(f"HeteroLoss, {title(key)}: {error}") from error
+    kind = "node type" if isinstance(key, str) else "edge type"
+    return located("HeteroLoss", kind, key, call, *args, **options)

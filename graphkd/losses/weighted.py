@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import math
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -14,7 +15,8 @@ from graphkd._checks import describe
 # What a call may name although no loss of this sum takes it.
 VOCABULARY = {
     "h_s", "h_t", "z_s", "z_t", "y", "edge_index", "batch", "index", "mask", "generator", "ids",
-    "labels", "positives", "extra_keys",
+    "labels", "positives", "extra_keys", "reliability", "codebook", "context", "anchors",
+    "clusters", "paths",
 }  # fmt: skip
 _LEAST, _MOST = 1e-4, 1e4
 
@@ -151,13 +153,9 @@ class WeightedSum(nn.Module):
                 "WeightedSum: balance=True needs task_loss= in training mode, a scalar tensor; got "
                 f"{describe(task_loss)}. Pass the task's loss; it is not added to the total."
             )
-        if not isinstance(h_s, Tensor) or not h_s.requires_grad:
-            raise TypeError(
-                "WeightedSum: balance=True needs h_s=, the student embeddings that the losses "
-                f"were computed from, with a gradient; got {describe(h_s)}."
-            )
-        norms = [_gradient_norm("task_loss", task_loss, h_s)]
-        norms += [_gradient_norm(f"loss {name!r}", term, h_s) for name, term in terms.items()]
+        layers = _layers_of(h_s)
+        norms = [_gradient_norm("task_loss", task_loss, layers)]
+        norms += [_gradient_norm(f"loss {name!r}", term, layers) for name, term in terms.items()]
         stacked = torch.stack(norms).to(self.task_norm)
         self._update(stacked[0], stacked[1:])
 
@@ -190,7 +188,13 @@ def checked_weight(name: str, term: Any) -> float:
 
 
 def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names that a loss's forward takes, and those that it cannot do without."""
+    """The names that a loss's forward takes, and those that it cannot do without.
+
+    A loss whose names depend on another loss inside it says them itself.
+    """
+    if callable(own := getattr(loss, "names_of_arguments", None)):
+        takes, needs = own()
+        return tuple(takes), tuple(needs)
     parameters = inspect.signature(loss.forward).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     inner = getattr(loss, "_orig_mod", getattr(loss, "module", None))
@@ -202,14 +206,29 @@ def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )
 
 
-def _gradient_norm(name: str, loss: Tensor, h_s: Tensor) -> Tensor:
-    gradient: Tensor | None = None
+def _layers_of(h_s: Any) -> list[Tensor]:
+    """The embeddings at which gradients are compared: those of all layers, where there are more."""
+    several = list(h_s.values()) if isinstance(h_s, Mapping) else h_s
+    layers = list(several) if isinstance(several, list | tuple) else [h_s]
+    if not layers or not all(isinstance(h, Tensor) and h.requires_grad for h in layers):
+        raise TypeError(
+            "WeightedSum: balance=True needs h_s=, the student embeddings that the losses were "
+            "computed from, or a list of them by layer, with a gradient; got "
+            f"{', '.join(describe(h) for h in layers) or 'none'}."
+        )
+    return layers
+
+
+def _gradient_norm(name: str, loss: Tensor, layers: list[Tensor]) -> Tensor:
+    found: list[Tensor] = []
     if loss.requires_grad:
-        (gradient,) = torch.autograd.grad(loss, h_s, retain_graph=True, allow_unused=True)
-    if gradient is None:
+        gradients = torch.autograd.grad(loss, layers, retain_graph=True, allow_unused=True)
+        found = [gradient for gradient in gradients if gradient is not None]
+    if not found:
         raise ValueError(
             f"WeightedSum: balance=True compares gradients at h_s, but {name} does not depend on "
             "it. Pass the h_s that the logits and losses of this step were computed from."
         )
-    norm: Tensor = torch.linalg.vector_norm(gradient)
+    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in found])
+    norm: Tensor = torch.linalg.vector_norm(norms)
     return norm

@@ -1,0 +1,108 @@
+"""LayerwiseLoss and MultiTeacherLoss as terms of WeightedSum and HeteroLoss."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import graphkd.functional as G
+from graphkd import (
+    AttentionTransferLoss,
+    FitNetLoss,
+    HeteroLoss,
+    KDLoss,
+    LayerwiseLoss,
+    LSPLoss,
+    MultiTeacherLoss,
+    WeightedSum,
+)
+from graphkd.losses.weighted import arguments_of
+
+
+def layers(n: int = 9) -> tuple[list[Tensor], list[Tensor]]:
+    h_s = [torch.randn(n, d, requires_grad=True) for d in (4, 3)]
+    return h_s, [torch.randn(n, d) for d in (5, 6, 3)]
+
+
+def test_further_arguments_reach_the_inner_loss() -> None:
+    h_s, h_t = layers()
+    edges = torch.randint(0, 9, (2, 20))
+    loss = LayerwiseLoss(LSPLoss(), pairs=[(0, 1)])
+    torch.testing.assert_close(loss(h_s, h_t, edge_index=edges), G.lsp_loss(h_s[0], h_t[1], edges))
+    with pytest.raises(TypeError, match="LSPLoss needs edge_index="):
+        loss(h_s, h_t)
+    with pytest.raises(TypeError, match="LSPLoss takes no batch=; it takes edge_index"):
+        loss(h_s, h_t, edge_index=edges, batch=None)
+
+
+def test_names_are_those_of_the_inner_loss() -> None:
+    layered = LayerwiseLoss(LSPLoss(), pairs=[(0, 0)])
+    takes, needs = arguments_of(layered)
+    assert {"h_s", "h_t", "edge_index", "index"} <= set(takes)
+    assert needs == ("h_s", "h_t", "edge_index")
+    assert arguments_of(torch.compile(layered, backend="eager")) == (takes, needs)
+    assert arguments_of(LayerwiseLoss(KDLoss()))[1] == ("h_s", "h_t")
+    takes, needs = arguments_of(MultiTeacherLoss(KDLoss(), weights=None))
+    assert needs == ("z_s", "z_t")
+    assert {"index", "mask"} <= set(takes)
+    nested = LayerwiseLoss(MultiTeacherLoss(LSPLoss(), weights=None), pairs=[(0, 0)])
+    assert arguments_of(nested)[1] == ("h_s", "h_t", "edge_index")
+
+
+def test_terms_of_a_weighted_sum() -> None:
+    h_s, h_t = layers()
+    edges, seeds = torch.randint(0, 9, (2, 20)), torch.tensor([1, 7])
+    z_s, *teachers = torch.randn(3, 9, 4).unbind()
+    hints = LayerwiseLoss(FitNetLoss, [4, 3], [5, 6, 3])
+    last = LayerwiseLoss(LSPLoss(), pairs=[(-1, -1)])
+    several = MultiTeacherLoss(KDLoss(), weights=None)
+    objective = WeightedSum(hints=(0.5, hints), lsp=(2.0, last), kd=(1.0, several))
+    total, parts = objective(h_s=h_s, h_t=h_t, z_s=z_s, z_t=teachers, edge_index=edges, index=seeds)
+    expected = {
+        "hints": hints(h_s, h_t, index=seeds),
+        "lsp": G.lsp_loss(h_s[1], h_t[2], edges, index=seeds),
+        "kd": sum(G.kd_loss(z_s, z, index=seeds) for z in teachers) / 2,
+    }
+    torch.testing.assert_close(parts, {k: v.detach() for k, v in expected.items()})
+    total.backward()
+    with pytest.raises(TypeError, match=r"'lsp' \(LayerwiseLoss\) needs edge_index="):
+        objective(h_s=h_s, h_t=h_t, z_s=z_s, z_t=teachers)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_balancing_compares_gradients_at_all_layers(named: bool) -> None:
+    x, classify = torch.randn(9, 4), nn.Linear(3, 2)
+    first, second = nn.Linear(4, 4), nn.Linear(4, 3)
+    hidden = first(x)
+    h_s, (_, h_t) = [hidden, second(hidden.relu())], layers()
+    task = F.cross_entropy(classify(h_s[1].relu()), torch.randint(0, 2, (9,)))
+    given_s, given_t = h_s, h_t
+    if named:
+        given_s, given_t = dict(zip("ab", h_s, strict=True)), dict(zip("xyz", h_t, strict=True))
+    pairs = [("a", "y"), ("b", "z")] if named else "uniform"
+    objective = WeightedSum(
+        layers=(1.0, LayerwiseLoss(AttentionTransferLoss(), pairs=pairs)), balance=True
+    )
+    total, _ = objective(task_loss=task, h_s=given_s, h_t=given_t)
+    norms = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(value, h_s, retain_graph=True)]).norm()
+        for value in (task, total)
+    ]
+    torch.testing.assert_close(norms[0], norms[1], rtol=1e-4, atol=1e-6)
+    cut: list | dict = [h.detach() for h in h_s]
+    cut = dict(zip("ab", cut, strict=True)) if named else cut
+    with pytest.raises(TypeError, match="or a list of them by layer, with a gradient"):
+        objective(task_loss=task, h_s=cut, h_t=given_t)
+
+
+def test_teachers_by_node_type() -> None:
+    h_s, h_t = layers()
+    loss = MultiTeacherLoss(AttentionTransferLoss(), weights=None)
+    several = LayerwiseLoss(AttentionTransferLoss())
+    objective = HeteroLoss({"paper": (1.0, loss), "author": (0.5, several)})
+    total, parts = objective({"paper": h_s[0], "author": h_s}, {"paper": h_t, "author": h_t})
+    torch.testing.assert_close(total, loss(h_s[0], h_t) + 0.5 * several(h_s, h_t))
+    assert set(parts) == {"paper", "author"}
+    total.backward()
+    with pytest.raises(TypeError, match="HeteroLoss, node type 'author': LayerwiseLoss: h_s must"):
+        objective({"paper": h_s[0], "author": h_s[0]}, {"paper": h_t, "author": h_t})
