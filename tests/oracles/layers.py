@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.oracles.core import attention_transfer, global_lsp, kd
+from tests.oracles.core import attention_transfer, kd
+from tests.oracles.similarities import similarity_preserving
 
 
 def layerwise(
@@ -34,7 +35,7 @@ def multi_teacher(
     weights: Any = None,
     entropy: float = 0.0,
     loss: Any = None,
-    one: Callable[..., Tensor] = global_lsp,
+    one: Callable[..., Tensor] = similarity_preserving,
 ) -> Tensor:
     rows = _mixed([one(h_s, h) for h in h_t], weights)
     if not entropy:
