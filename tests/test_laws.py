@@ -42,7 +42,7 @@ def test_relabelling_nodes_changes_nothing(loss: Loss, options: dict, n: int, se
     )
 
 
-@every(variants=True, where=lambda loss: loss.edges)
+@every(variants=True, where=lambda loss: loss.edges and loss.edges_only)
 @given(n=sizes, seed=seeds)
 def test_an_isolated_node_changes_nothing(loss: Loss, options: dict, n: int, seed: int) -> None:
     h_s, h_t, edge_index = loss.inputs(n=n, seed=seed)

@@ -49,6 +49,8 @@ class Loss:
     backends: tuple[str, ...] = ()
     logits: bool = False
     edges: bool = False
+    edges_only: bool = True
+    """Whether edges make up the whole value: it is 0 without, and the mean over their centres."""
     one_width: bool = False
     """Whether the function needs student and teacher of one width (the Module projects)."""
     scale_free: bool = False
