@@ -171,8 +171,7 @@ def test_dist_is_the_released_value(options: tuple[float, float, float], classes
     z_s, z_t = pair(classes=classes)
     beta, gamma, temperature = options
     ours = G.dist_loss(z_s, z_t, beta=beta, gamma=gamma, temperature=temperature)
-    # Their 1e-8 stands beside the product of two lengths, which are those of probabilities.
-    assert_same(ours, released_dist(z_s, z_t, beta, gamma, temperature), z_s, rtol=3e-6)
+    assert_same(ours, released_dist(z_s, z_t, beta, gamma, temperature), z_s)
 
 
 def test_dist_of_equal_probabilities_is_the_released_value() -> None:
@@ -194,20 +193,21 @@ def test_two_classes_say_only_which_one_is_ahead_in_each_row() -> None:
     z_s, z_t = pair(classes=2)
     rows = G.dist_loss(z_s, z_t, gamma=0, reduction="none")
     agree = z_s.argmax(1) == z_t.argmax(1)
-    torch.testing.assert_close(rows, 2 * (~agree).double())
-    assert torch.autograd.grad(rows.sum(), z_s)[0].abs().max() < 1e-10
-    torch.testing.assert_close(G.dist_loss(z_s, z_t), released_dist(z_s, z_t, 1, 1, 1))
+    torch.testing.assert_close(rows, 2 * (~agree).double(), rtol=0, atol=1e-4)
+    assert_same(G.dist_loss(z_s, z_t), released_dist(z_s, z_t, 1, 1, 1), z_s)
 
 
-def test_dist_of_nearly_uniform_predictions_is_that_of_their_logits() -> None:
-    z_s, z_t = pair()
-    x, q = z_s.detach() - z_s.detach().mean(1, keepdim=True), z_t.softmax(1)
-
-    def mean(a: Tensor, b: Tensor) -> float:
-        return sum(float(torch.stack(v).corrcoef()[0, 1]) for v in zip(a, b, strict=True)) / len(a)
-
-    value = G.dist_loss(1e-7 * z_s, z_t)
-    assert value.item() == pytest.approx(2 - mean(x, q) - mean(x.t(), q.t()), rel=1e-5)
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 10.0])
+@pytest.mark.parametrize(("n", "classes", "temperature"), [(8, 40, 1.0), (64, 10, 4.0)])
+def test_dist_has_the_released_epsilon(
+    scale: float, n: int, classes: int, temperature: float
+) -> None:
+    """In classes that are rarely predicted it is most of the value, also near convergence."""
+    z_s, z_t = pair(n=n, classes=classes, scale=scale)
+    near = (z_t + 1e-2 * scale * torch.randn_like(z_t)).requires_grad_()
+    for z in (z_s, near):
+        ours = G.dist_loss(z, z_t, temperature=temperature)
+        assert_same(ours, released_dist(z, z_t, 1, 1, temperature), z, rtol=1e-6)
 
 
 def test_dist_needs_two_classes() -> None:
@@ -229,7 +229,7 @@ def test_nearly_equal_logits_keep_their_digits(name: str, size: float) -> None:
 
     ours, truth = value(z_s, z_t), value(z_s.double(), z_t.double())
     torch.testing.assert_close(ours.double(), truth, rtol=1e-6, atol=0)
-    assert 0 < truth < 100 * size**2
+    assert 0 < truth < 100 * size**2 + 1e-5 * (name == "dist")  # of its epsilon
     gradients = [torch.autograd.grad(v, z_s)[0] for v in (ours, truth)]
     torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6 * float(gradients[1].abs().max()))
 

@@ -9,6 +9,9 @@ from graphkd.functional._terms import check_weights
 from graphkd.functional.logits import check_logits
 from graphkd.similarity import unit_rows
 
+# Beside the product of two lengths. It shows: those of a class that is rarely predicted are small.
+_EPSILON = 1e-8
+
 
 def check_dist_options(
     loss: str, beta: float, gamma: float, temperature: float, reduction: str
@@ -38,12 +41,18 @@ def dist_loss(
         L = T^2 \left[\frac{\beta}{N} \sum_i \left(1 - \rho(p_{i:}, q_{i:})\right)
             + \frac{\gamma}{C} \sum_c \left(1 - \rho(p_{:c}, q_{:c})\right)\right]
 
-    with the student's softmax p and the teacher's q at temperature T. With centred vectors of unit
-    length, :math:`1 - \rho(x, y) = \frac12 \lVert \hat x - \hat y \rVert^2`. That is how it is
-    computed, in float64: it loses no digits near 0, and shares the second sum out among the rows.
-    A row or column of equal probabilities has no direction: its correlation is 0 with anything,
-    itself included, and it gets no gradient. A single row makes all columns such, and adds
-    :math:`\gamma T^2`.
+    with the student's softmax p and the teacher's q at temperature T, and for centred x and y
+
+    .. math::
+        \rho(x, y) = \frac{\langle x, y\rangle}{\ell + \varepsilon}, \qquad
+        1 - \rho(x, y) = \frac{\ell\, \frac12 \lVert \hat x - \hat y \rVert^2 + \varepsilon}
+                             {\ell + \varepsilon}, \qquad
+        \ell = \lVert x\rVert \lVert y\rVert, \; \varepsilon = 10^{-8}.
+
+    The last form, in unit vectors and float64, loses no digits near 0, and shares the second sum
+    out among the rows. A row or column of equal probabilities has no direction: its correlation is
+    0 with anything, itself included, and it gets no gradient. A single row makes all columns such,
+    and adds :math:`\gamma T^2`. A perfect student's loss is :math:`\varepsilon / \ell`.
 
     Args:
         z_s: Student logits.
@@ -67,8 +76,7 @@ def dist_loss(
         IndexError: If ``index`` names a row that does not exist.
 
     Source: Huang et al., NeurIPS 2022, arXiv 2205.10536. The value is that of the authors' code
-    for classification, which adds 1e-8 to the product of the lengths; ours has no epsilon. Their
-    code for segmentation has no temperature.
+    for classification, :math:`\varepsilon` included. That for segmentation has no temperature.
 
     Example:
         >>> import torch
@@ -102,11 +110,17 @@ def dist_loss(
 
 def _uncorrelated(log_x: Tensor, log_y: Tensor) -> Tensor:
     """1 - correlation of the rows of exp(log_x) and exp(log_y), split among the columns."""
-    x, y = _directions(log_x), _directions(log_y)
-    # Without a direction, a row is as far from a unit vector as from one at a right angle.
-    missing = (x == 0).all(dim=1, keepdim=True).to(x.dtype)
-    missing = missing + (y == 0).all(dim=1, keepdim=True).to(y.dtype)
-    return ((x - y).square() + missing / x.size(1)) / 2
+    gap = (_directions(log_x) - _directions(log_y)).square() / 2
+    lengths = _lengths(log_x) * _lengths(log_y)
+    return (lengths * gap + _EPSILON / gap.size(1)) / (lengths + _EPSILON)
+
+
+def _lengths(log_x: Tensor) -> Tensor:
+    """The lengths of the rows of exp(log_x) less their mean."""
+    x = log_x.exp()
+    square = (x - x.mean(dim=1, keepdim=True)).square().sum(dim=1, keepdim=True)
+    zero = square == 0
+    return square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
 def _directions(log_x: Tensor) -> Tensor:

@@ -1,19 +1,16 @@
 """Probabilistic knowledge transfer: similarities to all rows as a distribution (PKT)."""
 
-import torch
 from torch import Tensor
 
 from graphkd._checks import check_pair
 from graphkd._precision import full_precision, student_and_teacher, traced
 from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._divergence import softmax_kl
 from graphkd.functional._inputs import reduce_rows, resolve_index, select_rows
 from graphkd.ops import pick_backend, reference_pairs
 from graphkd.ops.chunked.row_divergence import row_divergence
 
-# Below it a similarity counts as this: antipodal rows have a similarity of 0, whose logarithm the
-# divergence takes.
-FLOOR = 1e-7
+# The released code's. Opposite rows have the probability 0, whose logarithm it keeps finite.
+EPSILON = 1e-7
 
 
 def pkt_loss(
@@ -27,17 +24,18 @@ def pkt_loss(
 ) -> Tensor:
     r"""Mean divergence between the rows of similarities, each divided by its sum.
 
-    Replaces ``F.kl_div(p_s.log(), p_t, reduction="batchmean")`` of ``a = (cosine + 1) / 2``,
-    ``p = a / a.sum(1, keepdim=True)``, without the :math:`N \times N` matrices and the loss of
-    digits.
+    Replaces ``(q * ((q + 1e-7) / (p + 1e-7)).log()).sum(1).mean()`` of ``a = (cosine + 1) / 2``,
+    ``p = a / a.sum(1, keepdim=True)`` and the teacher's ``q``, without the :math:`N \times N`
+    matrices and the loss of digits.
 
     .. math::
         a_{ij} = \frac{\cos(h_i, h_j) + 1}{2}, \qquad p_{ij} = \frac{a_{ij}}{\sum_k a_{ik}}, \qquad
-        L = \frac1N \sum_i \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
+        L = \frac1N \sum_{i,j} p^t_{ij} \log \frac{p^t_{ij} + 10^{-7}}{p^s_{ij} + 10^{-7}}
 
     The diagonal is part of a row. The widths may differ. A zero row has the cosine 0 to all rows.
-    A similarity below 1e-7 counts as 1e-7, so that a student with antipodal rows has a finite loss,
-    and no gradient there. The cost is :math:`O(N^2 d)`, memory is linear in N.
+    By the epsilon, a student with opposite rows has a finite loss; near convergence the value may
+    be below 0, by about 1e-7 N times the similarities' relative difference. It is exactly 0 for a
+    student equal to its teacher. The cost is :math:`O(N^2 d)`, memory is linear in N.
 
     Args:
         h_s: Student embeddings.
@@ -59,8 +57,8 @@ def pkt_loss(
         IndexError: If ``index`` names a row that does not exist.
 
     Source: Passalis and Tefas, ECCV 2018, arXiv 1803.10837. The authors' code takes the mean over
-    all N² entries: its value is this one divided by N. It adds 1e-7 to the norms, and to both
-    probabilities inside of the logarithm.
+    all N² entries: its value is this one divided by N. The epsilon is theirs. It also adds 1e-7 to
+    the norms, and sets rows of NaN to 0.
 
     Example:
         >>> import torch
@@ -80,8 +78,7 @@ def pkt_loss(
         if not traced() and s.size(0) == 0:
             rows = s.sum(dim=1)
         elif backend == "reference":
-            p, q = (torch.log(reference_pairs.cosine_likeness(h, FLOOR)) for h in (s, t))
-            rows = softmax_kl(q, p)
+            rows = reference_pairs.row_divergence(s, t, EPSILON)
         else:
-            rows = row_divergence(s, t, FLOOR, chunk_size)
+            rows = row_divergence(s, t, EPSILON, chunk_size)
         return reduce_rows(rows, reduction)

@@ -12,7 +12,7 @@ class PKTLoss(DistillationLoss):
 
     .. math::
         a_{ij} = \frac{\cos(h_i, h_j) + 1}{2}, \qquad p_{ij} = \frac{a_{ij}}{\sum_k a_{ik}}, \qquad
-        L = \frac1N \sum_i \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
+        L = \frac1N \sum_{i,j} p^t_{ij} \log \frac{p^t_{ij} + 10^{-7}}{p^s_{ij} + 10^{-7}}
 
     It has no parameters and needs no head: the widths may differ. Memory is linear in N. See
     :func:`graphkd.functional.pkt_loss`.
@@ -34,7 +34,7 @@ class PKTLoss(DistillationLoss):
         IndexError: If ``index`` names a row that does not exist.
 
     Source: Passalis and Tefas, ECCV 2018, arXiv 1803.10837. The authors' value is this one divided
-    by N.
+    by N; the epsilon is theirs.
 
     Example:
         >>> import torch

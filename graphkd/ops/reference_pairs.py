@@ -3,16 +3,19 @@
 Differentiable by autograd to any order.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd.similarity import KERNELS, row_statistic, unit_rows
 
 
-def cosine_likeness(x: Tensor, floor: float) -> Tensor:
-    """(cosine + 1)/2 of every pair of rows, and at least ``floor``."""
-    x = unit_rows(x)
-    return ((x @ x.T + 1) / 2).clamp(min=floor)
+def row_divergence(x_s: Tensor, x_t: Tensor, epsilon: float) -> Tensor:
+    """Σ_j q_ij log((q_ij + ε)/(p_ij + ε)), q the teacher's and p the student's, for every row i."""
+    p, q = _cosine_shares(x_s), _cosine_shares(x_t)
+    gap = q - p
+    # The gaps of a row sum to 0; without them, terms are as small as the value near convergence.
+    return (q * torch.log1p(gap / (p + epsilon)) - gap).sum(dim=1)
 
 
 def mean_distance(x: Tensor) -> Tensor:
@@ -30,6 +33,15 @@ def angle_gap(x_s: Tensor, x_t: Tensor) -> Tensor:
     """The mean over j and k of the smooth L1 of cos ∠(j, i, k)'s difference, for every row i."""
     gaps = F.smooth_l1_loss(_angles(x_s), _angles(x_t), reduction="none")
     return gaps.sum(dim=(1, 2)) / max(x_s.size(0), 1) ** 2
+
+
+def _cosine_shares(x: Tensor) -> Tensor:
+    """(cosine + 1)/2 of every pair of rows, divided by the sum of its row."""
+    x = unit_rows(x)
+    likeness = (x @ x.T + 1) / 2
+    # Rounding may leave less than the least one, 0. The gradient is that of the others.
+    likeness = likeness + (-likeness).clamp(min=0).detach()
+    return likeness / likeness.sum(dim=1, keepdim=True)
 
 
 def _distances(x: Tensor) -> Tensor:

@@ -25,12 +25,13 @@ def dkd(
     return torch.stack(rows)
 
 
-def _centred(x: Tensor) -> Tensor | None:
-    """A vector less its mean, of unit length; None where its entries are all equal."""
+def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A vector less its mean, of unit length, and the length; zeros where its entries are equal."""
     if bool((x == x[0]).all()):
-        return None
+        return torch.zeros_like(x), x.new_zeros(())
     gaps = x - x.sum() / len(x)
-    return gaps / gaps.dot(gaps).sqrt()
+    length = gaps.dot(gaps).sqrt()
+    return gaps / length, length
 
 
 def dist(
@@ -45,16 +46,12 @@ def dist(
     p, q = (torch.softmax(z / temperature, 1) for z in (z_s, z_t))
     rows = []
     for i in range(n):
-        u, v = _centred(p[i]), _centred(q[i])
-        rows.append(beta * (1 - (0 if u is None or v is None else u.dot(v))) + 0 * p[i, 0])
+        (u, a), (v, b) = _centred(p[i]), _centred(q[i])
+        rows.append(beta * (1 - a * b * u.dot(v) / (a * b + 1e-8)) + 0 * p[i, 0])
     for c in range(classes):
-        u, v = _centred(p[:, c]), _centred(q[:, c])
+        (u, a), (v, b) = _centred(p[:, c]), _centred(q[:, c])
         for i in range(n):
-            if u is None or v is None:
-                # |u - v|² / 2 where both are, and 1 of what a missing one leaves over
-                part = sum(w[i] ** 2 for w in (u, v) if w is not None) / 2
-                part = part + ((u is None) + (v is None)) / (2 * n)
-            else:
-                part = (u[i] - v[i]) ** 2 / 2
+            # |u - v|² / 2 is 1 - u.v; the epsilon's share is the same for all.
+            part = (a * b * (u[i] - v[i]) ** 2 / 2 + 1e-8 / n) / (a * b + 1e-8)
             rows[i] = rows[i] + gamma * n / classes * part
     return temperature**2 * torch.stack(rows)

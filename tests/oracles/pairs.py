@@ -15,7 +15,7 @@ def pkt(h_s: Tensor, h_t: Tensor):
             torch.stack([(unit(h[i]).dot(unit(other)) + 1) / 2 for other in h]) for h in (h_s, h_t)
         )
         p, q = p / p.sum(), q / q.sum()
-        rows.append((q * (q / p).log()).sum())
+        rows.append((q * ((q + 1e-7) / (p + 1e-7)).log()).sum())
     return torch.stack(rows)
 
 

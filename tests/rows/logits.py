@@ -50,5 +50,6 @@ LOSSES = (
             {"gamma": float("nan")},
             {"beta": 0.0, "gamma": 0.0},
         ),
+        zero_at_self=False,  # but for an epsilon beside the lengths of rows and columns
     ),
 )

@@ -1,15 +1,14 @@
 r"""PKT's row values in square tiles, and the gradient with them.
 
-Replaces the divergence between the rows of two N × N matrices of similarities a (student's) and b,
-each divided by its sum, A_i or B_i. With λ_ij = log(b_ij/a_ij), g(x) = exp(−x) − 1 + x and
-l_i = log(B_i/A_i),
+Replaces Σ_j q_ij log((q_ij + ε)/(p_ij + ε)) of two N × N matrices of similarities, a (student's)
+and b, each divided by its row sums, A_i and B_i. With the gap δ = q − p, whose rows sum to 0,
 
-    KL_i = Σ_j b_ij g(λ_ij) / B_i − g(l_i),    b g(λ) = b log(1 + (b − a)/a) − (b − a),
-    ∂KL_i/∂a_ij = 1/A_i − 1/B_i − (b_ij − a_ij)/(a_ij B_i).
+    value_i = Σ_j q log(1 + δ/(p + ε)) − δ,
+    ∂value_i/∂a_ij = (Σ_k p_ik h_ik − h_ij)/A_i, h = (δ − ε)/(p + ε), Σ_k p h = −ε Σ_k (1 + h).
 
-The tile's terms are symmetric, non-negative and, as all of it, of the size of b − a, which comes
-from the rows' differences: with d = t − s and m = (s + t)/2 of unit rows, it is ⟨d_i, m_j⟩ +
-⟨m_i, d_j⟩. The sums are N + ⟨s_i, Σ s_j⟩ and the like. Similarities are kept without their ½.
+The terms are of the size of b − a, which comes from the rows' differences: with d = t − s and
+m = (s + t)/2 of unit rows, it is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩, and δ = (b − a − a (B − A)/A)/B. The sums
+are N + ⟨s_i, Σ s_j⟩ and the like. Similarities are kept without their ½.
 """
 
 import torch
@@ -22,23 +21,23 @@ from graphkd.ops.chunked.pairwise import SIDE, mirrored_tiles
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
 
-def row_divergence(x_s: Tensor, x_t: Tensor, floor: float, chunk_size: int | None) -> Tensor:
-    """KL(teacher ‖ student) of row i of (cosine + 1)/2 over its sum, for every row i.
+def row_divergence(x_s: Tensor, x_t: Tensor, epsilon: float, chunk_size: int | None) -> Tensor:
+    """The divergence of row i of (cosine + 1)/2 over its sum, teacher's from student's.
 
     Args:
         x_s: Student rows.
         x_t: Teacher rows, perhaps of another width; they learn nothing.
-        floor: The least similarity, as which smaller ones count, but in the sums.
+        epsilon: What is added to both probabilities inside of the logarithm.
         chunk_size: The side of a tile.
     """
-    return _row_divergence(x_s, x_t, floor, chunk_size or SIDE)
+    return _row_divergence(x_s, x_t, epsilon, chunk_size or SIDE)
 
 
 def _sweep(
     weights: Tensor | None,
     x_s: Tensor,
     x_t: Tensor,
-    floor: float,
+    epsilon: float,
     side: int,
     need_s: bool,
     need_t: bool,
@@ -50,40 +49,45 @@ def _sweep(
     apart, middle = t - s, (s + t) / 2
     sums = n + student @ student.sum(dim=0)
     changes = apart @ middle.sum(dim=0) + middle @ apart.sum(dim=0)
-    targets = sums + changes
-    rows, pull = torch.zeros_like(sums), torch.zeros_like(student) if need_s else student
-    strength = (1 if weights is None else weights) / targets
-    lift = strength * changes / sums
+    targets, growth = sums + changes, changes / sums
+    strength = (1 if weights is None else weights) / sums
+    rows, slopes, total = (torch.zeros_like(sums) for _ in range(3))
+    pull = torch.zeros_like(student) if need_s else student
     # Rows that are nearly one another keep the digits of their differences about a centre.
     centre = student.sum(dim=0) / max(n, 1)
-    u, v, total = student.to(dtype), (student - centre).to(dtype), torch.zeros_like(sums)
+    centred = student - centre
+    u, v = student.to(dtype), centred.to(dtype)
     here, there = (torch.cat(x, dim=1).to(dtype) for x in ((apart, middle), (middle, apart)))
+
+    def add_rows(i: slice, likeness: Tensor, change: Tensor) -> Tensor:
+        """Add the values of rows i over a tile; the slopes h come back, with the rows' weights."""
+        p = likeness / sums[i, None]
+        gap = (change - likeness * growth[i, None]).div_(targets[i, None])
+        guarded = p + epsilon
+        rows[i] += (gap / guarded).log1p_().mul_(p.add_(gap)).sub_(gap).sum(dim=1)
+        slope = gap.sub_(epsilon).div_(guarded)
+        slopes[i] += slope.sum(dim=1)
+        return slope.mul_(strength[i, None])
+
     for i, j in mirrored_tiles(n, side):
-        likeness, change = exact(u[i] @ u[j].T).add_(1), exact(here[i] @ there[j].T)
-        lowest = torch.minimum(likeness.amin(), (likeness + change).amin())
-        kept = likeness >= 2 * floor
-        if float(lowest) < 2 * floor:
-            goal = (likeness + change).clamp_(min=2 * floor)
-            likeness = likeness.clamp_(min=2 * floor)
-            change = goal - likeness
-        ratio = change / likeness
-        terms = ratio.log1p().mul_(likeness + change).sub_(change)
-        rows[i] += terms.sum(dim=1)
-        if i != j:
-            rows[j] += terms.sum(dim=0)
+        # Rounding may leave less than the least similarity, 0, on either side.
+        likeness = exact(u[i] @ u[j].T).add_(1).clamp_(min=0)
+        change = torch.maximum(exact(here[i] @ there[j].T), -likeness)
+        force = add_rows(i, likeness, change)
+        # A pair counts in row i and in row j.
+        force = force + (force.T if i == j else add_rows(j, likeness.T, change.T).T)
         if need_s:
-            force = (ratio * kept).mul_(strength[i, None] + strength[j])
-            force -= lift[i, None] + lift[j]
             total[i] += force.sum(dim=1)
             pull[i] -= force.to(dtype) @ v[j]
             if i != j:
                 total[j] += force.sum(dim=0)
                 pull[j] -= force.T.to(dtype) @ v[i]
-    # Rounding may leave a negative zero-sized rest.
-    rows = (rows / targets + changes / targets - (changes / sums).log1p()).clamp(min=0).to(dtype)
+    rows = rows.to(dtype)
     if not need_s:
         return rows, empty_gradient(x_s, False), empty_gradient(x_t, False)
-    pull -= total[:, None] * centre
+    # What is the same all along a row: the rows about the centre sum to 0.
+    lift = strength * epsilon * (n + slopes)
+    pull -= lift @ centred + (total + n * lift + lift.sum())[:, None] * centre
     return rows, unit_gradient(pull, student, inverse).to(dtype), empty_gradient(x_t, False)
 
 

@@ -71,7 +71,8 @@ class Side:
         self.wide_norms = self.wide.square().sum(dim=1)
         self.error = 2 * (x.size(1) + 2) * torch.finfo(wide.dtype).eps
         self.x, self.norms = self.wide.to(x.dtype), self.wide_norms.to(x.dtype)
-        self.farthest = float(-_VANISHED / gamma) if self.rbf else torch.inf
+        # Infinite beyond the rows' own range, where clamp would refuse the number.
+        self.farthest = float((-_VANISHED / gamma).to(x.dtype)) if self.rbf else torch.inf
 
     def finished_gradient(self) -> Tensor:
         """The gradient for the rows as they came."""
@@ -90,7 +91,7 @@ class Side:
             return _distances(self.x[i], other.x[j]).square_(), False
         own = other is self and i == j
         longest = float(torch.maximum(self.wide_norms[i].max(), other.wide_norms[j].max()))
-        if self.rbf:
+        if self.rbf and longest < _FAR * torch.finfo(self.x.dtype).max:  # no square overflows
             squares, least = _squares(self.x[i], self.norms[i], other.x[j], other.norms[j], own)
             if least > _FAR * longest:
                 return squares.clamp_(max=self.farthest), False
