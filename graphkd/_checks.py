@@ -1,7 +1,7 @@
 """Checks of user input. Each error says what is wrong, what was received and what to do."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -20,6 +20,15 @@ def describe(value: Any) -> str:
         return f"{value!r} ({type(value).__name__})"
     shape = getattr(value, "shape", None)
     return type(value).__name__ + (f" of shape {tuple(shape)}" if shape else "")
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors of nested lists, tuples and dictionaries, in their order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple | Mapping):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors_in(part)
 
 
 def check_choice(what: str, value: Any, choices: Iterable[str]) -> None:
@@ -48,9 +57,15 @@ def check_count(what: str, value: Any, least: int) -> None:
 def check_matrix(loss: str, name: str, h: Any, what: str = "embeddings") -> None:
     """Raise unless ``h`` is a dense, real, floating-point ``[N, d]`` tensor, with d above 0."""
     if not isinstance(h, Tensor):
+        remedy = "Convert it with torch.as_tensor."
+        if several := len(list(tensors_in(h))):
+            remedy = (
+                f"It holds {several} tensors: several layers or teachers are for LayerwiseLoss, "
+                "MultiTeacherLoss, TINEDLoss or FSPLoss. Call this loss on its own, with one of "
+                "them."
+            )
         raise TypeError(
-            f"{loss}: {name} must be a tensor of {what} [N, d]; got {describe(h)}. "
-            "Convert it with torch.as_tensor."
+            f"{loss}: {name} must be a tensor of {what} [N, d]; got {describe(h)}. {remedy}"
         )
     if h.layout != torch.strided:
         raise TypeError(

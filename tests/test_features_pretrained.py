@@ -198,6 +198,25 @@ def test_simkd_refuses() -> None:
         loss.predict(torch.randn(9, 4, dtype=torch.float64))
 
 
+def test_simkd_refuses_a_classifier_that_it_could_not_call() -> None:
+    from torch_geometric.nn import GCN, GCNConv
+
+    edge_index = torch.randint(0, 9, (2, 20))
+    with pytest.raises(ValueError, match=r"dim_t=8; got Linear with in_features=5.*dim_t=5"):
+        graphkd.SimKDLoss(4, 8, nn.Linear(5, 3))
+    with pytest.raises(ValueError, match="got GCNConv with in_channels=5"):
+        graphkd.SimKDLoss(4, 8, GCNConv(5, 3), classifier_takes_edges=True)
+    for classifier in (GCNConv(8, 3), GCN(8, 6, 2, 3), torch.compile(GCNConv(8, 3))):
+        with pytest.raises(TypeError, match=r"needs edge_index.*classifier_takes_edges=True"):
+            graphkd.SimKDLoss(4, 8, classifier, head="gcn")
+    loss = graphkd.SimKDLoss(4, 8, nn.Linear(8, 3))
+    with pytest.raises(TypeError, match=r"int64 tensor of shape.*classifier_takes_edges=True"):
+        loss.predict(torch.randn(9, 4), edge_index)
+    loss(torch.randn(9, 4), torch.randn(9, 8), edge_index)  # as a sum of losses may pass it
+    head = graphkd.SimKDLoss(4, 8, nn.Linear(8, 3), head="gcn")
+    assert head.predict(torch.randn(9, 4), edge_index).shape == (9, 3)
+
+
 def test_in_a_weighted_sum() -> None:
     h_s, h_t = torch.randn(20, 4, requires_grad=True), torch.randn(20, 8)
     factors = graphkd.FactorTransferLoss(4, 8)

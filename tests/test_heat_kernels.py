@@ -75,3 +75,20 @@ def test_nosmogs_similarity_is_global_lsp_of_inner_products(n: int, dims: tuple)
     u, v = h_s[batch], h_t[batch]
     released = torch.mean((torch.mm(v, v.T) - torch.mm(u, u.T)) ** 2)
     same(G.global_lsp_loss(h_s, h_t, kernel="linear", index=batch), released, h_s)
+
+
+@pytest.mark.parametrize("scale", [1e18, 7e18, 1e19, 1e30])
+@pytest.mark.parametrize("options", [{}, {"chunk_size": 7}, {"backend": "reference"}], ids=str)
+def test_a_median_bandwidth_of_huge_distances(scale: float, options: dict) -> None:
+    """Squares that overflow belong to pairs that are infinitely far apart."""
+    edge_index = undirected(20, 30)
+    h, small = torch.randn(20, 4), torch.randn(20, 4)
+    for h_s, h_t in ((h * scale, small), (small, h * scale), (h * scale, small * scale)):
+        h_s = h_s.requires_grad_()
+        given = {"kernel": "rbf", "gamma": "median", **options}
+        for value in (
+            G.global_lsp_loss(h_s, h_t, **given),
+            G.gkd_loss(h_s, h_t, edge_index, **given),
+        ):
+            assert value.isfinite()
+            assert torch.autograd.grad(value, h_s)[0].isfinite().all()

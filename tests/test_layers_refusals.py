@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 import graphkd.functional as G
-from graphkd import AttentionTransferLoss, FitNetLoss, LayerwiseLoss, MultiTeacherLoss
+from graphkd import (
+    AttentionTransferLoss,
+    FitNetLoss,
+    LayerwiseLoss,
+    MultiTeacherLoss,
+    SimilarityPreservingLoss,
+    SimKDLoss,
+)
 
 H_S, H_T = [torch.randn(7, 4), torch.randn(7, 3)], [torch.randn(7, d) for d in (5, 6, 3)]
 
@@ -31,6 +38,10 @@ H_S, H_T = [torch.randn(7, 4), torch.randn(7, 3)], [torch.randn(7, d) for d in (
         (TypeError, "a list of layers", {"dims_s": 4}),
         (ValueError, r"widths \(4, 0\): FitNetLoss|must be at least 1", {"dims_t": [5, 0, 0]}),
         (TypeError, "a Module, or a factory", {"loss": "fitnet"}),
+        (TypeError, r"SimilarityPreservingLoss, which takes .*: too many positional arguments. A "
+         r"loss without widths is passed as an instance, SimilarityPreservingLoss\(\)",
+         {"loss": SimilarityPreservingLoss}),
+        (TypeError, "missing a required argument: 'classifier'", {"loss": SimKDLoss}),
         (TypeError, "must return a Module", {"loss": lambda s, t: G.fitnet_loss}),
         (ValueError, "cannot be shared", {"loss": FitNetLoss(4, 5)}),
         (ValueError, "cannot be shared", {"loss": nn.BatchNorm1d(4, affine=False)}),
@@ -89,7 +100,8 @@ def test_the_functions() -> None:
         (ValueError, "one number per teacher; got 2 for 3", {"weights": [0.5, 0.5]}),
         (ValueError, "weights='global' needs both", {"dims_s": None, "dims_t": None,
                                                      "weights": "global"}),
-        (TypeError, "a list of layers", {"dims_t": 5}),
+        (TypeError, r"a list of teachers.*\[dims_t\] for a single teacher", {"dims_t": 5}),
+        (ValueError, "at least one teacher", {"dims_t": []}),
     ],
 )  # fmt: skip
 def test_teachers_at_construction(error: type, words: str, options: dict) -> None:
@@ -100,10 +112,13 @@ def test_teachers_at_construction(error: type, words: str, options: dict) -> Non
 
 def test_teachers_in_a_call() -> None:
     loss = MultiTeacherLoss(FitNetLoss, 4, {"gcn": 5, "gat": 6})
-    with pytest.raises(ValueError, match="'gcn', 'gat'; got 'gcn'"):
+    with pytest.raises(ValueError, match="the teachers that dims_t names, 'gcn', 'gat'; got 'gcn'"):
         loss(H_S[0], {"gcn": H_T[0]})
-    with pytest.raises(TypeError, match="h_t must be a list"):
-        loss(H_S[0], H_T[0])
+    for call in (loss, lambda h_s, h_t: G.multi_teacher_loss(h_s, h_t, G.kd_loss)):
+        with pytest.raises(
+            TypeError, match=r"h_t must be a list of teachers.*for a single teacher"
+        ):
+            call(H_S[0], H_T[0])
     fixed = MultiTeacherLoss(FitNetLoss, 4, {"gcn": 5, "gat": 6}, weights=None)
     with pytest.raises(ValueError, match="teacher 'gat': FitNetLoss: h_t has width 5"):
         fixed(H_S[0], {"gcn": H_T[0], "gat": H_T[0]})

@@ -196,9 +196,8 @@ def test_reliability_is_the_released_one_of_one_pass() -> None:
 
 def test_reliability_of_edge_cases() -> None:
     x = torch.randn(5, 3, requires_grad=True)
-    constant = G.measure_reliability(lambda h: torch.ones(5, 2), x)
-    assert (constant == 1).all()
-    assert not G.measure_reliability(lambda h: h, x).requires_grad
+    assert (G.measure_reliability(lambda h: torch.ones(5, 2), x) == 1).all()
+    assert not G.measure_reliability(torch.nn.Dropout().eval(), x).requires_grad
     assert G.measure_reliability(lambda h: h, x[:0]).shape == (0,)
     assert G.measure_reliability(lambda h: h * torch.nan, x).isnan().all()
     for options in ({"noise": 0.0}, {"passes": 0}):
@@ -206,6 +205,8 @@ def test_reliability_of_edge_cases() -> None:
             G.measure_reliability(lambda h: h, x, **options)
     with pytest.raises(ValueError, match="one row of logits per row of x"):
         G.measure_reliability(lambda h: h[:4], x)
+    with pytest.raises(ValueError, match=r"Dropout in training mode. Call graphkd.freeze\(teacher"):
+        G.measure_reliability(torch.nn.Dropout(), x)
     with pytest.raises(TypeError, match="floating-point"):
         G.measure_reliability(lambda h: h, [1.0])
 

@@ -11,10 +11,12 @@ import graphkd
 from graphkd import (
     AttentionTransferLoss,
     FitNetLoss,
+    FSPLoss,
     GCRDLoss,
     GlobalLSPLoss,
     KDLoss,
     LSPLoss,
+    TINEDLoss,
     WeightedSum,
 )
 
@@ -102,6 +104,30 @@ def test_what_it_refuses() -> None:
         WeightedSum(kd=(1.0, KDLoss(reduction="none")))(z_s=data["z_s"], z_t=data["z_t"])
 
 
+def test_errors_name_the_term() -> None:
+    data = batch()
+    objective = WeightedSum(soft=(1.0, KDLoss()), hint=(1.0, FitNetLoss(6, 8)))
+    with pytest.raises(ValueError, match="WeightedSum, loss 'hint': FitNetLoss: h_t has width 5"):
+        objective(**{**data, "h_t": torch.randn(30, 5)})
+    with pytest.raises(IndexError, match="WeightedSum, loss 'soft': kd_loss: "):
+        objective(**data, index=torch.tensor([30]))
+    several = "loss 'soft': kd_loss: z_t must be a tensor.*It holds 2 tensors.*MultiTeacherLoss"
+    for z_t in ([data["z_t"]] * 2, {"gcn": data["z_t"], "gat": (data["z_t"],)}):
+        with pytest.raises(TypeError, match=several):
+            objective(**{**data, "z_t": z_t})
+    with pytest.raises(TypeError, match=r"got list. Convert it with torch.as_tensor"):
+        objective(**{**data, "z_t": data["z_t"].tolist()})
+
+
+def test_any_argument_may_be_named() -> None:
+    class Odd(nn.Module):
+        def forward(self, h_s: torch.Tensor, loss: float, what: float, key: float) -> torch.Tensor:
+            return h_s.sum() * loss * what * key
+
+    h_s = torch.ones(2, 1)
+    assert WeightedSum(odd=(1.0, Odd()))(h_s=h_s, loss=2.0, what=3.0, key=4.0)[0] == 48
+
+
 def gradient_norm(value: torch.Tensor, h_s: torch.Tensor) -> float:
     return torch.autograd.grad(value, h_s, retain_graph=True)[0].norm().item()
 
@@ -182,3 +208,29 @@ def test_balancing_refuses_what_it_cannot_compare() -> None:
         objective(task_loss=task, **{**data, "z_s": torch.randn(30, 4)})
     with pytest.raises(ValueError, match="task_loss does not depend"):
         objective(task_loss=torch.ones(()), **data)
+
+
+@pytest.mark.parametrize("form", ["chain", "pairs", "flow"])
+def test_balancing_at_several_embeddings_counts_those_with_a_gradient(form: str) -> None:
+    """A chain starts at the features; in pairs, one's end is the next one's start."""
+    data = batch()
+    x, h, z = torch.randn(30, 6), data["h_s"], data["z_s"]
+    first, second, third = torch.randn(30, 6), torch.randn(30, 6), torch.randn(30, 4)
+    loss, h_s, h_t = {
+        "chain": (TINEDLoss(), (x, h, z), (first, second, third)),
+        "pairs": (TINEDLoss(), [(x, h), (h, z)], [(first, second), (second, third)]),
+        "flow": (FSPLoss(), (x, h), (first, second)),
+    }[form]
+    data |= {"h_s": h_s, "h_t": h_t}
+    ends = [h] if form == "flow" else [h, z]
+    task = nn.functional.cross_entropy(z, data["y"])
+    objective = WeightedSum(term=(1.0, loss), balance=True)
+    total, _ = objective(task_loss=task, **data)
+    norms = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(value, ends, retain_graph=True)]).norm()
+        for value in (task, total)
+    ]
+    torch.testing.assert_close(norms[0], norms[1], rtol=1e-3, atol=0)
+    cut = [tuple(h.detach() for h in part) for part in h_s] if form == "pairs" else (x, h.detach())
+    with pytest.raises(TypeError, match="with a gradient; got float32 tensor"):
+        objective(task_loss=task, **{**data, "h_s": cut, "h_t": h_t[:2]})

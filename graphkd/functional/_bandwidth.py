@@ -44,7 +44,8 @@ def bandwidth(
     if kernel is not KERNELS["rbf"]:
         return like.new_zeros(())
     if gamma == "median":
-        return median_gamma(median())
+        # No smaller than the rows' own numbers, lest 0 times an infinite square be NaN.
+        return median_gamma(median()).clamp(min=torch.finfo(like.dtype).tiny)
     return like.new_full((), gamma)
 
 

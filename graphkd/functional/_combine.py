@@ -16,7 +16,7 @@ PairLoss: TypeAlias = Callable[..., Tensor]
 
 
 def located(
-    loss: str, what: str, key: Any, call: Callable[..., _Result], *args: Any, **options: Any
+    loss: str, what: str, key: Any, call: Callable[..., _Result], /, *args: Any, **options: Any
 ) -> _Result:
     """Call, and let errors say where they arose: in which loss, and for which of its parts."""
     if torch.compiler.is_compiling():

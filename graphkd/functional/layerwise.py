@@ -96,19 +96,19 @@ def layerwise_loss(
     return combine(name, values, weights, reduction)
 
 
-def as_layers(loss: str, name: str, layers: Any) -> dict[Any, Any]:
-    """A list or a dictionary of layers as a dictionary, by number or name."""
+def as_layers(loss: str, name: str, layers: Any, what: str = "layer") -> dict[Any, Any]:
+    """A list or a dictionary of layers, or ``what`` they are, as one by number or name."""
     if isinstance(layers, Mapping):
         named = dict(layers)
     elif isinstance(layers, Sequence) and not isinstance(layers, str):
         named = dict(enumerate(layers))
     else:
         raise TypeError(
-            f"{loss}: {name} must be a list of layers, or a dictionary of them by name; got "
-            f"{describe(layers)}. Pass [{name}] for a single layer."
+            f"{loss}: {name} must be a list of {what}s, or a dictionary of them by name; got "
+            f"{describe(layers)}. Pass [{name}] for a single {what}."
         )
     if not named:
-        raise ValueError(f"{loss}: {name} must hold at least one layer; got none.")
+        raise ValueError(f"{loss}: {name} must hold at least one {what}; got none.")
     return named
 
 

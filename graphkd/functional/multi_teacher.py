@@ -84,7 +84,7 @@ def multi_teacher_loss(
     """
     name = "multi_teacher_loss"
     check_reduction(name, reduction)
-    teachers = as_layers(name, "h_t", h_t)
+    teachers = as_layers(name, "h_t", h_t, "teacher")
     check_factors(name, weights, len(teachers), "teacher")
     check_entropy(name, entropy, learned=isinstance(weights, Tensor))
     losses = loss_of_each(name, loss, len(teachers), "teacher")

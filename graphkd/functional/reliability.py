@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphkd._checks import check_count, check_devices, check_positive, describe
 from graphkd._precision import exact, full_precision, traced
@@ -33,8 +33,8 @@ def measure_reliability(
     at which nothing changes has 1, the least reliable of all has 0. If nothing changes at any node,
     all have 1.
 
-    Call it once, before the student is trained. The teacher runs without gradients; put it into
-    evaluation mode first, lest dropout be measured.
+    Call it once, before the student is trained. The teacher runs without gradients. A Module has to
+    be in evaluation mode, lest dropout be measured.
 
     Args:
         teacher: A function or Module that takes ``x`` and ``args`` and returns logits.
@@ -49,8 +49,8 @@ def measure_reliability(
         - **output:** :math:`[N]`, in [0, 1]
 
     Raises:
-        ValueError: If ``noise`` or ``passes`` is out of range, or the teacher does not return one
-            row of at least two logits for each node.
+        ValueError: If ``noise`` or ``passes`` is out of range, the teacher is a Module in training
+            mode, or it does not return one row of at least two logits for each node.
         TypeError: If ``x`` or what the teacher returns is not a floating-point tensor.
 
     Source: Wu, Lin, Huang and Li, ICML 2023, arXiv 2306.05628. The authors' code takes one pass,
@@ -69,6 +69,12 @@ def measure_reliability(
     check_positive(f"{name}: noise", noise)
     check_count(f"{name}: passes", passes, least=1)
     check_generator(generator)
+    if isinstance(teacher, nn.Module) and teacher.training:
+        raise ValueError(
+            f"{name}: the teacher must be in evaluation mode, lest its dropout be measured; got "
+            f"{type(teacher).__name__} in training mode. Call graphkd.freeze(teacher), or "
+            "teacher.eval()."
+        )
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() == 0:
         raise TypeError(
             f"{name}: x must be a floating-point tensor [N, d] of features; got {describe(x)}."

@@ -95,7 +95,7 @@ def attached_zero(by_type: dict[str, Mapping[Any, Any]]) -> Tensor:
     return total
 
 
-def naming(key: Type, call: Callable[..., _Result], *args: Any, **options: Any) -> _Result:
+def naming(key: Type, call: Callable[..., _Result], /, *args: Any, **options: Any) -> _Result:
     """Call, and let errors say of which type they are."""
     kind = "node type" if isinstance(key, str) else "edge type"
     return located("HeteroLoss", kind, key, call, *args, **options)

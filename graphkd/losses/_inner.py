@@ -1,6 +1,7 @@
 """The losses inside a loss: how they are built and called, and the attention that weighs them."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -55,6 +56,7 @@ class OuterLoss(DistillationLoss):
                 f"{name}: a factory needs the widths of both sides; got no dims_s or no dims_t. "
                 "Pass them, or a Module without parameters in the factory's place."
             )
+        _check_factory(name, inner)
         built = [located(name, "widths", pair, inner, *pair) for pair in widths]
         for module in built:
             if not isinstance(module, nn.Module):
@@ -155,12 +157,29 @@ class CrossAttention(nn.Module):
         return embedded
 
 
+def _check_factory(loss: str, inner: Callable[..., Any]) -> None:
+    """Raise unless it can be called with two widths; of a few callables that cannot be known."""
+    try:
+        signature = inspect.signature(inner)
+    except ValueError:
+        return
+    try:
+        signature.bind("dim_s", "dim_t")
+    except TypeError as error:
+        name = getattr(inner, "__name__", type(inner).__name__)
+        raise TypeError(
+            f"{loss}: a factory is called with two widths, loss(dim_s, dim_t); got {name}, which "
+            f"takes {signature}: {error}. A loss without widths is passed as an instance, "
+            f"{name}(); what needs more goes into a lambda dim_s, dim_t: {name}(...)."
+        ) from error
+
+
 def _embedding(dim: int, width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(dim, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
 
 
 def both_widths(
-    loss: str, dims_s: Any, dims_t: Any, needed_for: str
+    loss: str, dims_s: Any, dims_t: Any, needed_for: str, what: str = "layer"
 ) -> tuple[dict[Any, Any], dict[Any, Any]] | None:
     """The widths of both sides by layer; None where neither was given, nor needed for anything."""
     if dims_s is None and dims_t is None and not needed_for:
@@ -171,7 +190,7 @@ def both_widths(
             f"{loss}: dims_s and dims_t go together{needing}; got {dims_s!r} and {dims_t!r}. Pass "
             "the widths of both sides."
         )
-    return as_layers(loss, "dims_s", dims_s), as_layers(loss, "dims_t", dims_t)
+    return as_layers(loss, "dims_s", dims_s, what), as_layers(loss, "dims_t", dims_t, what)
 
 
 def fixed_weights(
@@ -189,14 +208,16 @@ def fixed_weights(
     return tuple(weights)
 
 
-def matched(loss: str, name: str, layers: Any, keys: Sequence[Any] | None) -> dict[Any, Any]:
+def matched(
+    loss: str, name: str, layers: Any, keys: Sequence[Any] | None, what: str = "layer"
+) -> dict[Any, Any]:
     """The layers by name or number, in the order that the loss was built for."""
-    given = as_layers(loss, name, layers)
+    given = as_layers(loss, name, layers, what)
     if keys is None:
         return given
     if set(given) != set(keys):
         raise ValueError(
-            f"{loss}: {name} must hold the layers that {name.replace('h_', 'dims_')} names, "
+            f"{loss}: {name} must hold the {what}s that {name.replace('h_', 'dims_')} names, "
             f"{', '.join(map(repr, keys))}; got {', '.join(map(repr, given))}."
         )
     return {key: given[key] for key in keys}

@@ -90,7 +90,8 @@ class MultiTeacherLoss(OuterLoss):
             check_choice(f"{name}: weights, if no numbers,", weights, ("attention", "global"))
         check_entropy(name, entropy, learned=learned)
         dims = None if dims_s is None else [dims_s]
-        widths = both_widths(name, dims, dims_t, needed_for=f"weights={weights!r}" * learned)
+        need = f"weights={weights!r}" * learned
+        widths = both_widths(name, dims, dims_t, needed_for=need, what="teacher")
         teachers = None if widths is None else widths[1]
         count = None if teachers is None else len(teachers)
         fixed = None if learned else fixed_weights(name, weights, count, "teacher")
@@ -135,7 +136,7 @@ class MultiTeacherLoss(OuterLoss):
         student, teacher = self.sides
         h_s, h_t = arguments.pop(student, h_s), arguments.pop(teacher, h_t)
         self.check_arguments(arguments if index is None else {**arguments, "index": index})
-        teachers = matched(name, "h_t", h_t, self.teachers)
+        teachers = matched(name, "h_t", h_t, self.teachers, "teacher")
         options = self.options
         if self.attention is not None:
             index, alpha = self.attention([h_s], [*teachers.values()], index)

@@ -12,6 +12,7 @@ from graphkd.functional.simkd import simkd_loss
 from graphkd.heads import HeadSpec, project
 from graphkd.losses._base import ProjectedLoss
 from graphkd.losses._student_head import student_head
+from graphkd.losses.weighted import arguments_of
 from graphkd.teacher import freeze
 
 
@@ -47,10 +48,11 @@ class SimKDLoss(ProjectedLoss):
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
-            row counts and one device; for one row with BatchNorm in training mode.
-        TypeError: If embeddings are not floating-point tensors, the classifier is no Module, or a
-            graph is needed and missing.
+        ValueError: If an option is out of range, the classifier is one of another width, or
+            embeddings do not have the given widths, equal row counts and one device; for one row
+            with BatchNorm in training mode.
+        TypeError: If embeddings are not floating-point tensors, the classifier is no Module, or
+            needs edges and is not to take them, or a graph is needed and missing, or not taken.
         IndexError: If ``index`` or an edge names a row that does not exist.
 
     Source: Chen, Mei, Zhang, Wang, Feng and Chen, CVPR 2022, arXiv 2203.14001. The authors' head
@@ -87,6 +89,7 @@ class SimKDLoss(ProjectedLoss):
         takes_edges = head_takes_edges or head == "gcn"
         pair = student_head(loss, head, dim_s, dim_t)
         super().__init__(dim_s, dim_t, dim_t, pair, takes_edges, reduction=reduction)
+        _check_classifier(loss, classifier, dim_t, classifier_takes_edges)
         self.classifier = freeze(copy.deepcopy(classifier))
         self.classifier_takes_edges = classifier_takes_edges
 
@@ -127,6 +130,12 @@ class SimKDLoss(ProjectedLoss):
         edges = None
         if self.head_takes_edges or self.classifier_takes_edges:
             edges = self._edges(rows, edge_index)
+        elif edge_index is not None:
+            raise TypeError(
+                f"{loss}: neither the head nor the classifier is to take edges; got "
+                f"{describe(edge_index)}. Build it with classifier_takes_edges=True, or leave "
+                "edge_index out."
+            )
         else:
             rows = select_rows(loss, rows, chosen)
         with full_precision(rows.device):
@@ -134,3 +143,22 @@ class SimKDLoss(ProjectedLoss):
             used = edges if self.classifier_takes_edges else None
             z = project(loss, self.classifier, p, used, "projected h_s, the classifier,")
             return z if edges is None else select_rows(loss, z, chosen)
+
+
+def _check_classifier(loss: str, classifier: nn.Module, dim_t: int, takes_edges: bool) -> None:
+    """Raise where it can be seen that the classifier cannot be called on the projected rows."""
+    for attribute in ("in_features", "in_channels"):
+        width = getattr(classifier, attribute, None)
+        # A lazy layer has 0 or -1, a bipartite convolution a pair.
+        if isinstance(width, int) and width > 0 and width != dim_t:
+            raise ValueError(
+                f"{loss}: the classifier must take rows of the width dim_t={dim_t}; got "
+                f"{type(classifier).__name__} with {attribute}={width}. Pass the layer that the "
+                f"teacher calls on h_t, or dim_t={width}."
+            )
+    if not takes_edges and "edge_index" in arguments_of(classifier)[1]:
+        raise TypeError(
+            f"{loss}: the classifier must be called on rows alone unless it is to take edges; got "
+            f"{type(classifier).__name__}, which needs edge_index. Build the loss with "
+            "classifier_takes_edges=True."
+        )

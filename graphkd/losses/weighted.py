@@ -3,14 +3,14 @@
 import difflib
 import inspect
 import math
-from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from graphkd._checks import describe
+from graphkd._checks import describe, tensors_in
+from graphkd.functional._combine import located
 
 # What a call may name although no loss of this sum takes it.
 VOCABULARY = {
@@ -39,8 +39,9 @@ class WeightedSum(nn.Module):
 
     so that a weight of 1 pulls on the student's embeddings as hard as the task does, whatever the
     loss, N, d, E and C. Balancing needs ``task_loss=`` (which is not added to the total) and an
-    ``h_s`` from which the task loss and every term were computed. It costs one backward pass from
-    each term to ``h_s``. The averages are buffers. They move in training mode with gradients
+    ``h_s`` from which the task loss and every term were computed. Of several (layers, or the pairs
+    of TINED), those with a gradient count. It costs one backward pass from each term to ``h_s``.
+    The averages are buffers. They move in training mode with gradients
     enabled, and gradients that are not finite leave them unchanged.
 
     Args:
@@ -57,6 +58,7 @@ class WeightedSum(nn.Module):
             argument, an argument is unknown, or balancing lacks ``task_loss``.
         ValueError: If there is no term, a weight is not finite, ``decay`` is out of range, a loss
             does not return a scalar, or balancing meets a term that does not depend on ``h_s``.
+            What the losses raise names the term.
 
     Example:
         >>> import torch
@@ -120,7 +122,12 @@ class WeightedSum(nn.Module):
                     f"WeightedSum: loss {name!r} ({type(loss).__name__}) needs {missing}=, which "
                     f"was not given; got {', '.join(arguments) or 'nothing'}."
                 )
-        value: Any = loss(**{key: arguments[key] for key in takes if key in arguments})
+        own = {key: arguments[key] for key in takes if key in arguments}
+        value: Any
+        if name == type(loss).__name__:
+            value = loss(**own)  # its errors say what it is
+        else:
+            value = located("WeightedSum", "loss", name, loss, **own)
         if not isinstance(value, Tensor) or value.dim() != 0:
             raise ValueError(
                 f"WeightedSum: loss {name!r} must return a scalar; got {describe(value)}. "
@@ -207,14 +214,14 @@ def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _layers_of(h_s: Any) -> list[Tensor]:
-    """The embeddings at which gradients are compared: those of all layers, where there are more."""
-    several = list(h_s.values()) if isinstance(h_s, Mapping) else h_s
-    layers = list(several) if isinstance(several, list | tuple) else [h_s]
-    if not layers or not all(isinstance(h, Tensor) and h.requires_grad for h in layers):
+    """The embeddings at which gradients are compared, each once: all that have a gradient."""
+    layers = list({id(h): h for h in tensors_in(h_s) if h.requires_grad}.values())
+    if not layers:
+        found = list(tensors_in(h_s)) or [h_s]
         raise TypeError(
             "WeightedSum: balance=True needs h_s=, the student embeddings that the losses were "
             "computed from, or a list of them by layer, with a gradient; got "
-            f"{', '.join(describe(h) for h in layers) or 'none'}."
+            f"{', '.join(describe(h) for h in found)}."
         )
     return layers
 

@@ -1,11 +1,13 @@
 """The hot primitives, and which backends each has.
 
-Three primitives carry the losses whose obvious form is quadratic in memory, or holds all edges
-at once:
+A primitive carries a loss whose obvious form is quadratic in memory, or holds all edges at once.
+Those of the paper's losses have every backend:
 
 - ``infonce`` (and ``symmetric_infonce``): the row values of G-CRD,
 - ``pairwise_gap``: the row values of Global LSP; ``moment_gap``: its short cut for inner products,
 - ``edge_similarity``: a kernel's value on every edge, for LSP.
+
+Those of the others are named in their files: ``reference_*.py``, and one in ``chunked`` each.
 
 ``reference`` is the obvious form. ``chunked`` has linear memory. ``triton`` has programs for GPUs.
 All take rows as they are, and normalise them themselves where the formula says so.
