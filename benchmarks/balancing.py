@@ -37,7 +37,8 @@ def fit(run: demo.Run, name: str, weight: float, balance: bool, epochs: int) -> 
     data, (layer, width) = run.data, demo.HIDDEN["MLP"]
     torch.manual_seed(run.seed)
     model = demo.build("MLP", data)
-    loss = demo.LOSSES[name](width, demo.HIDDEN["GAT"][1])
+    case = demo.Case(width, demo.HIDDEN["GAT"][1], data, run.teacher, run.second)
+    loss, _ = demo.LOSSES[name](case)
     distill = graphkd.WeightedSum(**{name: (weight, loss)}, balance=balance)
     torch.manual_seed(run.seed)
     parameters = [*model.parameters(), *distill.parameters()]
@@ -77,7 +78,8 @@ def main() -> None:
     console, data, runs = Console(highlight=False), demo.load("Digits", ""), []
     for seed in range(args.seeds):
         part = demo.split(data, seed, per_class=5)
-        runs.append(demo.Run(seed, part, demo.train_teacher(seed, part, args)[0]))
+        teacher, _ = demo.train_teacher("GAT", seed, part, args)
+        runs.append(demo.Run(seed, part, teacher, None))
     console.print(f"{args.seeds} teachers trained")
     report: dict = {"seeds": args.seeds, "epochs": args.epochs, "losses": {}}
     for name in LOSSES:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from _accuracy_tables import accuracy_section
+from _family_tables import family_cost_section, family_demo_section
 from _speed_tables import speed_section, targets
 from _tables import (
     balancing_section,
@@ -37,11 +38,13 @@ def page() -> str:
             "# Results",
             prose(intro),
             demo_section(),
+            family_demo_section(),
             hetero_section(),
             speed_section(),
             accuracy_section(),
             balancing_section(),
             footprint_section(),
+            family_cost_section(),
             negatives_section(),
             store_section(),
         )

@@ -25,6 +25,13 @@ from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 
 LABELS = {"none": "No distillation", "kd": "KD", "fitnet": "FitNet", "at": "AT", "lsp": "LSP"}
 LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
+LABELS |= {
+    "kd_std": "KD, standardised", "dkd": "DKD", "dist": "DIST", "vid": "VID", "nst": "NST",
+    "ab": "AB", "ft": "Factor transfer", "fsp": "FSP", "simkd": "SimKD", "sp": "SP", "rkd": "RKD",
+    "pkt": "PKT", "cc": "CC", "cka": "CKA", "crd": "CRD", "ff_g2m": "FF-G2M", "krd": "KRD, α = 1",
+    "gkd": "GKD", "nosmog": "NOSMOG's similarity", "llp": "LLP", "vqgraph": "VQGraph",
+    "mugsi": "MuGSI", "tined": "TINED", "layers": "FitNet, all layers", "teachers": "Two teachers",
+}  # fmt: skip
 
 console = Console(highlight=False)
 

@@ -134,3 +134,25 @@ def test_lightning_on_two_devices(tmp_path: Path) -> None:
     done = subprocess.run([*script, *more], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "2 device(s)" in done.stdout
+
+
+def test_every_loss_is_a_choice_of_the_quickstart(common: Any) -> None:
+    import _methods
+
+    import graphkd
+
+    losses = {name for name in graphkd.__all__ if name.endswith("Loss") and name != "HeteroLoss"}
+    source = (EXAMPLES / "_methods.py").read_text()
+    assert {name for name in losses if f"graphkd.{name}(" not in source} == set()
+    before, sys.argv = sys.argv, ["quickstart.py", "--epochs", "1", "--seeds", "1"]
+    sys.argv += ["--losses", "all", "--students", "MLP", "GCN", "--out", "all.json"]
+    try:
+        runpy.run_path(str(EXAMPLES / "quickstart.py"), run_name="__main__")
+    finally:
+        sys.argv = before
+    students = json.loads(Path("all.json").read_text())["students"]
+    for student in students.values():
+        assert list(student["methods"]) == _methods.EVERY
+        for name, method in student["methods"].items():
+            assert math.isfinite(method["test"]["mean"]), name
+            assert method["label"] != name

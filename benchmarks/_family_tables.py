@@ -1,0 +1,49 @@
+"""The sections on the losses beyond the paper's six: what they do for the digits, and cost."""
+
+from _tables import joined, methods, models, prose, read, table
+
+
+def family_demo_section() -> str:
+    result = read("quickstart_family")
+    if result is None:
+        return ""
+    text = f"""`python examples/quickstart.py --losses all --seeds {result["seeds"]}`: every loss
+    alone, in the set-up above, with weights a decade apart of which one seed's validation nodes
+    chose (those of the paper's six: three seeds'). One small data set, on which plain KD is hard to
+    beat: no ranking of methods. TINED, FSP and MuGSI were not made for this use; *two teachers*
+    adds a GraphSAGE of the GAT's size to KD."""
+    return joined("## Every loss on the digits", prose(text), models(result), methods(result))
+
+
+def family_cost_section() -> str:
+    result = read("family")
+    if result is None:
+        return ""
+    sizes = result["sizes"]
+    default = f"""`python benchmarks/family.py`: the functions, without heads, in their default
+    form, forward and backward, on {sizes["nodes"]:,} nodes of width {sizes["width"]} (logits, too),
+    one thread. One N × N matrix takes {4 * sizes["nodes"] ** 2 / 2**20:,.0f} MiB. RKD's angles are
+    those of 512 sampled rows; VQGraph has 512 codes, LLP contexts of 12 nodes, MuGSI 100 clusters
+    and one graph. `tests/test_memory.py` holds the Modules, with their heads and memories, below
+    one GiB as well."""
+    rows = [
+        [name, f"{row['seconds']:.1f} s", f"{row['peak_mib']:,.0f} MiB"]
+        for name, row in result["losses"].items()
+    ]
+    plain = """Against the plain form in PyTorch, which for all but KD holds the N × N matrices (of
+    angles, N × N × N): the ratio of process times, and the peak memory of either. Below 1× we are
+    slower."""
+    compared = [
+        [name, f"{row['nodes']:,}", f"{row['speedup']['median']:.2f}×",
+         f"{row['peak_mib']['graphkd']:,.0f} MiB", f"{row['peak_mib']['plain']:,.0f} MiB",
+         f"{row['difference']:.0e}"]
+        for name, row in result["plain"].items()
+    ]  # fmt: skip
+    header = ["loss", "N", "speed", "memory", "memory, plain", "relative difference"]
+    return joined(
+        "## What the other losses cost",
+        prose(default),
+        table(["loss", "time", "peak memory"], rows),
+        prose(plain),
+        table(header, compared),
+    )
