@@ -191,9 +191,9 @@ GRID = {
     "sp": (1000.0, 10000.0, 100000.0, 1000000.0),
 }
 # For the digits, as chosen on validation nodes: those of the paper's six, alone and beside KD, by
-# `quickstart.py --full --tune`, three seeds; the others by `quickstart.py --losses all --seeds 1
-# --students MLP GCN` without them. "kd+lsp" is the weight of LSP beside KD; KD keeps the weight
-# that it has alone.
+# `quickstart.py --full --tune`, on three seeds; the others by `quickstart.py --losses all --tune
+# --seeds 1 --students MLP GCN`, on one. Some lie at an edge of their grid. "kd+lsp" is the weight
+# of LSP beside KD; KD keeps the weight that it has alone.
 WEIGHTS = {
     "MLP": {
         "kd": 10.0, "fitnet": 10000.0, "at": 10000.0, "lsp": 1000.0, "glsp": 100.0, "gcrd": 10.0,
