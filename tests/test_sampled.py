@@ -95,13 +95,13 @@ def hops(loss: Loss) -> int:
     return LAYERS + loss.edges
 
 
-@every(variants=True)
+@every(variants=True, where=lambda loss: loss.row_wise and loss.of_seeds)
 def test_all_neighbours_give_the_full_graphs_value(loss: Loss, options: dict, data: Data) -> None:
     agree(Case(loss, options), data, closure(data, SEEDS, hops(loss)))
 
 
 @pytest.mark.sampler
-@every(variants=True)
+@every(variants=True, where=lambda loss: loss.row_wise and loss.of_seeds)
 def test_so_they_do_from_a_neighbor_loader(loss: Loss, options: dict, data: Data) -> None:
     (batch,) = neighbor_batches(data, SEEDS, hops(loss), batch_size=6)
     agree(Case(loss, options), data, batch)

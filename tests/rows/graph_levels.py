@@ -102,6 +102,7 @@ LOSSES = (
             {"rank_weight": -1.0},
             {"rank_weight": 0.0, "distribution_weight": 0.0},
         ),
+        of_seeds=False,  # contexts lie anywhere
     ),
     Loss(
         "mugsi",

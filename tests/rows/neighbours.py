@@ -87,5 +87,6 @@ LOSSES = (
             {"delta": -0.1},
             {"delta": float("inf")},
         ),
+        of_seeds=False,  # all nodes are looked at
     ),
 )

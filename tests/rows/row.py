@@ -76,6 +76,9 @@ class Loss:
     """Whether there is one value per row: the function takes ``index`` and ``reduction``."""
     selects_first: bool = True
     """Whether ``index`` is the same as selecting rows of all inputs before the call."""
+    of_seeds: bool = True
+    """Whether rows look no further than their neighbours: a batch of seeds with all of these
+    gives the whole graph's value on the seeds."""
     self_error: float = 0.0
     """How far from 0 the float32 loss of a representation against itself may be."""
     order_free: bool = True
