@@ -61,14 +61,14 @@ def plot(result: dict[str, Any], path: Path) -> None:
     into = f"an {name}" if list(students) == ["MLP"] else f"a {name}"
     into = into if len(students) == 1 else "small students"
     title = f"Distilling a graph attention network into {into}"
-    figure.text(0.02, 0.975, title, size=16, weight="bold", va="top")
+    inch = 1 / figure.get_figheight()
+    figure.text(0.02, 1 - 0.13 * inch, title, size=16, weight="bold", va="top")
     source = f"{result['dataset']}; {result['labelled']:,} labelled nodes"
     if result["dataset"] == "Digits":
         source = "1,797 scikit-learn digits; images real, 8-NN graph built; 5 labels per class"
     note = f"{source}; {_seeds(result)}.\nTeacher: three-layer GAT, {_cost(teacher)}."
     note += " Small dots: seeds. Large dots and bars: mean ± standard deviation."
-    figure.text(0.02, 0.025, note, size=9, color=GREY, linespacing=1.5)
-    inch = 1 / figure.get_figheight()
+    figure.text(0.02, 0.13 * inch, note, size=9, color=GREY, linespacing=1.5)
     figure.tight_layout(rect=(0.01, 0.5 * inch, 0.99, 1 - 0.45 * inch), w_pad=3)
     figure.savefig(path)
 

@@ -1,7 +1,7 @@
 """Distil a graph attention network into a small student, with every loss of graphkd.
 
     python examples/quickstart.py                   # 3 seeds, MLP student: a minute or two
-    python examples/quickstart.py --losses all      # every loss that there is, each alone
+    python examples/quickstart.py --losses all      # every loss alone: five to ten minutes
     python examples/quickstart.py --full            # 10 seeds, both students, the paper's methods
     python examples/quickstart.py --full --tune     # choose the weight of each loss anew first
     python examples/quickstart.py --dataset Cora --root data    # any of PyG's sets in DATASETS
