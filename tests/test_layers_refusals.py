@@ -10,6 +10,7 @@ from graphkd import (
     FitNetLoss,
     LayerwiseLoss,
     MultiTeacherLoss,
+    RKDLoss,
     SimilarityPreservingLoss,
     SimKDLoss,
 )
@@ -41,6 +42,7 @@ H_S, H_T = [torch.randn(7, 4), torch.randn(7, 3)], [torch.randn(7, d) for d in (
         (TypeError, r"SimilarityPreservingLoss, which takes .*: too many positional arguments. A "
          r"loss without widths is passed as an instance, SimilarityPreservingLoss\(\)",
          {"loss": SimilarityPreservingLoss}),
+        (TypeError, r"RKDLoss, which takes .*: no dim_s. A loss without widths", {"loss": RKDLoss}),
         (TypeError, "missing a required argument: 'classifier'", {"loss": SimKDLoss}),
         (TypeError, "must return a Module", {"loss": lambda s, t: G.fitnet_loss}),
         (ValueError, "cannot be shared", {"loss": FitNetLoss(4, 5)}),

@@ -165,6 +165,9 @@ def _check_factory(loss: str, inner: Callable[..., Any]) -> None:
         return
     try:
         signature.bind("dim_s", "dim_t")
+        # Of a loss without widths, they would be taken for the first two options.
+        if _is_loss(inner) and list(signature.parameters)[:1] != ["dim_s"]:
+            raise TypeError("no dim_s")
     except TypeError as error:
         name = getattr(inner, "__name__", type(inner).__name__)
         raise TypeError(
@@ -172,6 +175,10 @@ def _check_factory(loss: str, inner: Callable[..., Any]) -> None:
             f"takes {signature}: {error}. A loss without widths is passed as an instance, "
             f"{name}(); what needs more goes into a lambda dim_s, dim_t: {name}(...)."
         ) from error
+
+
+def _is_loss(inner: Any) -> bool:
+    return isinstance(inner, type) and issubclass(inner, DistillationLoss)
 
 
 def _embedding(dim: int, width: int) -> nn.Module:
