@@ -15,25 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair
 from graphkd._precision import exact, student_and_teacher, traced
 from graphkd.functional._divergence import softmax_kl
 from graphkd.functional._inputs import select_rows
 from graphkd.functional._sides import edges_into
+from graphkd.functional.logits import check_logits
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops.chunked.neighbours import neighbour_sums
 
 
 def read_logits(loss: str, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
     """Checked, upcast logits of one set of at least two classes."""
-    check_pair(
-        loss,
-        z_s,
-        z_t,
-        names=("z_s", "z_t"),
-        what="logits",
-        projecting="Both must predict the same classes.",
-    )
+    check_logits(loss, z_s, z_t)
     if z_s.size(1) < 2:
         raise ValueError(
             f"{loss}: z_s and z_t must have at least two classes; got shape {tuple(z_s.shape)}. "

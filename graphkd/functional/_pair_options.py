@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from graphkd._checks import check_choice, check_count
+from graphkd._checks import check_choice
 from graphkd.distributed import ALL_RANKS, RANKED, check_group, refuse
-from graphkd.functional._inputs import check_reduction, check_sampling
-from graphkd.ops import PRECISIONS, check_backend, check_precision
+from graphkd.functional._blocked import check_blocked_options
+from graphkd.functional._inputs import check_sampling
+from graphkd.ops import PRECISIONS, check_precision
 
 BACKENDS = ("reference", "chunked", "triton")
 
@@ -22,13 +23,12 @@ def check_pair_options(
     ddp: bool,
 ) -> None:
     """Raise on an option that is out of range, or does not go with a process group."""
-    check_reduction(loss, reduction)
+    check_blocked_options(
+        loss, reduction=reduction, backend=backend, chunk_size=chunk_size, backends=BACKENDS
+    )
     check_sampling(loss, max_samples, reduction)
-    check_backend(loss, backend, BACKENDS)
     check_choice(f"{loss}: precision", precision, PRECISIONS)
     check_precision(loss, precision, backend)
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
     check_group(loss, process_group, ddp)
     drawn = "It is exact on all ranks' rows. Draw rows on each rank and pass index=."
     refused = {

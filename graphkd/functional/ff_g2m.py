@@ -6,10 +6,11 @@ from torch import Tensor
 
 from graphkd._checks import check_positive
 from graphkd._precision import full_precision
+from graphkd.functional._blocked import check_blocked_options
 from graphkd.functional._inputs import reduce_rows, resolve_index
 from graphkd.functional._neighbourhood import edges_of, read_logits
 from graphkd.functional._terms import check_weights
-from graphkd.functional.frequencies import check_ways, high_rows, low_rows
+from graphkd.functional.frequencies import high_rows, low_rows
 from graphkd.ops import pick_backend
 
 
@@ -28,7 +29,7 @@ def check_ff_g2m_options(
     check_weights(loss, low_weight=low_weight, high_weight=high_weight)
     check_positive(f"{loss}: low_temperature", low_temperature)
     check_positive(f"{loss}: high_temperature", high_temperature)
-    check_ways(loss, reduction, backend, chunk_size)
+    check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
 
 
 def ff_g2m_loss(

@@ -4,8 +4,9 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd._checks import check_count, check_positive
+from graphkd._checks import check_positive
 from graphkd._precision import full_precision
+from graphkd.functional._blocked import check_blocked_options
 from graphkd.functional._edge_differences import (
     dense_difference_divergence,
     difference_divergence,
@@ -19,10 +20,8 @@ from graphkd.functional._neighbourhood import (
     read_logits,
 )
 from graphkd.graph import Edges
-from graphkd.ops import check_backend, pick_backend
+from graphkd.ops import pick_backend
 from graphkd.ops.segments import segment_sum
-
-_BACKENDS = ("reference", "chunked")
 
 
 def low_frequency_loss(
@@ -141,7 +140,7 @@ def high_frequency_loss(
     """
     loss = "high_frequency_loss"
     check_positive(f"{loss}: temperature", temperature)
-    check_ways(loss, reduction, backend, chunk_size)
+    check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
     p, q = read_logits(loss, z_s, z_t)
     chosen = resolve_index(loss, index, p)
     edges = edges_of(loss, edge_index, p, chosen)
@@ -149,14 +148,6 @@ def high_frequency_loss(
     with full_precision(p.device):
         rows = high_rows(loss, p, q, edges, chosen, temperature, backend, chunk_size)
         return reduce_rows(rows, reduction)
-
-
-def check_ways(loss: str, reduction: str, backend: str, chunk_size: int | None) -> None:
-    """Raise on an option that is out of range."""
-    check_reduction(loss, reduction)
-    check_backend(loss, backend, _BACKENDS)
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
 
 
 def low_rows(

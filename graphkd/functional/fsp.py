@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_pair, check_row_ids, describe
+from graphkd._checks import check_pair, check_row_ids, describe
 from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._blocked import check_blocked_options
 from graphkd.functional._inputs import group_numbers
-from graphkd.ops import check_backend, pick_backend, reference_flows
+from graphkd.ops import pick_backend, reference_flows
 from graphkd.ops.chunked.flows import flow_gap
-
-_BACKENDS = ("reference", "chunked")
 
 
 def fsp_loss(
@@ -91,9 +90,7 @@ def fsp_loss(
 
 def check_fsp_options(loss: str, *, backend: str, chunk_size: int | None) -> None:
     """Raise on an option that is out of range."""
-    check_backend(loss, backend, _BACKENDS)
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_blocked_options(loss, backend=backend, chunk_size=chunk_size)
 
 
 def _read(loss: str, h_s: Any, h_t: Any) -> list[tuple[Tensor, Tensor]]:

@@ -9,9 +9,9 @@ from torch import Tensor
 from graphkd._checks import check_choice, check_count, check_pair
 from graphkd._precision import full_precision, student_and_teacher
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
+from graphkd.functional._blocked import check_blocked_options
 from graphkd.functional._inputs import (
     check_generator,
-    check_reduction,
     reduce_rows,
     resolve_index,
     sample_rows,
@@ -20,7 +20,7 @@ from graphkd.functional._inputs import (
 from graphkd.functional._neighbourhood import between_nodes, edges_of
 from graphkd.functional._terms import check_weights
 from graphkd.graph import Edges
-from graphkd.ops import check_backend, chunked, pick_backend, reference
+from graphkd.ops import chunked, pick_backend, reference
 from graphkd.ops.segments import segment_sum
 from graphkd.similarity import (
     DEFAULT_GAMMA,
@@ -33,7 +33,6 @@ from graphkd.similarity import (
 
 # Inner products of random features stand for the kernel "random".
 _KERNELS = {"sigmoid": SIGMOID, "rbf": KERNELS["rbf"], "random": KERNELS["linear"]}
-_BACKENDS = ("reference", "chunked")
 
 
 def check_gkd_options(
@@ -65,10 +64,7 @@ def check_gkd_options(
             )
     # A joined pair has the weight 1.
     check_weights(loss, delta=delta, edges=1)
-    check_reduction(loss, reduction)
-    check_backend(loss, backend, _BACKENDS)
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
 
 
 def gkd_loss(

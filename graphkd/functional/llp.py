@@ -6,13 +6,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_pair, check_positive, describe
+from graphkd._checks import check_pair, check_positive, describe
 from graphkd._precision import full_precision, student_and_teacher, upcast
-from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd.functional._blocked import check_blocked_options
+from graphkd.functional._inputs import reduce_rows, resolve_index, select_rows
 from graphkd.functional._stars import check_node_ids, star_products
 from graphkd.functional._terms import check_weights
 from graphkd.functional.link_scores import distribution_rows, rank_rows
-from graphkd.ops import check_backend, pick_backend
+from graphkd.ops import pick_backend
 
 Decoder: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Decoders: TypeAlias = str | Sequence[Decoder]
@@ -36,10 +37,7 @@ def check_llp_options(
     check_positive(f"{loss}: temperature", temperature)
     check_positive(f"{loss}: margin", margin)
     check_weights(loss, distribution_weight=distribution_weight, rank_weight=rank_weight)
-    check_reduction(loss, reduction)
-    check_backend(loss, backend, ("reference", "chunked"))
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
     if isinstance(decoder, str) and decoder == "inner":
         return
     pair = isinstance(decoder, Sequence) and not isinstance(decoder, str) and len(decoder) == 2

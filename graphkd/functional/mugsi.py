@@ -5,13 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_pair, check_row_ids, describe
+from graphkd._checks import check_pair, check_row_ids, describe
 from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._blocked import check_blocked_options
 from graphkd.functional._divergence import softmax_kl
 from graphkd.functional._inputs import group_numbers
 from graphkd.functional._stars import check_node_ids, star_products
 from graphkd.functional._terms import check_weights
-from graphkd.ops import check_backend, pick_backend, reference_levels
+from graphkd.ops import pick_backend, reference_levels
 from graphkd.ops.chunked.grouped import grouped_gap
 from graphkd.similarity import unit_rows
 
@@ -29,9 +30,7 @@ def check_mugsi_options(
     check_weights(
         loss, graph_weight=graph_weight, cluster_weight=cluster_weight, path_weight=path_weight
     )
-    check_backend(loss, backend, ("reference", "chunked"))
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_blocked_options(loss, backend=backend, chunk_size=chunk_size)
 
 
 def mugsi_loss(

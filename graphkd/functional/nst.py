@@ -2,12 +2,13 @@
 
 from torch import Tensor
 
-from graphkd._checks import check_count, check_pair
+from graphkd._checks import check_pair
 from graphkd._precision import full_precision, student_and_teacher, traced
-from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd.functional._blocked import check_blocked_options
+from graphkd.functional._inputs import reduce_rows, resolve_index, select_rows
 from graphkd.functional._pair_options import BACKENDS
 from graphkd.functional.global_structure import global_lsp_loss
-from graphkd.ops import check_backend, pick_backend
+from graphkd.ops import pick_backend
 from graphkd.similarity import unit_rows
 
 
@@ -93,10 +94,9 @@ def nst_loss(
 
 def check_nst_options(loss: str, *, reduction: str, backend: str, chunk_size: int | None) -> None:
     """Raise on an option that is out of range."""
-    check_reduction(loss, reduction)
-    check_backend(loss, backend, BACKENDS)
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_blocked_options(
+        loss, reduction=reduction, backend=backend, chunk_size=chunk_size, backends=BACKENDS
+    )
 
 
 def _patterns(h: Tensor) -> Tensor:

@@ -7,16 +7,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_count, check_matrix, check_pair, describe
+from graphkd._checks import check_choice, check_matrix, check_pair, describe
 from graphkd._precision import exact, full_precision, student_and_teacher, upcast
+from graphkd.functional._blocked import check_blocked_options
 from graphkd.graph import Edges, resolve_edges
-from graphkd.ops import check_backend, pick_backend, reference_levels
+from graphkd.ops import pick_backend, reference_levels
 from graphkd.ops.chunked.edges import edge_squares
 
 Operations: TypeAlias = Sequence[Tensor] | Sequence[tuple[Tensor, Tensor]]
 
 MEASURES = ("ratio", "root", "log")
-_BACKENDS = ("reference", "chunked")
 
 
 def check_tined_options(
@@ -165,9 +165,7 @@ def _check_energy_options(
 ) -> None:
     if not isinstance(normalized, bool):
         raise ValueError(f"{loss}: normalized must be True or False; got {describe(normalized)}.")
-    check_backend(loss, backend, _BACKENDS)
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_blocked_options(loss, backend=backend, chunk_size=chunk_size)
 
 
 def _energy(

@@ -6,20 +6,20 @@ from torch import Tensor
 
 from graphkd._checks import (
     check_choice,
-    check_count,
     check_devices,
     check_matrix,
     check_pair,
     check_positive,
 )
 from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._blocked import check_blocked_options
 from graphkd.functional._code_divergence import (
     SIMILARITIES,
     code_divergence,
     dense_code_divergence,
 )
-from graphkd.functional._inputs import check_reduction, reduce_rows, resolve_index, select_rows
-from graphkd.ops import check_backend, pick_backend
+from graphkd.functional._inputs import reduce_rows, resolve_index, select_rows
+from graphkd.ops import pick_backend
 
 
 def check_vqgraph_options(
@@ -34,10 +34,7 @@ def check_vqgraph_options(
     """Raise on an option that is out of range."""
     check_positive(f"{loss}: temperature", temperature)
     check_choice(f"{loss}: similarity", similarity, SIMILARITIES)
-    check_reduction(loss, reduction)
-    check_backend(loss, backend, ("reference", "chunked"))
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+    check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
 
 
 def vqgraph_loss(
