@@ -13,7 +13,7 @@ from torch import Tensor
 
 import graphkd
 import graphkd.functional as G
-from graphkd.functional._contrast import contrast
+from graphkd.functional.contrast._contrast import contrast
 
 KERNELS = ("linear", "cosine", "poly", "l2", "rbf")
 PRECISIONS = ("tf32", "bf16")

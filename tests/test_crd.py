@@ -10,7 +10,7 @@ from torch import Tensor
 
 import graphkd
 import graphkd.functional as G
-from graphkd.functional._banks import _log_z
+from graphkd.functional.contrast.banks import _log_z
 from graphkd.similarity import unit_rows
 
 

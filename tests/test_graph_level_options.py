@@ -6,8 +6,8 @@ from torch import Tensor
 
 import graphkd
 import graphkd.functional as G
-from graphkd.functional._code_divergence import code_divergence, dense_code_divergence
 from graphkd.ops import reference_levels
+from graphkd.ops.chunked.code_divergence import code_divergence, dense_code_divergence
 from graphkd.ops.chunked.grouped import grouped_gap
 
 RING = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])

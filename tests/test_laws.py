@@ -120,7 +120,7 @@ def test_sampled_global_lsp_is_unbiased(n: int, size: int, seed: int) -> None:
         return
     from itertools import combinations
 
-    from graphkd.functional.global_structure import _unbiased
+    from graphkd.functional.pairs.global_lsp import _unbiased
 
     h_s, h_t = (
         torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed + d))

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck
 import graphkd
 import graphkd.functional as G
 from graphkd import FitNetLoss, LayerwiseLoss
-from graphkd.functional.layerwise import cross_attention, resolve_pairs
+from graphkd.functional.several.layerwise import cross_attention, resolve_pairs
 from tests.oracles import layers as oracles
 
 DIMS_S, DIMS_T = [4, 3], [5, 6, 3]

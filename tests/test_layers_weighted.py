@@ -16,7 +16,7 @@ from graphkd import (
     MultiTeacherLoss,
     WeightedSum,
 )
-from graphkd.losses.weighted import arguments_of
+from graphkd.losses.several.weighted import arguments_of
 
 
 def layers(n: int = 9) -> tuple[list[Tensor], list[Tensor]]:

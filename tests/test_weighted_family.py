@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd import HeteroLoss, WeightedSum
-from graphkd.losses.weighted import VOCABULARY, arguments_of
+from graphkd.losses.several.weighted import VOCABULARY, arguments_of
 from tests.contract import Loss, every
 
 

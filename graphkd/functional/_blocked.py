@@ -1,7 +1,7 @@
 """The options of the losses that work block by block."""
 
 from graphkd._checks import check_count
-from graphkd.functional._inputs import check_reduction
+from graphkd.functional._rows import check_reduction
 from graphkd.ops import check_backend
 
 BACKENDS = ("reference", "chunked")

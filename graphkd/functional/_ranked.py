@@ -14,8 +14,8 @@ from graphkd._checks import check_pair
 from graphkd._precision import exact, full_precision, student_and_teacher
 from graphkd.distributed import Ranks, meet, reporting
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
-from graphkd.functional._inputs import resolve_index, sample_rows, select_rows
 from graphkd.functional._precomputed import GlobalLSPTeacher
+from graphkd.functional._rows import resolve_index, sample_rows, select_rows
 from graphkd.ops import ring
 from graphkd.similarity import Gamma, Kernel, unit_and_inverse, unit_gradient_
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from graphkd._checks import check_matrix
 from graphkd._precision import full_precision, upcast
 from graphkd.functional._bandwidth import bandwidth, edge_median
-from graphkd.functional._inputs import resolve_index, select_rows
 from graphkd.functional._precomputed import GlobalLSPTeacher, LSPTeacher, lasting
-from graphkd.functional._sides import Embeddings, counted_lengths, edges_into, read_sides
-from graphkd.functional.local_structure import edge_values
+from graphkd.functional._rows import resolve_index, select_rows
+from graphkd.functional.neighbours._sides import Embeddings, counted_lengths, edges_into, read_sides
+from graphkd.functional.neighbours.lsp import edge_values
 from graphkd.graph import resolve_edges
 from graphkd.ops import chunked, pick_backend
 from graphkd.similarity import DEFAULT_GAMMA, Gamma, Kernel, resolve_kernel

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from graphkd._checks import check_pair, check_width
 from graphkd._precision import full_precision, student_and_teacher, upcast
 from graphkd.distributed import meet, refuse, reporting
-from graphkd.functional._inputs import resolve_index, select_rows
+from graphkd.functional._rows import resolve_index, select_rows
 from graphkd.graph import resolve_edges
 from graphkd.heads import check_ranked, head_pair, project, reset_parameters
 

@@ -1,0 +1,159 @@
+"""Contrastive losses: G-CRD."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_pair, check_positive
+from graphkd._precision import student_and_teacher
+from graphkd.distributed import reporting
+from graphkd.functional._options import check_pair_options
+from graphkd.functional._rows import resolve_index, select_rows
+from graphkd.functional.contrast._contrast import contrast
+from graphkd.functional.contrast.positives import resolve_positives
+
+
+def check_gcrd_options(loss: str, *, temperature: float, **pairs: Any) -> None:
+    """Raise on an option of G-CRD that is out of range."""
+    check_positive(f"{loss}: temperature", temperature)
+    check_pair_options(loss, **pairs)
+
+
+def gcrd_loss(
+    h_s: Tensor,
+    h_t: Tensor,
+    *,
+    temperature: float = 0.075,
+    symmetric: bool = False,
+    index: Tensor | None = None,
+    extra_keys: Tensor | None = None,
+    labels: Tensor | None = None,
+    positives: Tensor | None = None,
+    max_samples: int | None = None,
+    generator: torch.Generator | None = None,
+    reduction: str = "mean",
+    backend: str = "auto",
+    chunk_size: int | None = None,
+    precision: str = "float32",
+    process_group: Any = None,
+    ddp: bool = True,
+) -> Tensor:
+    r"""Graph contrastive representation distillation between rows of one width.
+
+    Replaces ``F.cross_entropy(unit(h_s) @ unit(h_t).T / temperature, torch.arange(N))``, exactly
+    and without the :math:`N \times N` matrix.
+
+    .. math::
+        L = \frac1N \sum_i -\log \frac{\exp(\cos(h^s_i, h^t_i)/\tau)}
+                                      {\sum_j \exp(\cos(h^s_i, h^t_j)/\tau)}
+
+    A node's own teacher row is its positive, the teacher rows of all others its negatives. The
+    sum is taken as :math:`\log(1 + \sum_{j \ne i} e^{(s_{ij} - s_{ii})/\tau})`, which is accurate
+    near zero and does not overflow. Nothing is projected here: :class:`graphkd.GCRDLoss` does it
+    and trains the heads.
+
+    With several positives, the set P(i) of row i, which always holds i itself,
+
+    .. math::
+        L_i = -\frac1{|P(i)|} \sum_{p \in P(i)} \log
+              \frac{\exp(\cos(h^s_i, h^t_p)/\tau)}{\sum_j \exp(\cos(h^s_i, h^t_j)/\tau)}
+
+    P(i) are the rows of the same label (``labels``), or given pairs (``positives``), such as a
+    graph's edges. The first takes one sum per label, the second one similarity per pair.
+
+    Args:
+        h_s: Student rows.
+        h_t: Teacher rows of the same width; they get no gradient.
+        temperature: :math:`\tau`, without a unit; the paper uses 0.05 to 0.1.
+        symmetric: Average with the loss whose anchors are the teacher's rows.
+        index: Boolean mask or row numbers; the selected rows are anchors and negatives alike.
+            A row number given twice makes a row its own negative.
+        extra_keys: Further teacher rows, negatives of every anchor (of the student's, where
+            symmetric) and positives of none, as from a queue; neither selected nor sampled. They
+            get no gradient.
+        labels: The rows of one label are one another's positives. A row of label -1 (or any other
+            negative number) has only itself.
+        positives: Pairs (anchor, key) of row numbers, before ``index``, which drops the pairs of
+            rows that it leaves out. The order of pairs, repeats, and pairs of a row with itself
+            change nothing. With ``symmetric``, anchors are students in one direction and teachers
+            in the other. ``edge_index`` will do, for the rows that a row has an edge to.
+        max_samples: Draw at most this many rows anew in each call, without replacement; the loss,
+            also its sum, is then that of the drawn rows among themselves.
+        generator: Source of randomness for ``max_samples``; default: torch's global one.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row, in the order of index).
+        backend: ``"auto"``, ``"reference"`` (dense), ``"chunked"`` (linear memory) or ``"triton"``
+            (for GPUs).
+        chunk_size: Rows of a tile of the chunked backend; changes memory, not the value.
+        precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+        process_group: A ``torch.distributed`` group: the loss is then that of all its ranks' rows,
+            and each rank gets that value. See :doc:`/distributed`.
+        ddp: With a group of W ranks: True delivers W times this rank's gradient, which
+            DistributedDataParallel divides by W; False the gradient itself.
+
+    Shapes:
+        - **h_s:** :math:`[N, d]`
+        - **h_t:** :math:`[N, d]`
+        - **extra_keys:** :math:`[K, d]`
+        - **labels:** :math:`[N]`
+        - **positives:** :math:`[2, P]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, an
+            option is out of range, ``labels`` meets ``positives``, or ``positives`` an ``index``
+            that names a row twice.
+        TypeError: If an input is not a floating-point tensor, or labels or pairs not integers.
+        IndexError: If ``index`` or ``positives`` names a row that does not exist.
+        ImportError: If ``backend="triton"`` and triton is not installed.
+
+    Source: Joshi et al., TNNLS 2022, arXiv 2111.04964, equation of G-CRD. The authors' code samples
+    8,192 or more rows and clamps norms at 1e-12; the value is otherwise theirs. Several positives
+    are averaged outside of the logarithm, as by Khosla et al., NeurIPS 2020, arXiv 2004.11362, who
+    leave an anchor's own row out.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import gcrd_loss
+        >>> h = torch.eye(3)
+        >>> gcrd_loss(h, h, temperature=1.0)     # log(1 + 2/e)
+        tensor(0.5514)
+        >>> gcrd_loss(torch.ones(8, 4), torch.ones(8, 4)).exp()   # uniform: log N
+        tensor(8.0000)
+        >>> gcrd_loss(h, h, temperature=1.0, labels=torch.tensor([0, 0, -1]))  # + 1/2, + 1/2, + 0
+        tensor(0.8848)
+    """
+    loss = "gcrd_loss"
+    with reporting(process_group):
+        check_gcrd_options(
+            loss,
+            temperature=temperature,
+            max_samples=max_samples,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+            precision=precision,
+            process_group=process_group,
+            ddp=ddp,
+        )
+        check_pair(loss, h_s, h_t, projecting="GCRDLoss(dim_s, dim_t) projects both to one width.")
+        p, q = student_and_teacher(h_s, h_t)
+        chosen = resolve_index(loss, index, p)
+        several = resolve_positives(loss, labels, positives, p)
+        p, q = select_rows(loss, p, chosen), select_rows(loss, q, chosen)
+    return contrast(
+        p,
+        q,
+        several.select(chosen) if several else None,
+        temperature=temperature,
+        symmetric=symmetric,
+        extra_keys=extra_keys,
+        max_samples=max_samples,
+        generator=generator,
+        reduction=reduction,
+        backend=backend,
+        chunk_size=chunk_size,
+        precision=precision,
+        process_group=process_group,
+        ddp=ddp,
+    )

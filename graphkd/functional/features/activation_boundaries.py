@@ -1,0 +1,77 @@
+"""The signs of the teacher's pre-activations: activation boundaries."""
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_pair, check_positive
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+
+
+def ab_loss(
+    h_s: Tensor,
+    h_t: Tensor,
+    *,
+    margin: float = 1.0,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Squared hinge of the student's pre-activations by the signs of the teacher's.
+
+    Replaces ``F.relu(margin - h_t.sign() * h_s).square().sum(dim=1).mean()`` (a zero of the
+    teacher's counts as negative).
+
+    .. math::
+        L = \frac1N \sum_i \sum_k \begin{cases}
+            \max(0, m - h^s_{ik})^2 & h^t_{ik} > 0 \\
+            \max(0, m + h^s_{ik})^2 & h^t_{ik} \le 0 \end{cases}
+
+    Only on which side of its boundary a neuron lies is asked for, not how far: both inputs must be
+    taken before the activation, for behind a ReLU nothing is negative. It is not 0 for a student
+    that is the teacher, where that lies within the margin. Nothing is projected here:
+    :class:`graphkd.ABLoss` projects the student.
+
+    Args:
+        h_s: Student pre-activations.
+        h_t: Teacher pre-activations of the same width; they get no gradient.
+        margin: How far beyond the boundary the student has to go.
+        index: Boolean mask or row numbers of the rows that take part.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's sum over the width).
+
+    Shapes:
+        - **h_s:** :math:`[N, d]`
+        - **h_t:** :math:`[N, d]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
+            option is out of range.
+        TypeError: If an input is not a floating-point tensor.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Heo, Lee, Yun and Choi, AAAI 2019, arXiv 1811.03233: their alternative loss, whose
+    value this is. The authors' code multiplies it by 3/1000.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import ab_loss
+        >>> ab_loss(torch.tensor([[3.0, 0.5, 0.5]]), torch.tensor([[0.1, 0.1, -0.1]]))
+        tensor(2.5000)
+    """
+    loss = "ab_loss"
+    check_ab_options(loss, margin=margin, reduction=reduction)
+    check_pair(loss, h_s, h_t, projecting="ABLoss(dim_s, dim_t) projects the student.")
+    p, q = student_and_teacher(h_s, h_t)
+    rows = resolve_index(loss, index, p)
+    with full_precision(p.device):
+        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
+        one = torch.ones_like(q)
+        # The second term is 0, and NaN where the teacher is NaN or infinite.
+        side = torch.where(q > 0, one, -one) + (q - q)
+        return reduce_rows((margin - side * p).relu().square().sum(dim=1), reduction)
+
+
+def check_ab_options(loss: str, *, margin: float, reduction: str) -> None:
+    """Raise on an option that is out of range."""
+    check_positive(f"{loss}: margin", margin)
+    check_reduction(loss, reduction)

@@ -1,0 +1,66 @@
+"""Embeddings of one width, row by row: FitNet."""
+
+from torch import Tensor
+
+from graphkd._checks import check_pair
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd.similarity import unit_rows
+
+
+def fitnet_loss(
+    h_s: Tensor,
+    h_t: Tensor,
+    *,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Mean squared error between L2-normalised rows of one width.
+
+    Replaces ``F.mse_loss(unit(h_s), unit(h_t))``.
+
+    .. math::
+        L = \frac1N \sum_i \frac1d
+            \left\lVert \frac{h^s_i}{\lVert h^s_i\rVert} - \frac{h^t_i}{\lVert h^t_i\rVert}
+            \right\rVert^2
+
+    Nothing is projected here: :class:`graphkd.FitNetLoss` projects the student.
+
+    Args:
+        h_s: Student rows.
+        h_t: Teacher rows of the same width; they get no gradient.
+        index: Boolean mask or row numbers of the rows that take part.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+
+    Shapes:
+        - **h_s:** :math:`[N, d]`
+        - **h_t:** :math:`[N, d]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
+            option is out of range.
+        TypeError: If an input is not a floating-point tensor.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Romero et al., 2015, arXiv 1412.6550; normalised as by Joshi et al., 2022, whose value
+    this is. FitNet itself does not normalise.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import fitnet_loss
+        >>> fitnet_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 5.0]]))
+        tensor(1.)
+    """
+    loss = "fitnet_loss"
+    check_reduction(loss, reduction)
+    check_pair(loss, h_s, h_t, projecting="FitNetLoss(dim_s, dim_t) projects the student.")
+    p, q = student_and_teacher(h_s, h_t)
+    return match_rows(p, q, index=resolve_index(loss, index, p), reduction=reduction)
+
+
+def match_rows(p: Tensor, q: Tensor, *, index: Tensor | None, reduction: str) -> Tensor:
+    """FitNet of checked, upcast rows; here both sides may learn."""
+    with full_precision(p.device):
+        p, q = (unit_rows(select_rows("fitnet_loss", h, index)) for h in (p, q))
+        return reduce_rows((p - q).square().mean(dim=1), reduction)

@@ -1,0 +1,56 @@
+"""The teacher's rows as they are, for its own classifier to be used on: SimKD."""
+
+from torch import Tensor
+
+from graphkd._checks import check_pair
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+
+
+def simkd_loss(
+    h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    r"""Mean squared error of rows of one width.
+
+    Replaces ``F.mse_loss(h_s, h_t)``.
+
+    .. math:: L = \frac1N \sum_i \frac1d \lVert h^s_i - h^t_i\rVert^2
+
+    Lengths count, other than in :func:`fitnet_loss`: the teacher's classifier is to be used on the
+    student's rows. Nothing is projected here: :class:`graphkd.SimKDLoss` projects the student, and
+    holds the classifier.
+
+    Args:
+        h_s: Student rows.
+        h_t: Teacher rows of the same width; they get no gradient.
+        index: Boolean mask or row numbers of the rows that take part.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+
+    Shapes:
+        - **h_s:** :math:`[N, d]`
+        - **h_t:** :math:`[N, d]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
+            option is out of range.
+        TypeError: If an input is not a floating-point tensor.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Chen, Mei, Zhang, Wang, Feng and Chen, CVPR 2022, arXiv 2203.14001, with nodes in the
+    place of positions. This is the value of the authors' code.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import simkd_loss
+        >>> simkd_loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]]))
+        tensor(10.)
+    """
+    loss = "simkd_loss"
+    check_reduction(loss, reduction)
+    check_pair(loss, h_s, h_t, projecting="SimKDLoss(dim_s, dim_t, ...) projects the student.")
+    p, q = student_and_teacher(h_s, h_t)
+    rows = resolve_index(loss, index, p)
+    with full_precision(p.device):
+        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
+        return reduce_rows((p - q).square().mean(dim=1), reduction)

@@ -1,0 +1,99 @@
+"""The likelihood of the teacher's rows given the student's: VID."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_devices, check_pair, check_positive, describe
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+
+
+def vid_loss(
+    h_s: Tensor,
+    h_t: Tensor,
+    alpha: Tensor,
+    *,
+    eps: float = 1e-5,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Negative log likelihood of teacher rows under a Gaussian around the student's rows.
+
+    Replaces ``0.5 * ((h_s - h_t) ** 2 / var + var.log()).mean()`` with
+    ``var = F.softplus(alpha) + eps``.
+
+    .. math::
+        L = \frac1N \sum_i \frac1d \sum_k \frac12 \left(
+            \frac{(h^s_{ik} - h^t_{ik})^2}{v_k} + \log v_k\right), \qquad
+        v_k = \log(1 + e^{\alpha_k}) + \epsilon
+
+    The constant :math:`\frac12 \log 2\pi` is left out, so that the value may be negative. Nothing
+    is projected here: :class:`graphkd.VIDLoss` regresses the teacher's rows on the student's, and
+    holds ``alpha``.
+
+    Args:
+        h_s: Student rows, the means.
+        h_t: Teacher rows of the same width; they get no gradient.
+        alpha: What the variance of each of the teacher's features is made of; it gets a gradient.
+        eps: The least variance.
+        index: Boolean mask or row numbers of the rows that take part.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+
+    Shapes:
+        - **h_s:** :math:`[N, d]`
+        - **h_t:** :math:`[N, d]`
+        - **alpha:** :math:`[d]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts, widths or devices differ, a shape is wrong, or an option is out
+            of range.
+        TypeError: If an input is not a floating-point tensor.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Ahn, Hu, Damianou, Lawrence and Dai, CVPR 2019, arXiv 1904.05835. This is the value of
+    the released code, a mean over the width; the paper's is a sum, d times as much.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import vid_loss
+        >>> alpha = torch.tensor([0.5413, 0.5413])    # a variance of 1
+        >>> vid_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0]]), alpha)
+        tensor(1.0000)
+    """
+    loss = "vid_loss"
+    check_vid_options(loss, eps=eps, reduction=reduction)
+    check_pair(loss, h_s, h_t, projecting="VIDLoss(dim_s, dim_t) projects the student.")
+    _check_alpha(loss, alpha, h_t)
+    p, q = student_and_teacher(h_s, h_t)
+    rows = resolve_index(loss, index, p)
+    with full_precision(p.device):
+        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
+        alpha = alpha.to(p.dtype)
+        # softplus, without torch's jump to a straight line where exp is large
+        variance = torch.logaddexp(alpha, torch.zeros_like(alpha)) + eps
+        entries = (p - q).square() / variance + variance.log()
+        return reduce_rows(entries.mean(dim=1) / 2, reduction)
+
+
+def check_vid_options(loss: str, *, eps: float, reduction: str) -> None:
+    """Raise on an option that is out of range."""
+    check_positive(f"{loss}: eps", eps)
+    check_reduction(loss, reduction)
+
+
+def _check_alpha(loss: str, alpha: Any, h_t: Tensor) -> None:
+    remedy = "Pass torch.zeros(h_t.size(1), requires_grad=True)."
+    if not isinstance(alpha, Tensor) or not alpha.is_floating_point():
+        raise TypeError(
+            f"{loss}: alpha must be a floating-point tensor [d], a number for each of the "
+            f"teacher's features; got {describe(alpha)}. {remedy}"
+        )
+    if alpha.shape != h_t.shape[1:]:
+        raise ValueError(
+            f"{loss}: alpha must have one entry for each of the teacher's {h_t.size(1)} features; "
+            f"got {describe(alpha)}. {remedy}"
+        )
+    check_devices(loss, h_t=h_t, alpha=alpha)

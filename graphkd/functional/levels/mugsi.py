@@ -1,0 +1,206 @@
+"""Whole graphs, clusters of nodes and paths of nodes, each with a loss: MuGSI."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_pair, check_row_ids, describe
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._blocked import check_blocked_options
+from graphkd.functional._rows import group_numbers
+from graphkd.functional._terms import check_weights
+from graphkd.functional.levels._stars import check_node_ids, star_products
+from graphkd.ops import pick_backend, reference_levels
+from graphkd.ops.chunked.grouped import grouped_gap
+from graphkd.ops.divergence import softmax_kl
+from graphkd.similarity import unit_rows
+
+
+def check_mugsi_options(
+    loss: str,
+    *,
+    graph_weight: float,
+    cluster_weight: float,
+    path_weight: float,
+    backend: str,
+    chunk_size: int | None,
+) -> None:
+    """Raise on an option that is out of range."""
+    check_weights(
+        loss, graph_weight=graph_weight, cluster_weight=cluster_weight, path_weight=path_weight
+    )
+    check_blocked_options(loss, backend=backend, chunk_size=chunk_size)
+
+
+def mugsi_loss(
+    h_s: Tensor,
+    h_t: Tensor,
+    batch: Tensor | None = None,
+    clusters: Tensor | None = None,
+    paths: Tensor | None = None,
+    *,
+    graph_weight: float = 1.0,
+    cluster_weight: float = 1.0,
+    path_weight: float = 1.0,
+    backend: str = "auto",
+    chunk_size: int | None = None,
+) -> Tensor:
+    r"""Structure at three granularities: graphs, clusters and paths.
+
+    .. math::
+        L = \frac{w_G}{|G|} \sum_g \frac1d \lVert u^s_g - u^t_g\rVert^2
+          + \frac{w_C}{|G|} \sum_g \frac12 \sum_{a, b \in C_g}
+              \left(\cos(c^s_a, c^s_b) - \cos(c^t_a, c^t_b)\right)^2
+          + \frac{w_P}{|P|} \sum_{p} \mathrm{KL}(\pi^t_p \,\Vert\, \pi^s_p)
+
+    with :math:`u_g` the unit vector along the sum of graph g's rows, :math:`c_a` the sum of the
+    rows of its cluster a, and :math:`\pi_p` the softmax of the inner products of the first node of
+    path p with its other nodes. Sums and means of rows give one value here, as only their
+    directions count. The widths may differ where ``graph_weight`` is 0;
+    :class:`graphkd.MuGSILoss` projects the student for that term.
+
+    Args:
+        h_s: Student rows.
+        h_t: Teacher rows; they get no gradient.
+        batch: The graph of each node, as in a PyG mini-batch. Default: all are one graph.
+        clusters: The cluster of each node within its graph; any integer ids, in any order.
+        paths: Paths of nodes, as :func:`random_walks` draws them; numbers in the batch.
+        graph_weight: :math:`w_G`; 0 switches the term off.
+        cluster_weight: :math:`w_C`; 0 switches the term off, and ``clusters`` is not needed.
+        path_weight: :math:`w_P`; 0 switches the term off, and ``paths`` is not needed.
+        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
+        chunk_size: Clusters per block of the chunked backend; changes memory, not the value.
+
+    Shapes:
+        - **h_s:** :math:`[N, d]`
+        - **h_t:** :math:`[N, d]`
+        - **batch:** :math:`[N]`
+        - **clusters:** :math:`[N]`
+        - **paths:** :math:`[P, k + 1]`
+        - **output:** scalar
+
+    Raises:
+        ValueError: If row counts, widths, shapes or devices do not fit, or an option is out of
+            range.
+        TypeError: If embeddings are not floating-point tensors, ids not integer ones, or what a
+            term with a weight needs is missing.
+        IndexError: If a path names a node that does not exist.
+
+    Source: Yao, Sun, Cao, Zhang and Chen, WWW 2024, arXiv 2406.19832; the terms are those of the
+    authors' code, which leaves graphs of at most two clusters out of the second one, and terms of
+    single graphs that are not finite out of the second and third.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import mugsi_loss
+        >>> h_t = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> h_s = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+        >>> clusters, paths = torch.tensor([0, 1, 0]), torch.tensor([[0, 1, 2]])
+        >>> mugsi_loss(h_s, h_t, clusters=clusters, paths=paths)    # 0.1056 + 1 + 0.1109
+        tensor(1.2165)
+    """
+    loss = "mugsi_loss"
+    options: dict[str, Any] = {
+        "graph_weight": graph_weight,
+        "cluster_weight": cluster_weight,
+        "path_weight": path_weight,
+        "backend": backend,
+        "chunk_size": chunk_size,
+    }
+    check_mugsi_options(loss, **options)
+    projecting = "MuGSILoss(dim_s, dim_t) projects the student." if graph_weight else None
+    check_pair(loss, h_s, h_t, projecting=projecting)
+    return levels(loss, h_s, h_t, None, batch, clusters, paths, **options)
+
+
+def levels(
+    loss: str,
+    h_s: Tensor,
+    h_t: Tensor,
+    projected: tuple[Tensor, Tensor] | None,
+    batch: Tensor | None,
+    clusters: Tensor | None,
+    paths: Tensor | None,
+    *,
+    graph_weight: float,
+    cluster_weight: float,
+    path_weight: float,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """MuGSI of a checked pair; the term of graphs is that of the ``projected`` rows, if given."""
+    if batch is not None:
+        remedy = "Pass data.batch of the same nodes."
+        check_row_ids(loss, "batch", batch, h_s, "graph ids", remedy)
+    if cluster_weight:
+        _require(loss, "clusters", clusters, "cluster_weight")
+        remedy = "Number the clusters of each graph."
+        check_row_ids(loss, "clusters", clusters, h_s, "cluster ids", remedy)
+    if path_weight:
+        _require(loss, "paths", paths, "path_weight")
+        remedy = "Draw them with graphkd.functional.random_walks."
+        check_node_ids(loss, "paths", paths, h_s, 2, remedy)
+    p, q = student_and_teacher(h_s, h_t)
+    backend = pick_backend(loss, backend, p, chunk_size=chunk_size, programs=False)
+    graph = torch.zeros(p.size(0), dtype=torch.long, device=p.device)
+    if batch is not None:
+        graph = group_numbers(batch)
+    count = torch.zeros_like(graph, dtype=torch.bool).index_fill(0, graph, True).sum().clamp(min=1)
+    terms = []
+    with full_precision(p.device):
+        if graph_weight:
+            u, v = (_directions(h, graph) for h in projected or (p, q))
+            terms.append(graph_weight * (u - v).square().mean(dim=1).sum() / count)
+        if cluster_weight and clusters is not None:
+            gaps = _cluster_gaps(p, q, graph, clusters, backend, chunk_size)
+            terms.append(cluster_weight / 2 * gaps.sum() / count)
+        if path_weight and paths is not None:
+            along = _path_divergences(loss, p, q, paths, backend, chunk_size)
+            terms.append(path_weight * along.sum() / max(paths.size(0), 1))
+        return torch.stack(terms).sum()
+
+
+def _require(loss: str, name: str, ids: Any, weight: str) -> None:
+    if ids is None:
+        raise TypeError(
+            f"{loss}: {weight} is above 0, and {name} is missing; got None. Pass {name}=, or "
+            f"{weight}=0 to leave the term out."
+        )
+
+
+def _directions(h: Tensor, group: Tensor) -> Tensor:
+    """The unit vectors along the sums of each group's rows; zero rows fill up to N."""
+    return unit_rows(torch.zeros_like(h).index_add(0, group, h))
+
+
+def _cluster_gaps(
+    p: Tensor,
+    q: Tensor,
+    graph: Tensor,
+    clusters: Tensor,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """For each cluster, the squared gaps of its cosines with the clusters of its graph."""
+    # Of two graphs, clusters are two although they have one number.
+    cluster = group_numbers(graph * max(graph.size(0), 1) + group_numbers(clusters))
+    home = torch.full_like(graph, -1).scatter(0, cluster, graph)
+    u, v = _directions(p, cluster), _directions(q, cluster)
+    if backend == "reference":
+        return reference_levels.grouped_gap(u, v, home)
+    return grouped_gap(u, v, home, chunk_size)
+
+
+def _path_divergences(
+    loss: str, p: Tensor, q: Tensor, paths: Tensor, backend: str, chunk_size: int | None
+) -> Tensor:
+    """For each path, how the similarities of its first node with the others diverge."""
+    if paths.size(1) < 2:
+        raise ValueError(
+            f"{loss}: paths must have at least two nodes each, shape [P, k + 1]; got "
+            f"{describe(paths)}. Draw longer ones."
+        )
+    start, others = paths[:, 0].long(), paths[:, 1:].long()
+    z_s, z_t = (star_products(h, start, others, backend, chunk_size) for h in (p, q))
+    return softmax_kl(z_t, z_s).to(p.dtype)

@@ -1,0 +1,133 @@
+"""Soft assignments of the nodes to the codes of a codebook: VQGraph."""
+
+from typing import Any
+
+from torch import Tensor
+
+from graphkd._checks import (
+    check_choice,
+    check_devices,
+    check_matrix,
+    check_pair,
+    check_positive,
+)
+from graphkd._precision import full_precision, student_and_teacher
+from graphkd.functional._blocked import check_blocked_options
+from graphkd.functional._rows import reduce_rows, resolve_index, select_rows
+from graphkd.ops import pick_backend
+from graphkd.ops.chunked.code_divergence import (
+    SIMILARITIES,
+    code_divergence,
+    dense_code_divergence,
+)
+
+
+def check_vqgraph_options(
+    loss: str,
+    *,
+    temperature: float,
+    similarity: str,
+    reduction: str,
+    backend: str,
+    chunk_size: int | None,
+) -> None:
+    """Raise on an option that is out of range."""
+    check_positive(f"{loss}: temperature", temperature)
+    check_choice(f"{loss}: similarity", similarity, SIMILARITIES)
+    check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
+
+
+def vqgraph_loss(
+    h_s: Tensor,
+    h_t: Tensor,
+    codebook: Tensor,
+    *,
+    temperature: float = 4.0,
+    similarity: str = "l2",
+    index: Tensor | None = None,
+    reduction: str = "mean",
+    backend: str = "auto",
+    chunk_size: int | None = None,
+) -> Tensor:
+    r"""Divergence of the student's soft code assignments from the teacher's.
+
+    Replaces ``T**2 * F.kl_div((-cdist(h_s, c) / T).log_softmax(1), (-cdist(h_t, c) /
+    T).softmax(1), reduction="batchmean")`` without its N × K matrices and its loss of digits.
+
+    .. math::
+        p_{ik} = \frac{\exp(s(h_i, c_k)/T)}{\sum_l \exp(s(h_i, c_l)/T)}, \qquad
+        L = \frac{T^2}{N} \sum_i \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
+
+    with the codes :math:`c_k` and the similarity :math:`s(h, c) = -\lVert h - c\rVert`, or their
+    cosine. All rows have one width: :class:`graphkd.VQGraphLoss` projects the student.
+
+    Args:
+        h_s: Student rows.
+        h_t: Teacher rows, those that the codebook was made for; they get no gradient.
+        codebook: The codes, as rows; they get no gradient.
+        temperature: T.
+        similarity: ``"l2"`` or ``"cosine"``.
+        index: Boolean mask or row numbers of the rows that take part.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's divergence times T²).
+        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
+        chunk_size: Rows per block of the chunked backend; changes memory, not the value.
+
+    Shapes:
+        - **h_s:** :math:`[N, d]`
+        - **h_t:** :math:`[N, d]`
+        - **codebook:** :math:`[K, d]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, there
+            is no code, or an option is out of range.
+        TypeError: If an input is not a floating-point tensor.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Yang, Tian, Xu et al., ICLR 2024, arXiv 2308.02117. The authors' code compares the
+    teacher with the codes by cosines and the student by distances; here both sides are compared
+    alike. It also hands the teacher's probabilities to a divergence that takes them for logarithms
+    (``log_target=True``), which is no divergence, and not 0 for a perfect student.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import vqgraph_loss
+        >>> codebook = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
+        >>> h_s, h_t = torch.tensor([[2.0, 0.0]]), torch.tensor([[4.0, 0.0]])
+        >>> vqgraph_loss(h_s, h_t, codebook)    # halfway, against σ(4/4) = 0.73
+        tensor(1.7751)
+    """
+    loss = "vqgraph_loss"
+    check_vqgraph_options(
+        loss,
+        temperature=temperature,
+        similarity=similarity,
+        reduction=reduction,
+        backend=backend,
+        chunk_size=chunk_size,
+    )
+    check_pair(loss, h_s, h_t, projecting="VQGraphLoss(dim_s, dim_t) projects the student.")
+    check_codebook(loss, codebook, h_t)
+    p, q = student_and_teacher(h_s, h_t)
+    rows = resolve_index(loss, index, p)
+    p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
+    codes = student_and_teacher(p, codebook)[1].to(p.dtype)
+    backend = pick_backend(loss, backend, p, chunk_size=chunk_size, programs=False)
+    with full_precision(p.device):
+        if backend == "reference":
+            divergence = dense_code_divergence(p, q, codes, similarity, temperature)
+        else:
+            divergence = code_divergence(p, q, codes, similarity, temperature, chunk_size)
+        return reduce_rows(temperature**2 * divergence, reduction)
+
+
+def check_codebook(loss: str, codebook: Any, h_t: Tensor) -> None:
+    """Raise unless the codebook is a matrix of codes as wide as the teacher's rows."""
+    check_matrix(loss, "codebook", codebook, "codes")
+    check_devices(loss, h_t=h_t, codebook=codebook)
+    if codebook.size(0) == 0 or codebook.size(1) != h_t.size(1):
+        raise ValueError(
+            f"{loss}: codebook must hold at least one code, of the teacher's width "
+            f"{h_t.size(1)}; got shape {tuple(codebook.shape)}. Make it from the embeddings that "
+            "are passed as h_t."
+        )

@@ -1,0 +1,1 @@
+"""Losses on logits: what a node is predicted to be."""

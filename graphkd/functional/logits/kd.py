@@ -1,0 +1,220 @@
+"""Losses on logits: soft targets (KD)."""
+
+import math
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_choice, check_devices, check_pair, check_positive, describe
+from graphkd._precision import exact, full_precision, student_and_teacher
+from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd.ops.divergence import softmax_kl
+from graphkd.similarity import unit_rows
+
+TASKS = ("multiclass", "multilabel", "regression")
+DEFAULT_TEMPERATURE = 4.0
+
+Standardize: TypeAlias = bool | Literal["population"]
+
+
+def kd_temperature(
+    loss: str,
+    temperature: float | None,
+    task: str,
+    reduction: str,
+    standardize: Standardize = False,
+) -> float | None:
+    """Check the options of KD and give the temperature that the task uses."""
+    check_choice(f"{loss}: task", task, TASKS)
+    check_reduction(loss, reduction)
+    _check_standardize(loss, standardize, task)
+    if task == "regression":
+        if temperature is not None:
+            raise ValueError(
+                f"{loss}: task='regression' has no temperature; got {temperature!r}. Leave it out."
+            )
+        return None
+    if temperature is None:
+        return DEFAULT_TEMPERATURE
+    check_positive(f"{loss}: temperature", temperature)
+    return temperature
+
+
+def check_logits(loss: str, z_s: Tensor, z_t: Tensor) -> None:
+    """Raise unless both are matrices of logits of one shape."""
+    classes = "Both must predict the same classes."
+    check_pair(loss, z_s, z_t, names=("z_s", "z_t"), what="logits", projecting=classes)
+
+
+def kd_loss(
+    z_s: Tensor,
+    z_t: Tensor,
+    *,
+    temperature: float | None = None,
+    task: str = "multiclass",
+    standardize: Standardize = False,
+    mask: Tensor | None = None,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Divergence of the student's predictions from the teacher's.
+
+    For ``task="multiclass"``, replaces ``T**2 * F.kl_div(log_softmax(z_s / T), softmax(z_t / T),
+    reduction="batchmean")``, without its loss of digits where the two agree:
+
+    .. math::
+        L = \frac{T^2}{N} \sum_i \mathrm{KL}\left(\sigma(z^t_i/T)\,\Vert\,\sigma(z^s_i/T)\right)
+
+    with the softmax :math:`\sigma`. For ``task="multilabel"``, :math:`\sigma` is the sigmoid, and
+    :math:`T^2` multiplies the mean over the observed entries of the divergence between Bernoulli
+    distributions, which is 0 for a perfect student. For ``task="regression"``, the mean squared
+    error over the observed entries.
+
+    With ``standardize``, each row of logits becomes :math:`(z_i - \bar z_i) / s_i`, its standard
+    score, on both sides before the temperature, so that the student copies the order and the
+    relative distances of the teacher's logits but not their scale. A row of equal logits becomes
+    zero, and gets no gradient. This is computed in float64.
+
+    Args:
+        z_s: Student logits (or predictions).
+        z_t: Teacher logits (or predictions); they get no gradient.
+        temperature: T, without a unit; default 4.0. Refused for regression, which has none.
+        task: ``"multiclass"``, ``"multilabel"`` or ``"regression"``.
+        standardize: Whether to divide each row of multiclass logits, less its mean, by its
+            standard deviation s. True takes the unbiased one (C - 1 in its denominator),
+            ``"population"`` the one with C.
+        mask: Boolean, true where an entry is observed (for multilabel and regression).
+        index: Boolean mask or row numbers of the rows that take part; applies to ``mask`` too.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``. One value per row, whose mean is the loss:
+            with a ``mask``, a row's sum over its observed entries times N / (observed entries).
+
+    Shapes:
+        - **z_s:** :math:`[N, C]`
+        - **z_t:** :math:`[N, C]`
+        - **mask:** :math:`[N, C]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If shapes or devices differ, there is a single class in multiclass, a
+            temperature is given for regression, ``mask`` is given for multiclass or
+            ``standardize`` for another task, or an option is out of range.
+        TypeError: If logits are not floating-point tensors or ``mask`` is not boolean.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Hinton, Vinyals and Dean, 2015, arXiv 1503.02531. The code of Joshi et al., 2022,
+    averages over all N·C entries: its value is this one divided by T²·C. Its multilabel loss is
+    the cross-entropy at T = 1, larger by the teacher's entropy, with the same gradient.
+    Standardised: Sun et al., CVPR 2024, arXiv 2403.01427, whose code adds 1e-7 to s; ours has no
+    epsilon.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import kd_loss
+        >>> kd_loss(torch.tensor([[0.0, 0.0]]), torch.tensor([[4.0, 0.0]]))
+        tensor(1.7751)
+        >>> z_s, z_t = torch.tensor([[0.0, 1.0, 3.0]]), torch.tensor([[5.0, 3.0, 1.0]])
+        >>> kd_loss(z_s, z_t, temperature=2.0, standardize=True)
+        tensor(1.2682)
+        >>> kd_loss(10 * z_s, z_t, temperature=2.0, standardize=True)
+        tensor(1.2682)
+        >>> kd_loss(torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, -2.0]]), task="multilabel")
+        tensor(0.4848)
+        >>> kd_loss(torch.tensor([[1.0]]), torch.tensor([[3.0]]), task="regression")
+        tensor(4.)
+    """
+    loss = "kd_loss"
+    scale = kd_temperature(loss, temperature, task, reduction, standardize)
+    check_logits(loss, z_s, z_t)
+    if task == "multiclass" and z_s.size(1) < 2:
+        raise ValueError(
+            f"{loss}: task='multiclass' needs at least two classes; got logits of shape "
+            f"{tuple(z_s.shape)}. Use task='multilabel' for a single binary output."
+        )
+    _check_mask(loss, mask, z_s, task)
+    p, q = student_and_teacher(z_s, z_t)
+    rows = resolve_index(loss, index, p)
+    p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
+    if mask is not None:
+        mask = select_rows(loss, mask, rows)
+    with full_precision(p.device):
+        if standardize:
+            s, t = (_standard_scores(exact(z), standardize) for z in (p, q))
+            rows = _row_values(s, t, mask, task, scale).to(p.dtype)
+        else:
+            rows = _row_values(p, q, mask, task, scale)
+        return reduce_rows(rows, reduction)
+
+
+def _standard_scores(z: Tensor, standardize: Standardize) -> Tensor:
+    # The mean undoes any shift of a row. After this one, equal logits are exactly zero, whereas
+    # their mean may be a rounding off.
+    z = z - z.detach().amax(dim=1, keepdim=True)
+    degrees = z.size(1) - 1 if standardize is True else z.size(1)
+    return unit_rows(z - z.mean(dim=1, keepdim=True)) * math.sqrt(degrees)
+
+
+def _row_values(
+    p: Tensor, q: Tensor, mask: Tensor | None, task: str, scale: float | None
+) -> Tensor:
+    if scale is None:
+        return _observed_rows(p, q, mask, _squared_error)
+    p, q = p / scale, q / scale
+    if task == "multiclass":
+        return scale**2 * softmax_kl(q, p)
+    return scale**2 * _observed_rows(p, q, mask, _bernoulli_divergence)
+
+
+def _squared_error(p: Tensor, q: Tensor) -> Tensor:
+    return (p - q).square()
+
+
+def _bernoulli_divergence(p: Tensor, q: Tensor) -> Tensor:
+    """Of one yes-or-no outcome: a sigmoid is a softmax against a logit of zero."""
+    zero = torch.zeros_like(p)
+    return softmax_kl(torch.stack([q, zero], dim=-1), torch.stack([p, zero], dim=-1))
+
+
+def _observed_rows(
+    p: Tensor, q: Tensor, mask: Tensor | None, entry: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Row values whose mean over the rows is the mean over the observed entries."""
+    if mask is None:
+        return entry(p, q).mean(dim=1)
+    # What is not observed must not reach the arithmetic: it may be NaN.
+    terms = entry(p.masked_fill(~mask, 0), q.masked_fill(~mask, 0))
+    return terms.sum(dim=1) * (mask.size(0) / mask.sum().clamp(min=1).to(terms.dtype))
+
+
+def _check_standardize(loss: str, standardize: Standardize, task: str) -> None:
+    if not isinstance(standardize, bool) and standardize != "population":
+        raise ValueError(
+            f"{loss}: standardize must be False, True or 'population'; got {standardize!r}."
+        )
+    if standardize and task != "multiclass":
+        raise ValueError(
+            f"{loss}: standardize goes with task='multiclass'; got task={task!r}, whose outputs do "
+            "not compete within a row, so that their mean and scale carry meaning. Leave it out."
+        )
+
+
+def _check_mask(loss: str, mask: Tensor | None, z: Tensor, task: str) -> None:
+    if mask is None:
+        return
+    if task == "multiclass":
+        raise ValueError(
+            f"{loss}: mask goes with task='multilabel' or 'regression'; a softmax needs every "
+            "class. Use index to choose rows."
+        )
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise TypeError(
+            f"{loss}: mask must be a boolean tensor, true where an entry is observed; got "
+            f"{describe(mask)}. Use ~y.isnan() or mask.bool()."
+        )
+    if mask.shape != z.shape:
+        raise ValueError(
+            f"{loss}: mask must have the shape of the logits, {tuple(z.shape)}; got "
+            f"{tuple(mask.shape)}."
+        )
+    check_devices(loss, z_s=z, mask=mask)

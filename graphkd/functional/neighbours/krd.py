@@ -1,0 +1,102 @@
+"""Reliable neighbours of the teacher as further targets: KRD."""
+
+from typing import Any
+
+from torch import Tensor
+
+from graphkd._checks import check_positive
+from graphkd._precision import exact, full_precision
+from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index
+from graphkd.functional.neighbours._neighbourhood import (
+    edges_of,
+    neighbourhood_divergence,
+    per_pair,
+    read_logits,
+)
+from graphkd.functional.neighbours.reliability import check_reliability
+
+
+def check_krd_options(
+    loss: str, *, alpha: float | Tensor, temperature: float, reduction: str
+) -> None:
+    """Raise on an option that is out of range; an α that is a tensor has been checked before."""
+    if not isinstance(alpha, Tensor):
+        check_positive(f"{loss}: alpha", alpha)
+    check_positive(f"{loss}: temperature", temperature)
+    check_reduction(loss, reduction)
+
+
+def krd_loss(
+    z_s: Tensor,
+    z_t: Tensor,
+    edge_index: Any,
+    reliability: Tensor,
+    *,
+    alpha: float | Tensor = 1.0,
+    temperature: float = 1.0,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Divergence of each node's prediction from the teacher's at the node and reliable neighbours.
+
+    .. math::
+        w_j = 1 - (1 - r_j)^\alpha, \qquad
+        L = \frac{\sum_i \left(\mathrm{KL}(q_i \Vert p_i)
+              + \sum_{j \to i, j \ne i} w_j\,\mathrm{KL}(q_j \Vert p_i)\right)}
+             {\sum_i \left(1 + \sum_{j \to i, j \ne i} w_j\right)}
+
+    with the predictions :math:`p = \sigma(z^s/T)`, :math:`q = \sigma(z^t/T)` and the
+    reliabilities r. KRD draws the neighbours anew in each epoch, neighbour j with probability
+    :math:`w_j`, and takes the mean over the pairs drawn. This is the expected sum over the expected
+    number of pairs, without noise from drawing.
+
+    Args:
+        z_s: Student logits.
+        z_t: Teacher logits; they get no gradient.
+        edge_index: Edges j → i in any format that :class:`graphkd.Graph` takes, or a Graph.
+            Duplicate edges count as often as they occur; self loops are left out.
+        reliability: The reliability of each node, from 0 to 1 for the most reliable, see
+            :func:`measure_reliability`; it gets no gradient.
+        alpha: The power: the larger, the more neighbours count. See
+            :func:`fit_reliability_power`, which KRD calls during training.
+        temperature: T. The value is not multiplied by its square.
+        index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
+            the loss.
+
+    Shapes:
+        - **z_s:** :math:`[N, C]`
+        - **z_t:** :math:`[N, C]`
+        - **edge_index:** :math:`[2, E]`
+        - **reliability:** :math:`[N]`
+        - **output:** scalar, or one value per selected centre for ``reduction="none"``
+
+    Raises:
+        ValueError: If shapes or devices differ, there is a single class, a reliability does not lie
+            between 0 and 1, or an option is out of range.
+        TypeError: If logits are not floating-point tensors or the graph has no known format.
+        IndexError: If an edge or ``index`` names a node that does not exist.
+
+    Source: Wu, Lin, Huang and Li, ICML 2023, arXiv 2306.05628. On edges that were drawn, with all
+    reliabilities 1, it is the value of the authors' code.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import krd_loss
+        >>> z_t = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+        >>> edge_index = torch.tensor([[0, 1], [1, 0]])
+        >>> krd_loss(z_t, z_t, edge_index, torch.tensor([0.0, 0.0]))   # no neighbour is reliable
+        tensor(0.)
+        >>> krd_loss(z_t, z_t, edge_index, torch.tensor([1.0, 0.0]))   # node 1 is to follow node 0
+        tensor(0.5077)
+    """
+    loss = "krd_loss"
+    check_krd_options(loss, alpha=alpha, temperature=temperature, reduction=reduction)
+    p, q = read_logits(loss, z_s, z_t)
+    check_reliability(loss, reliability, p)
+    chosen = resolve_index(loss, index, p)
+    edges = edges_of(loss, edge_index, p, chosen)
+    with full_precision(p.device):
+        weight = 1 - (1 - exact(reliability.detach())) ** alpha
+        sums, pairs = neighbourhood_divergence(p / temperature, q / temperature, edges, weight)
+        return reduce_rows(per_pair(loss, sums, pairs, chosen), reduction)

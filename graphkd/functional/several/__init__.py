@@ -1,0 +1,1 @@
+"""Sums of losses: over layers and over teachers."""

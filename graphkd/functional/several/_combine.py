@@ -1,0 +1,126 @@
+"""Sums of one loss over several pairs of inputs: what weighs them, and what they are called by."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import describe
+from graphkd.functional._rows import reduce_rows, resolve_index
+from graphkd.functional._terms import check_weights
+
+_Result = TypeVar("_Result")
+Weights: TypeAlias = Sequence[float] | Tensor | None
+PairLoss: TypeAlias = Callable[..., Tensor]
+
+
+def located(
+    loss: str, what: str, key: Any, call: Callable[..., _Result], /, *args: Any, **options: Any
+) -> _Result:
+    """Call, and let errors say where they arose: in which loss, and for which of its parts."""
+    if torch.compiler.is_compiling():
+        return call(*args, **options)
+    try:
+        return call(*args, **options)
+    except (IndexError, TypeError, ValueError) as error:
+        kind = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))
+        raise kind(f"{loss}, {what} {key!r}: {error}") from error
+
+
+def check_factors(loss: str, weights: Any, count: int, what: str) -> None:
+    """Raise unless the weights are finite and not negative, one for each of ``what``."""
+    if weights is None:
+        return
+    if isinstance(weights, Tensor):
+        if not weights.is_floating_point() or weights.dim() not in (1, 2):
+            raise ValueError(
+                f"{loss}: weights as a tensor are floating-point, one per {what} or a matrix with "
+                f"one row per node; got {describe(weights)}."
+            )
+    elif isinstance(weights, str) or not isinstance(weights, Sequence):
+        raise ValueError(
+            f"{loss}: weights must be None, or one number per {what}; got {describe(weights)}."
+        )
+    found = weights.size(-1) if isinstance(weights, Tensor) else len(weights)
+    if found != count:
+        raise ValueError(
+            f"{loss}: weights must be one number per {what}; got {found} for {count}. Leave them "
+            "out to take the mean."
+        )
+    if not isinstance(weights, Tensor):
+        check_weights(loss, **{f"weights[{i}]": weight for i, weight in enumerate(weights)})
+
+
+def loss_of_each(loss: str, inner: Any, count: int, what: str) -> list[PairLoss]:
+    """One callable for each of ``what``: the same for all, or those given."""
+    if callable(inner):
+        return [inner] * count
+    if isinstance(inner, Sequence) and all(callable(one) for one in inner):
+        if len(inner) == count:
+            return list(inner)
+        raise ValueError(f"{loss}: needs one loss per {what}; got {len(inner)} for {count}.")
+    raise TypeError(
+        f"{loss}: loss must be a callable loss(h_s, h_t), or one per {what}; got {describe(inner)}."
+    )
+
+
+def with_index(loss: str, index: Any, like: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of every inner loss; a mask is turned into row numbers once."""
+    if index is None:
+        return arguments
+    if isinstance(like, Tensor) and like.dim() > 0:
+        index = resolve_index(loss, index, like)
+    return {**arguments, "index": index}
+
+
+def combine(
+    loss: str,
+    values: list[Tensor],
+    weights: Weights,
+    reduction: str,
+    penalty: Tensor | None = None,
+) -> Tensor:
+    """The weighted sum of values that are all scalars, or all have one entry per row; reduced.
+
+    Args:
+        loss: Who asks.
+        values: The loss of each pair.
+        weights: None for their mean; one weight per value; or a matrix of them, one row per row.
+        reduction: Of row values. A scalar stays as it is.
+        penalty: What is added before the reduction: a scalar, or one entry per row.
+    """
+    _check_values(loss, values, reduction)
+    if weights is None:
+        weights = [1 / len(values)] * len(values)
+    if isinstance(weights, Tensor) and weights.dim() == 2:
+        if values[0].dim() == 0:
+            weights = weights.sum(dim=0) / max(weights.size(0), 1)
+        elif weights.size(0) != values[0].size(0):
+            raise ValueError(
+                f"{loss}: weights by node need one value of the inner loss per node; got "
+                f"{weights.size(0)} rows of weights and {values[0].size(0)} values."
+            )
+    by_value: Sequence[Any] = weights.unbind(-1) if isinstance(weights, Tensor) else weights
+    total = by_value[0] * values[0]
+    for weight, value in zip(by_value[1:], values[1:], strict=True):
+        total = total + weight * value
+    if penalty is not None:
+        if total.dim() == 0 and penalty.dim() == 1:
+            penalty = reduce_rows(penalty, "mean")
+        total = total + penalty
+    return reduce_rows(total, reduction) if total.dim() == 1 else total
+
+
+def _check_values(loss: str, values: list[Tensor], reduction: str) -> None:
+    for value in values:
+        if not isinstance(value, Tensor) or value.dim() > 1 or value.shape != values[0].shape:
+            raise ValueError(
+                f"{loss}: the inner losses must all return a scalar, or all one value per row; got "
+                f"{', '.join(describe(value) for value in values)}."
+            )
+    if values[0].dim() == 0 and reduction != "mean":
+        raise ValueError(
+            f"{loss}: reduction={reduction!r} needs row values, and the inner loss returned a "
+            "scalar. Build the inner loss with reduction='none'."
+        )

@@ -1,0 +1,105 @@
+"""The keys of earlier batches, as further negatives for G-CRD."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphkd._checks import check_count, check_row_ids
+from graphkd._precision import traced
+from graphkd.functional._rows import select_rows
+from graphkd.similarity import unit_rows
+
+_FREE = -1
+
+
+class KeyQueue(nn.Module):
+    """The latest normalised key of each node, for at most ``size`` nodes; the oldest leave first.
+
+    Args:
+        loss: The name of the loss, for errors.
+        size: How many keys there is room for.
+        width: Their width.
+    """
+
+    keys: Tensor
+    ids: Tensor
+    oldest: Tensor
+
+    def __init__(self, loss: str, size: int, width: int) -> None:
+        super().__init__()
+        check_count(f"{loss}: queue_size", size, least=1)
+        self.loss, self.size = loss, size
+        self.register_buffer("keys", torch.zeros(size, width))
+        self.register_buffer("ids", torch.full((size,), _FREE))
+        # The place from which on the next is looked for that a new id takes.
+        self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        # Saved keys may be wider than those that this queue starts with.
+        saved = state_dict.get(f"{prefix}keys")
+        if isinstance(saved, Tensor):
+            self.keys = self.keys.to(saved.dtype)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def reset(self) -> None:
+        """Forget all keys."""
+        self.keys.zero_()
+        self.ids.fill_(_FREE)
+        self.oldest.zero_()
+
+    def others(self, q: Tensor, ids: Tensor) -> Tensor:
+        """The keys of all nodes but those of the rows ``q``: their further negatives."""
+        if q.size(1) != self.keys.size(1):
+            raise ValueError(
+                f"{self.loss}: the queue's keys are {self.keys.size(1)} wide, but the heads end in "
+                f"{q.size(1)}. Pass proj_dim={q.size(1)}."
+            )
+        return self.keys[(self.ids != _FREE) & ~torch.isin(self.ids, ids)].to(q.dtype)
+
+    @torch.no_grad()
+    def put(self, q: Tensor, ids: Tensor) -> None:
+        """Take the rows in as keys: in the place of the id's old key, else of the oldest ones."""
+        q, ids = q.detach()[-self.size :], ids[-self.size :]
+        if self.keys.dtype != q.dtype:
+            self.keys = self.keys.to(q.dtype)
+        known, order = self.ids.sort()
+        found = torch.searchsorted(known, ids).clamp(max=self.size - 1)
+        seen = known[found] == ids
+        slot = order[found]
+        # Places that are not this batch's own, from the oldest on; all shapes are static.
+        age = (torch.arange(self.size, device=ids.device) - self.oldest) % self.size
+        taken = torch.isin(self.ids, ids) & (self.ids != _FREE)
+        places = (age + self.size * taken).argsort()
+        new = (~seen).cumsum(0)
+        place = places[(new - 1).clamp(min=0)]
+        slot = torch.where(seen, slot, place)
+        self.oldest.copy_(torch.where(new[-1] > 0, (place[-1] + 1) % self.size, self.oldest))
+        # A key that is not finite has spoilt this step. It must not spoil those to come.
+        finite = q.isfinite().all(dim=1)
+        self.keys.index_copy_(0, slot, unit_rows(q).masked_fill(~finite[:, None], 0))
+        self.ids.index_copy_(0, slot, ids.masked_fill(~finite, _FREE))
+
+    def selected_ids(self, ids: Any, like: Tensor, index: Tensor | None) -> Tensor:
+        """The node ids of the selected rows, checked: one for each row of ``like``."""
+        remedy = "Pass batch.n_id, the ids of all rows, also where index selects some."
+        check_row_ids(self.loss, "ids (for queue_size)", ids, like, "node ids", remedy)
+        nodes = select_rows(self.loss, ids, index).long()
+        if not traced() and nodes.numel():
+            ordered = nodes.sort().values
+            if bool(ordered[0] < 0):
+                raise ValueError(
+                    f"{self.loss}: ids must not be negative; got {int(ordered[0])}. Pass the ids "
+                    "of nodes in the whole graph."
+                )
+            repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+            if repeated.numel():
+                raise ValueError(
+                    f"{self.loss}: ids must differ, or a row's own key were among its negatives; "
+                    f"node {int(repeated[0])} comes twice. Select each node once with index=."
+                )
+        return nodes
+
+    def extra_repr(self) -> str:
+        """The size, for ``repr``."""
+        return f"{self.size}, {self.keys.size(1)}"

@@ -1,0 +1,1 @@
+"""Losses that compare a node's features with the same node's, across the models."""

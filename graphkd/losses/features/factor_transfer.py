@@ -1,0 +1,228 @@
+"""The direction of the teacher's factors: factor transfer."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphkd._checks import check_choice, check_count, check_matrix, check_positive, check_width
+from graphkd._precision import full_precision
+from graphkd.functional._rows import resolve_index, select_rows
+from graphkd.functional.features.factor_transfer import (
+    check_factor_transfer_options,
+    factor_transfer_loss,
+)
+from graphkd.heads import HeadSpec, head_pair, reset_parameters
+from graphkd.losses._base import ProjectedLoss
+from graphkd.losses.features.paraphraser import Paraphraser, translator
+from graphkd.ops._blocks import slices
+from graphkd.teacher import freeze
+
+
+class FactorTransferLoss(ProjectedLoss):
+    r"""Factor transfer: the student's translation against the teacher's paraphrase.
+
+    Its translator learns: hand ``loss.parameters()`` to the optimiser with the student's. Its
+    paraphraser, an autoencoder of the teacher's rows, learns before that, in :meth:`pretrain`, and
+    is frozen: an untrained one is a random map, and is warned of.
+
+    .. math::
+        L = \frac1N \sum_i \left\lVert \frac{f^s_i}{\lVert f^s_i\rVert_2}
+                                     - \frac{f^t_i}{\lVert f^t_i\rVert_2} \right\rVert_p
+
+    with the factors :math:`f^s_i` that the translator makes of the student's row, and the code
+    :math:`f^t_i` of the teacher's. See :func:`graphkd.functional.factor_transfer_loss`.
+
+    Args:
+        dim_s: The student's width.
+        dim_t: The teacher's width.
+        proj_dim: The width of the factors. Default: half the teacher's.
+        p: 1 or 2: the norm of the difference.
+        head: ``"factor"``: translator and paraphraser, each of linear layers with leaky ReLUs;
+            ``"identity"``: the embeddings are factors already; or a pair of modules (translator,
+            trained paraphraser), of which the loss holds a frozen copy of the second.
+        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's distance).
+
+    Shapes:
+        - **h_s:** :math:`[N, dim_s]`
+        - **h_t:** :math:`[N, dim_t]`
+        - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **index:** :math:`[M]`, or a mask :math:`[N]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
+            row counts and one device; for one row with BatchNorm in training mode.
+        TypeError: If embeddings are not floating-point tensors, a graph is needed and missing, or
+            there is no paraphraser to train.
+        IndexError: If ``index`` or an edge names a row that does not exist.
+
+    Source: Kim, Park and Kwak, NeurIPS 2018, arXiv 1802.04977, with linear layers in the place of
+    3 × 3 convolutions.
+
+    Example:
+        >>> import torch
+        >>> from graphkd import FactorTransferLoss
+        >>> h_t = torch.randn(50, 8)
+        >>> loss = FactorTransferLoss(4, 8)
+        >>> before, after = loss.paraphrase_loss(h_t), loss.pretrain(h_t)
+        >>> bool(after < before)
+        True
+        >>> loss(torch.randn(50, 4), h_t).shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self,
+        dim_s: int,
+        dim_t: int,
+        proj_dim: int | None = None,
+        *,
+        p: int = 1,
+        head: HeadSpec = "factor",
+        head_takes_edges: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        loss = type(self).__name__
+        check_factor_transfer_options(loss, p=p, reduction=reduction)
+        for name, width in {"dim_s": dim_s, "dim_t": dim_t}.items():
+            check_count(f"{loss}: {name}", width, least=1)
+        proj_dim = max(dim_t // 2, 1) if proj_dim is None else proj_dim
+        check_count(f"{loss}: proj_dim", proj_dim, least=1)
+        if isinstance(head, str):
+            check_choice(f"{loss}: head", head, ("factor", "identity"))
+        if head == "factor":
+            head = translator(dim_s, proj_dim), Paraphraser(dim_t, proj_dim).requires_grad_(False)
+        elif head != "identity":
+            mine, theirs = head_pair(loss, head, dim_s, dim_t, proj_dim)
+            head = mine, freeze(copy.deepcopy(theirs))
+        super().__init__(dim_s, dim_t, proj_dim, head, head_takes_edges, p=p, reduction=reduction)
+        self.pretrained = not isinstance(self.head_t, Paraphraser)
+        self._warned = False
+
+    @property
+    def paraphraser(self) -> nn.Module:
+        """What makes the teacher's factors."""
+        return self.head_t
+
+    def paraphrase_loss(self, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:
+        """Mean squared error of the paraphraser's reconstruction, for a training loop of your own.
+
+        Call ``loss.paraphraser.requires_grad_()`` before that loop, and
+        :meth:`freeze_paraphraser` after it.
+        """
+        loss, paraphraser = type(self).__name__, self._trainable()
+        check_matrix(loss, "h_t", h_t)
+        check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
+        rows = select_rows(loss, h_t, resolve_index(loss, index, h_t)).detach()
+        # Autograd may not save what inference mode made.
+        rows = rows.clone() if rows.is_inference() else rows
+        rows = rows.to(next(paraphraser.parameters()).dtype)
+        with full_precision(rows.device):
+            return F.mse_loss(paraphraser.reconstruct(rows), rows)
+
+    def pretrain(
+        self,
+        h_t: Tensor,
+        *,
+        epochs: int = 200,
+        lr: float = 1e-3,
+        batch_size: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Train the paraphraser on the teacher's rows by Adam, and freeze it.
+
+        Args:
+            h_t: The teacher's rows.
+            epochs: How many times to go over them.
+            lr: The step size.
+            batch_size: How many rows make a step. Default: all of them.
+            generator: Source of the order of the rows, where there are several steps.
+
+        Returns:
+            The mean squared error of the reconstruction at the end.
+        """
+        loss, paraphraser = type(self).__name__, self._trainable()
+        check_count(f"{loss}: epochs", epochs, least=1)
+        check_positive(f"{loss}: lr", lr)
+        check_matrix(loss, "h_t", h_t)
+        if batch_size is not None:
+            check_count(f"{loss}: batch_size", batch_size, least=1)
+        optimizer = torch.optim.Adam(paraphraser.requires_grad_().parameters(), lr=lr)
+        try:
+            for _ in range(epochs):
+                for rows in _batches(h_t, batch_size, generator):
+                    optimizer.zero_grad()
+                    with torch.enable_grad():
+                        torch.autograd.backward(self.paraphrase_loss(h_t, index=rows))
+                    optimizer.step()
+        finally:
+            paraphraser.requires_grad_(False)
+        self.freeze_paraphraser()
+        return self.paraphrase_loss(h_t)
+
+    def freeze_paraphraser(self) -> None:
+        """Let the paraphraser learn no more, and count it as trained."""
+        self.paraphraser.requires_grad_(False)
+        for parameter in self.paraphraser.parameters():
+            parameter.grad = None
+        self.pretrained = True
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters of the translator and of the loss's own paraphraser anew."""
+        reset_parameters(self.head_s)
+        if isinstance(self.head_t, Paraphraser):
+            reset_parameters(self.head_t)
+            self.pretrained = False
+
+    def get_extra_state(self) -> Tensor:
+        """Whether the paraphraser has been trained, for ``state_dict``."""
+        return torch.tensor(self.pretrained)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """What ``load_state_dict`` found."""
+        self.pretrained = bool(state)
+
+    def forward(
+        self,
+        h_s: Tensor,
+        h_t: Tensor,
+        edge_index: Any = None,
+        *,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of student embeddings against the teacher's."""
+        if not (self.pretrained or self._warned or torch.compiler.is_compiling()):
+            warnings.warn(
+                f"{type(self).__name__}: its paraphraser has not been trained, and the student "
+                "learns a random map of the teacher's rows. Call loss.pretrain(h_t) first, or load "
+                "a state_dict.",
+                stacklevel=2,
+            )
+            self._warned = True
+        p, q, _ = self.projected(h_s, h_t, edge_index, index)
+        return factor_transfer_loss(p, q, **self.options)
+
+    def _trainable(self) -> Paraphraser:
+        if not isinstance(self.head_t, Paraphraser):
+            raise TypeError(
+                f"{type(self).__name__}: only the paraphraser of head='factor' is trained here; "
+                f"got {type(self.head_t).__name__}. Train your own before you pass it."
+            )
+        return self.head_t
+
+
+def _batches(
+    h: Tensor, size: int | None, generator: torch.Generator | None
+) -> Sequence[Tensor | None]:
+    """Row numbers of each step of an epoch; None stands for all rows."""
+    if size is None or size >= h.size(0):
+        return [None]
+    at = h.device if generator is None else generator.device
+    order = torch.randperm(h.size(0), generator=generator, device=at).to(h.device)
+    return [order[rows] for rows in slices(h.size(0), size)]

@@ -1,0 +1,164 @@
+"""The teacher's rows as they are, for its own classifier to be used on: SimKD."""
+
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+
+from graphkd._checks import check_matrix, check_width, describe
+from graphkd._precision import full_precision, upcast
+from graphkd.functional._rows import check_reduction, resolve_index, select_rows
+from graphkd.functional.features.simkd import simkd_loss
+from graphkd.heads import HeadSpec, project
+from graphkd.losses._base import ProjectedLoss
+from graphkd.losses._student_head import student_head
+from graphkd.losses.several.weighted import arguments_of
+from graphkd.teacher import freeze
+
+
+class SimKDLoss(ProjectedLoss):
+    r"""SimKD: the teacher's classifier on the student's rows, projected to be the teacher's.
+
+    Its head learns: hand ``loss.parameters()`` to the optimiser with the student's. The head and
+    the classifier belong to the student that ships: :meth:`predict` is its output.
+
+    .. math:: L = \frac1N \sum_i \frac1d \lVert p_i - h^t_i\rVert^2
+
+    with the student rows p projected to the teacher's width d. The loss holds a frozen copy of the
+    classifier, always in eval mode, which its ``state_dict`` contains. See
+    :func:`graphkd.functional.simkd_loss`.
+
+    Args:
+        dim_s: The student's width.
+        dim_t: The teacher's width.
+        classifier: What the teacher computes its logits with, from the rows that are passed as
+            ``h_t``; it is copied.
+        head: The student's head: ``"linear"``, ``"mlp"``, ``"gcn"`` or ``"identity"``; or a pair of
+            modules (student's, teacher's), of which the teacher's gets no gradient.
+        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
+        classifier_takes_edges: Whether the classifier is called with ``edge_index`` too, as a graph
+            convolution is.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+
+    Shapes:
+        - **h_s:** :math:`[N, dim_s]`
+        - **h_t:** :math:`[N, dim_t]`
+        - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **index:** :math:`[M]`, or a mask :math:`[N]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If an option is out of range, the classifier is one of another width, or
+            embeddings do not have the given widths, equal row counts and one device; for one row
+            with BatchNorm in training mode.
+        TypeError: If embeddings are not floating-point tensors, the classifier is no Module, or
+            needs edges and is not to take them, or a graph is needed and missing, or not taken.
+        IndexError: If ``index`` or an edge names a row that does not exist.
+
+    Source: Chen, Mei, Zhang, Wang, Feng and Chen, CVPR 2022, arXiv 2203.14001. The authors' head
+    is a bottleneck of three convolutions with BatchNorm and ReLU.
+
+    Example:
+        >>> import torch
+        >>> from graphkd import SimKDLoss
+        >>> loss = SimKDLoss(2, 2, torch.nn.Linear(2, 3), head="identity")
+        >>> loss(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]]))
+        tensor(10.)
+        >>> loss.predict(torch.tensor([[2.0, 0.0]])).shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(
+        self,
+        dim_s: int,
+        dim_t: int,
+        classifier: nn.Module,
+        *,
+        head: HeadSpec = "linear",
+        head_takes_edges: bool = False,
+        classifier_takes_edges: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        loss = type(self).__name__
+        check_reduction(loss, reduction)
+        if not isinstance(classifier, nn.Module):
+            raise TypeError(
+                f"{loss}: classifier must be the module that makes the teacher's logits; got "
+                f"{describe(classifier)}. Pass the teacher's last layer."
+            )
+        takes_edges = head_takes_edges or head == "gcn"
+        pair = student_head(loss, head, dim_s, dim_t)
+        super().__init__(dim_s, dim_t, dim_t, pair, takes_edges, reduction=reduction)
+        _check_classifier(loss, classifier, dim_t, classifier_takes_edges)
+        self.classifier = freeze(copy.deepcopy(classifier))
+        self.classifier_takes_edges = classifier_takes_edges
+
+    def forward(
+        self,
+        h_s: Tensor,
+        h_t: Tensor,
+        edge_index: Any = None,
+        *,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of student embeddings against the teacher's."""
+        p, q, _ = self.projected(h_s, h_t, edge_index, index)
+        return simkd_loss(p, q, **self.options)
+
+    def predict(
+        self, h_s: Tensor, edge_index: Any = None, *, index: Tensor | None = None
+    ) -> Tensor:
+        """The student's logits: the teacher's classifier on the projected student rows.
+
+        Call ``eval()`` on the loss before, where its head has BatchNorm or dropout. Gradients flow
+        to the student and the head, not to the classifier.
+
+        Args:
+            h_s: Student embeddings.
+            edge_index: The edges, where the head or the classifier takes them.
+            index: Boolean mask or row numbers of the rows to predict; convolutions see all rows.
+
+        Shapes:
+            - **h_s:** :math:`[N, dim_s]`
+            - **output:** :math:`[M, C]`
+        """
+        loss = type(self).__name__
+        check_matrix(loss, "h_s", h_s)
+        check_width(loss, "h_s", h_s, "dim_s", self.dim_s)
+        rows = upcast(h_s)
+        chosen = resolve_index(loss, index, rows)
+        edges = None
+        if self.head_takes_edges or self.classifier_takes_edges:
+            edges = self._edges(rows, edge_index)
+        elif edge_index is not None:
+            raise TypeError(
+                f"{loss}: neither the head nor the classifier is to take edges; got "
+                f"{describe(edge_index)}. Build it with classifier_takes_edges=True, or leave "
+                "edge_index out."
+            )
+        else:
+            rows = select_rows(loss, rows, chosen)
+        with full_precision(rows.device):
+            p = project(loss, self.head_s, rows, edges if self.head_takes_edges else None, "h_s")
+            used = edges if self.classifier_takes_edges else None
+            z = project(loss, self.classifier, p, used, "projected h_s, the classifier,")
+            return z if edges is None else select_rows(loss, z, chosen)
+
+
+def _check_classifier(loss: str, classifier: nn.Module, dim_t: int, takes_edges: bool) -> None:
+    """Raise where it can be seen that the classifier cannot be called on the projected rows."""
+    for attribute in ("in_features", "in_channels"):
+        width = getattr(classifier, attribute, None)
+        # A lazy layer has 0 or -1, a bipartite convolution a pair.
+        if isinstance(width, int) and width > 0 and width != dim_t:
+            raise ValueError(
+                f"{loss}: the classifier must take rows of the width dim_t={dim_t}; got "
+                f"{type(classifier).__name__} with {attribute}={width}. Pass the layer that the "
+                f"teacher calls on h_t, or dim_t={width}."
+            )
+    if not takes_edges and "edge_index" in arguments_of(classifier)[1]:
+        raise TypeError(
+            f"{loss}: the classifier must be called on rows alone unless it is to take edges; got "
+            f"{type(classifier).__name__}, which needs edge_index. Build the loss with "
+            "classifier_takes_edges=True."
+        )

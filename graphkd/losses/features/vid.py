@@ -1,0 +1,127 @@
+"""The likelihood of the teacher's rows given the student's: VID."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphkd._checks import check_count, check_positive
+from graphkd.functional.features.vid import check_vid_options, vid_loss
+from graphkd.heads import HEADS, HeadSpec, ProjectionHead
+from graphkd.losses._base import ProjectedLoss
+from graphkd.losses._student_head import student_head
+
+
+class VIDLoss(ProjectedLoss):
+    r"""Variational information distillation: the likelihood of the teacher given the student.
+
+    Its head and variances learn: hand ``loss.parameters()`` to the optimiser with the student's.
+
+    .. math::
+        L = \frac1N \sum_i \frac1d \sum_k \frac12 \left(
+            \frac{(\mu(h^s_i)_k - h^t_{ik})^2}{v_k} + \log v_k\right), \qquad
+        v_k = \log(1 + e^{\alpha_k}) + \epsilon
+
+    with a regression :math:`\mu` of the teacher's row on the student's, and a variance for each of
+    the teacher's features: what the student cannot predict weighs less. The value may be negative.
+    See :func:`graphkd.functional.vid_loss`.
+
+    Args:
+        dim_s: The student's width.
+        dim_t: The teacher's width.
+        init_pred_var: The variance to begin with, above ``eps``.
+        eps: The least variance.
+        head: The student's head: ``"regressor"`` (three linear layers without bias, ReLU between
+            them), ``"linear"``, ``"mlp"``, ``"gcn"`` or ``"identity"``; or a pair of modules
+            (student's, teacher's), of which the teacher's gets no gradient.
+        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+
+    Shapes:
+        - **h_s:** :math:`[N, dim_s]`
+        - **h_t:** :math:`[N, dim_t]`
+        - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **index:** :math:`[M]`, or a mask :math:`[N]`
+        - **output:** scalar, or one value per selected row for ``reduction="none"``
+
+    Raises:
+        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
+            row counts and one device; for one row with BatchNorm in training mode.
+        TypeError: If embeddings are not floating-point tensors, or a graph is needed and missing.
+        IndexError: If ``index`` or an edge names a row that does not exist.
+
+    Source: Ahn, Hu, Damianou, Lawrence and Dai, CVPR 2019, arXiv 1904.05835; head, variance and
+    value as in the released code.
+
+    Example:
+        >>> import torch
+        >>> from graphkd import VIDLoss
+        >>> loss = VIDLoss(2, 2, init_pred_var=1.0, head="identity")
+        >>> loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0]])).item()
+        1.0
+    """
+
+    def __init__(
+        self,
+        dim_s: int,
+        dim_t: int,
+        *,
+        init_pred_var: float = 5.0,
+        eps: float = 1e-5,
+        head: HeadSpec = "regressor",
+        head_takes_edges: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        loss = type(self).__name__
+        check_vid_options(loss, eps=eps, reduction=reduction)
+        check_positive(f"{loss}: init_pred_var", init_pred_var)
+        if init_pred_var <= eps:
+            raise ValueError(
+                f"{loss}: init_pred_var must be above eps, the least variance; got "
+                f"{init_pred_var!r} and {eps!r}. Lower eps."
+            )
+        takes_edges = head_takes_edges or head == "gcn"
+        if head == "regressor":
+            for name, width in {"dim_s": dim_s, "dim_t": dim_t}.items():
+                check_count(f"{loss}: {name}", width, least=1)
+            head = _regressor(dim_s, dim_t), ProjectionHead("identity", dim_t, dim_t)
+        pair = student_head(loss, head, dim_s, dim_t, ("regressor", *HEADS))
+        super().__init__(dim_s, dim_t, dim_t, pair, takes_edges, eps=eps, reduction=reduction)
+        self.init_pred_var = init_pred_var
+        # log(exp(x) - 1) of the variance above eps, without overflow
+        above = init_pred_var - eps
+        self._first = above + math.log(-math.expm1(-above))
+        self.alpha = nn.Parameter(torch.full((dim_t,), self._first))
+
+    def reset_parameters(self) -> None:
+        """Draw the head's parameters anew, and set the variances to the first one."""
+        super().reset_parameters()
+        nn.init.constant_(self.alpha, self._first)
+
+    def extra_repr(self) -> str:
+        """The widths and options, for ``repr``."""
+        return f"{super().extra_repr()}, init_pred_var={self.init_pred_var!r}"
+
+    def forward(
+        self,
+        h_s: Tensor,
+        h_t: Tensor,
+        edge_index: Any = None,
+        *,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of student embeddings against the teacher's."""
+        p, q, _ = self.projected(h_s, h_t, edge_index, index)
+        # Without rows, nothing is projected, and one column stands for all.
+        return vid_loss(p, q, self.alpha[: q.size(1)], **self.options)
+
+
+def _regressor(dim_s: int, dim_t: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(dim_s, dim_t, bias=False),
+        nn.ReLU(),
+        nn.Linear(dim_t, dim_t, bias=False),
+        nn.ReLU(),
+        nn.Linear(dim_t, dim_t, bias=False),
+    )

@@ -1,0 +1,1 @@
+"""Losses along the edges of the graph: a node against its neighbours."""

@@ -1,0 +1,1 @@
+"""Losses on the similarities of all pairs of nodes, within each model."""

@@ -1,0 +1,1 @@
+"""Sums of losses: over layers, teachers and node types, and weighted ones."""

@@ -1,0 +1,101 @@
+"""Dictionaries by node type and edge type: which of their values belongs to which type."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from graphkd._checks import describe
+from graphkd._precision import upcast
+from graphkd.functional.several._combine import located
+
+Type: TypeAlias = str | tuple[str, str, str]
+_Result = TypeVar("_Result")
+
+# What the models gave: a type without them is not in the batch.
+OUTPUTS = ("h_s", "h_t", "z_s", "z_t")
+BY_TYPE = (*OUTPUTS, "edge_index", "index")
+
+
+def types_of(metadata: Any) -> tuple[Type, ...]:
+    if not isinstance(metadata, Sequence) or isinstance(metadata, str) or len(metadata) != 2:
+        raise TypeError(
+            "HeteroLoss: metadata must be (node types, edge types), as data.metadata() gives them; "
+            f"got {describe(metadata)}."
+        )
+    nodes, edges = metadata
+    return (*nodes, *(tuple(edge) for edge in edges))
+
+
+def module_name(key: Type) -> str:
+    """A legal and readable name in a ModuleDict, which knows no tuples, dots and names of its own.
+
+    >>> module_name(("author", "writes", "paper")), module_name("a.b"), module_name("keys")
+    ('author__writes__paper', 'a#b', '<keys>')
+    """
+    name = (key if isinstance(key, str) else "__".join(key)).replace(".", "#")
+    return f"<{name}>" if not name or hasattr(nn.ModuleDict(), name) else name
+
+
+def title(key: Any) -> str:
+    return f"{'node' if isinstance(key, str) else 'edge'} type {key!r}"
+
+
+def listed(keys: Iterable[Any]) -> str:
+    return ", ".join(sorted(map(repr, keys))) or "nothing"
+
+
+def contents(key: Type, by_type: dict[str, Mapping[Any, Any]]) -> str:
+    names = [name for name in (*OUTPUTS, "edge_index") if name in by_type]
+    if isinstance(key, str):
+        names = [name for name in names if name != "edge_index"]
+    held = (f"{name} has {listed(by_type[name])}" for name in names)
+    return "; ".join(held) or "no dictionary was given"
+
+
+def own_arguments(
+    key: Type, takes: set[str], by_type: dict[str, Mapping[Any, Any]]
+) -> dict[str, Any] | None:
+    """The arguments of one type; None if the batch does not have the type."""
+    asked = [name for name in by_type if name in takes]
+    found = {name: _value_of(key, name, by_type[name]) for name in asked}
+    own = {name: value for name, value in found.items() if value is not None}
+    outputs = [name for name in asked if name in OUTPUTS]
+    present = [name for name in outputs if name in own]
+    without_edges = "edge_index" in asked and "edge_index" not in own and isinstance(key, tuple)
+    if without_edges or (outputs and not present):
+        return None
+    for name in outputs:
+        if name not in own:
+            raise ValueError(
+                f"HeteroLoss: {title(key)} is in {present[0]}, but {name} lacks it: {name} has "
+                f"{listed(by_type[name])}."
+            )
+    return own
+
+
+def _value_of(key: Type, name: str, values: Mapping[Any, Any]) -> Any:
+    """What a dictionary holds for a type, by the rule of PyG's HeteroConv; None for nothing."""
+    if key in values or isinstance(key, str) or name == "edge_index":
+        return values.get(key)
+    src, _, dst = key
+    if name not in ("h_s", "h_t") or src == dst:
+        return values.get(dst)  # one entry per row or centre: those of the target
+    return (values[src], values[dst]) if src in values and dst in values else None
+
+
+def attached_zero(by_type: dict[str, Mapping[Any, Any]]) -> Tensor:
+    """0, attached to all that the student gave."""
+    rows = (h for name in ("h_s", "z_s") for h in by_type.get(name, {}).values())
+    zeros = [upcast(h[:0]).sum() for h in rows if isinstance(h, Tensor)]
+    total = zeros[0] if zeros else torch.zeros(())
+    for zero in zeros[1:]:
+        total = total + zero
+    return total
+
+
+def naming(key: Type, call: Callable[..., _Result], /, *args: Any, **options: Any) -> _Result:
+    """Call, and let errors say of which type they are."""
+    kind = "node type" if isinstance(key, str) else "edge type"
+    return located("HeteroLoss", kind, key, call, *args, **options)
