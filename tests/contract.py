@@ -1,7 +1,7 @@
 """The contract table: one row per loss. Whatever a test asks of all losses, it asks of each row.
 
-The rows stand in the files of ``tests/rows``. A new loss is one more row there and one oracle; it
-then inherits every check.
+Each row stands in a file of its loss's name, as ``LOSS``, in the room of its family under
+``tests/rows``. A new loss is one more file there and one oracle; it then inherits every check.
 """
 
 import importlib
@@ -17,10 +17,12 @@ from tests.rows.row import DENSE, KERNELS, RELATIVE, SCATTER, TRITON, Loss, Opti
 __all__ = ["DENSE", "DTYPES", "KERNELS", "LOSSES", "RELATIVE", "SCATTER", "TRITON", "Loss", "every"]
 
 LOSSES: tuple[Loss, ...] = tuple(
-    loss
-    for name in sorted(file.name for file in pkgutil.iter_modules(rows.__path__))
-    if name != "row"
-    for loss in importlib.import_module(f"tests.rows.{name}").LOSSES
+    importlib.import_module(name).LOSS
+    for name in sorted(
+        file.name
+        for file in pkgutil.walk_packages(rows.__path__, f"{rows.__name__}.")
+        if not file.ispkg and file.name != Loss.__module__
+    )
 )
 
 

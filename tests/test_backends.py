@@ -10,15 +10,14 @@ import torch
 
 import graphkd
 import graphkd.functional as G
-from graphkd import ops
-from graphkd.ops import scatter, segments
+from graphkd.ops import backends, scatter, segments
 from tests.contract import Loss, every
 
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    ops._log_choice.cache_clear()
-    ops._has_triton.cache_clear()
+    backends._log_choice.cache_clear()
+    backends._has_triton.cache_clear()
 
 
 @every(where=lambda loss: loss.backends)
@@ -35,13 +34,13 @@ def test_auto_says_once_what_it_picked(loss: Loss, options: dict, caplog) -> Non
 def test_triton_is_never_replaced_silently(loss: Loss, options: dict, monkeypatch) -> None:
     h_s, h_t, edge_index = loss.inputs()
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    if ops.find_spec("triton"):
+    if backends.find_spec("triton"):
         with pytest.raises(ValueError, match="needs tensors on a GPU; got cpu"):
             loss.call(h_s, h_t, edge_index, backend="triton")
     with pytest.raises(ValueError, match="chunk_size belongs to backend='chunked'"):
         loss.call(h_s, h_t, edge_index, backend="triton", chunk_size=4)
-    monkeypatch.setattr(ops, "find_spec", lambda name: None)
-    ops._has_triton.cache_clear()
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    backends._has_triton.cache_clear()
     with pytest.raises(ImportError, match="pip install triton"):
         loss.call(h_s, h_t, edge_index, backend="triton")
 

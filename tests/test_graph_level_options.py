@@ -6,9 +6,8 @@ from torch import Tensor
 
 import graphkd
 import graphkd.functional as G
-from graphkd.ops import reference_levels
-from graphkd.ops.chunked.code_divergence import code_divergence, dense_code_divergence
-from graphkd.ops.chunked.grouped import grouped_gap
+from graphkd.ops import reference
+from graphkd.ops.chunked import code_divergence, grouped_gap
 
 RING = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
 
@@ -114,7 +113,7 @@ def test_codes_in_blocks_weigh_rows_and_survive_a_row_that_is_a_code(similarity:
     x_s[3] = codes[7]
     x_s.requires_grad_()
     weights = torch.rand(23, dtype=torch.float64)
-    dense = dense_code_divergence(x_s, x_t, codes, similarity, 2.0)
+    dense = reference.code_divergence(x_s, x_t, codes, similarity, 2.0)
     wanted = torch.autograd.grad((weights * dense).sum(), x_s)[0]
     for size in (1, 5, 23, 100):
         rows = code_divergence(x_s, x_t, codes, similarity, 2.0, size)
@@ -132,7 +131,7 @@ def test_gaps_within_groups_in_tiles(height: int, monkeypatch: pytest.MonkeyPatc
     x_s.requires_grad_()
     group = torch.randint(-1, 6, (150,))
     weights = torch.rand(150, dtype=torch.float64)
-    dense = reference_levels.grouped_gap(x_s, x_t, group)
+    dense = reference.grouped_gap(x_s, x_t, group)
     rows = grouped_gap(x_s, x_t, group, height)
     torch.testing.assert_close(rows, dense)
     assert (rows[group < 0] == 0).all()

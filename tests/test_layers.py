@@ -13,7 +13,7 @@ import graphkd
 import graphkd.functional as G
 from graphkd import FitNetLoss, LayerwiseLoss
 from graphkd.functional.several.layerwise import cross_attention, resolve_pairs
-from tests.oracles import layers as oracles
+from tests.oracles.several.layerwise import attention, layerwise
 
 DIMS_S, DIMS_T = [4, 3], [5, 6, 3]
 
@@ -78,12 +78,12 @@ def test_layers_by_name() -> None:
 def test_attention_matches_the_oracle() -> None:
     h_s, h_t = layers()
     loss, index = attentive(), torch.tensor([5, 0, 3])
-    alpha = oracles.attention(h_s, h_t, [*loss.attention.queries], [*loss.attention.keys])
+    alpha = attention(h_s, h_t, [*loss.attention.queries], [*loss.attention.keys])
     every = [(s, t) for s in range(2) for t in range(3)]
     by_pair = iter(
         [inner(h_s[s], h_t[t]) for inner, (s, t) in zip(loss.losses, every, strict=True)]
     )
-    rows = oracles.layerwise(
+    rows = layerwise(
         h_s, h_t, pairs=every, weights=alpha.flatten(1) / 2, one=lambda *_: next(by_pair)
     )
     torch.testing.assert_close(loss(h_s, h_t), rows.mean())

@@ -10,7 +10,8 @@ from torch.autograd import gradcheck
 
 import graphkd.functional as G
 from graphkd import GCRDLoss, KDLoss, LayerwiseLoss, LSPLoss, MultiTeacherLoss
-from tests.oracles import layers as oracles
+from tests.oracles.several.layerwise import attention
+from tests.oracles.several.multi_teacher import mixed_kd
 
 
 def logits(n: int = 7, teachers: int = 3) -> tuple[Tensor, list[Tensor]]:
@@ -27,8 +28,8 @@ def test_attention_matches_the_oracle(entropy: float) -> None:
     z_s, z_t = logits()
     loss = MultiTeacherLoss(kd, 4, [4, 4, 4], entropy=entropy, reduction="none").double()
     heads = loss.attention
-    alpha = oracles.attention([z_s], z_t, [*heads.queries], [*heads.keys])[:, 0]
-    rows = oracles.mixed_kd(z_s, z_t, alpha, entropy)
+    alpha = attention([z_s], z_t, [*heads.queries], [*heads.keys])[:, 0]
+    rows = mixed_kd(z_s, z_t, alpha, entropy)
     torch.testing.assert_close(loss(z_s, z_t), rows)
     index = torch.tensor([5, 0, 0])
     torch.testing.assert_close(loss(z_s, z_t, index=index), rows[index])

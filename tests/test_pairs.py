@@ -9,7 +9,7 @@ from torch import Tensor
 
 import graphkd
 import graphkd.functional as G
-from graphkd.functional.pairs._relations import coincidences
+from graphkd.functional.pairs.rkd import coincidences
 
 BACKENDS = ("reference", "chunked")
 EACH = (

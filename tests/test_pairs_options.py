@@ -11,7 +11,7 @@ from torch import Tensor
 
 import graphkd
 import graphkd.functional as G
-from graphkd.functional.pairs._relations import coincidences, unbiased
+from graphkd.functional.pairs.rkd import coincidences, unbiased
 from graphkd.similarity import SERIES
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 import graphkd
 import graphkd.functional as G
 from tests.contract import RELATIVE
-from tests.oracles import unit
+from tests.oracles._shared import unit
 
 
 def oracle(

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import graphkd
 from tests.contract import RELATIVE
-from tests.oracles import gcrd, unit
+from tests.oracles._shared import unit
+from tests.oracles.contrast.gcrd import gcrd
 
 
 class Book:

@@ -70,8 +70,9 @@ class Case:
     """A loss with a student and a teacher, on any graph."""
 
     def __init__(self, loss: Loss, options: dict) -> None:
-        self.loss, self.student, self.teacher = loss, Sage(5), Sage(7)
-        self.module = loss.build(5, 7, **options).double().eval()
+        self.loss, (dim_s, dim_t) = loss, loss.dims
+        self.student, self.teacher = Sage(dim_s), Sage(dim_t)
+        self.module = loss.build(dim_s, dim_t, **options).double().eval()
 
     def value(self, data: Data, index: Tensor) -> Tensor:
         (h_s, z_s), (h_t, z_t) = self.student(data), self.teacher(data)

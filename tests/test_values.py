@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 import graphkd
 import graphkd.functional as G
-from tests import oracles
 from tests.contract import KERNELS, Loss, every
+from tests.oracles.contrast.gcrd import gcrd
 
 
 @every(variants=True, backends=True)
@@ -174,7 +174,7 @@ def test_extra_keys_are_negatives(
     options = {"symmetric": symmetric, "temperature": temperature}
     rows = G.gcrd_loss(h_s, h_t, extra_keys=keys, reduction="none", backend=backend,
                        chunk_size=chunk_size, **options)  # fmt: skip
-    wanted = oracles.gcrd(h_s, h_t, extra_keys=keys, **options)
+    wanted = gcrd(h_s, h_t, extra_keys=keys, **options)
     torch.testing.assert_close(rows, wanted)
     for weights in (torch.rand(9, dtype=torch.float64), torch.full((9,), 0.3)):
         torch.testing.assert_close(

@@ -50,7 +50,7 @@ def test_its_names_may_be_passed_to_any_sum(loss: Loss, options: dict) -> None:
     takes, needs = arguments_of(loss.build(h_s.size(1), h_t.size(1), **options))
     assert set(needs) <= set(takes)
     missing = set(takes) - VOCABULARY
-    assert not missing, f"VOCABULARY in graphkd/losses/weighted.py lacks {sorted(missing)}"
+    assert not missing, f"VOCABULARY in graphkd/losses/several/weighted.py lacks {sorted(missing)}"
 
 
 @every()

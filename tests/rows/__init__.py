@@ -1,1 +1,1 @@
-"""The rows of the contract table: each file here adds those in its ``LOSSES``."""
+"""The rows of the contract table: each file of a family here holds one, its ``LOSS``."""

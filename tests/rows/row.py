@@ -1,4 +1,7 @@
-"""One row of the contract table: what the tests need to know of a loss."""
+"""One row of the contract table: what the tests need to know of a loss.
+
+Beside it stand the backends and kernels that rows name, and what several rows make of a matrix.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -22,6 +25,30 @@ TRITON = ("triton",) if find_spec("triton") and not torch.cuda.is_available() el
 DENSE = ("reference", "chunked")
 RELATIVE = (*DENSE, *TRITON)
 SCATTER = ("scatter",) if find_spec("torch_scatter") else ()
+
+
+def usable(h: Any) -> bool:
+    """Whether something that a test passes as embeddings can be computed with."""
+    matrix = isinstance(h, Tensor) and h.dim() == 2 and h.size(1) > 0
+    return matrix and h.is_floating_point() and not h.is_sparse
+
+
+def split(h: Any) -> list[Any]:
+    """A matrix and its first columns, as two layers; what is no matrix, twice."""
+    if getattr(h, "is_sparse", True) or h.dim() != 2:
+        return [h, h]
+    return [h, h[:, : (h.size(1) + 1) // 2]]
+
+
+def walks(h: Tensor, steps: int) -> Tensor:
+    """For each node, itself and those that follow it in the order of the first column.
+
+    A new order of the nodes gives them new numbers, and these with them.
+    """
+    n = h.size(0)
+    order = h[:, 0].argsort(stable=True)
+    place = order.argsort().unsqueeze(1) + torch.arange(steps + 1, device=h.device)
+    return order[place % max(n, 1)]
 
 
 def _same(h_s: Any, h_t: Any) -> tuple[Any, Any]:
@@ -52,7 +79,7 @@ class Loss:
     edges_only: bool = True
     """Whether edges make up the whole value: it is 0 without, and the mean over their centres."""
     one_width: bool = False
-    """Whether the function needs student and teacher of one width (the Module projects)."""
+    """Whether the function needs student and teacher of one width. A Module with heads does not."""
     scale_free: bool = False
     """Whether rows may be scaled: they are normalised, and a zero row has no gradient."""
     zero_at_self: bool = True
@@ -97,6 +124,11 @@ class Loss:
     @property
     def projects(self) -> bool:
         return "dim_s" in inspect.signature(self.module).parameters
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """Two widths, which differ where the Module takes such a pair."""
+        return (5, 5) if self.one_width and not self.projects else (5, 7)
 
     def build(self, dim_s: int = 5, dim_t: int = 7, **options: Any) -> nn.Module:
         options = {**self.built_with, **options}

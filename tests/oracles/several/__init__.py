@@ -1,0 +1,1 @@
+"""The oracles of the sums over layers and over teachers."""

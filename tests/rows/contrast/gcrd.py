@@ -1,0 +1,27 @@
+"""The contract row of G-CRD."""
+
+import graphkd
+import graphkd.functional as G
+from tests.oracles.contrast.gcrd import gcrd
+from tests.rows.row import RELATIVE, Loss
+
+LOSS = Loss(
+    "gcrd",
+    graphkd.GCRDLoss,
+    G.gcrd_loss,
+    gcrd,
+    variants=({}, {"symmetric": True}, {"temperature": 0.5}),
+    backends=RELATIVE,
+    one_width=True,
+    scale_free=True,
+    zero_at_self=False,
+    masks_compile=False,
+    bad_options=(
+        {"temperature": 0.0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"max_samples": 1},
+        {"max_samples": 8, "reduction": "none"},
+    ),
+)

@@ -1,0 +1,1 @@
+"""The contract rows of the losses on pairs of nodes."""

@@ -1,0 +1,1 @@
+"""The contract rows of the sums over layers and over teachers."""
