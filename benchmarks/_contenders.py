@@ -11,9 +11,9 @@ import torch
 from _peers import INF_CL, INFO_NCE, METRIC_LEARNING, Contender, Forward, Inputs, Size, dense
 from torch import Tensor
 
-import graphkd
 import graphkd.functional as G
-from graphkd.functional.contrast._contrast import contrast
+from graphkd.functional._options import PairOptions
+from graphkd.functional.contrast.gcrd import contrast
 
 KERNELS = ("linear", "cosine", "poly", "l2", "rbf")
 PRECISIONS = ("tf32", "bf16")
@@ -70,14 +70,9 @@ class Loss:
         return everyone | self.others
 
 
-def _both(x: Inputs, **options: Any) -> Tensor:
+def _both(x: Inputs, *, temperature: float = naive.TEMPERATURE, **options: Any) -> Tensor:
     """As GCRDLoss contrasts what its heads made: both sides learn."""
-    return contrast(x.h_s, x.h_t, None, **_both_options(**options))
-
-
-@functools.cache
-def _both_options(**options: Any) -> dict[str, Any]:
-    return graphkd.GCRDLoss(1, 1, head="identity", **options).options
+    return contrast(x.h_s, x.h_t, None, temperature, False, None, None, PairOptions(**options))
 
 
 def _products(count: float) -> Callable[[Size], float]:

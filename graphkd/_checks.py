@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphkd._precision import traced
+
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -138,6 +140,30 @@ def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy:
             f"{describe(ids)}. {remedy}"
         )
     check_devices(loss, embeddings=like, **{name: ids})
+
+
+def check_node_ids(loss: str, name: str, ids: Any, like: Tensor, dim: int, remedy: str) -> None:
+    """Raise unless ``ids`` is an integer tensor of ``dim`` dimensions that names rows of ``like``.
+
+    On a GPU the values are left to the operations that use them, lest each step wait for it.
+    """
+    shape = "[M]" if dim == 1 else "[M, k]"
+    if not isinstance(ids, Tensor) or ids.dtype not in (torch.int32, torch.int64):
+        raise TypeError(
+            f"{loss}: {name} must be an int64 tensor {shape} of node ids; got {describe(ids)}. "
+            f"{remedy}"
+        )
+    if ids.dim() != dim:
+        raise ValueError(f"{loss}: {name} must have shape {shape}; got {describe(ids)}. {remedy}")
+    check_devices(loss, embeddings=like, **{name: ids})
+    if traced() or ids.numel() == 0 or ids.device.type != "cpu":
+        return
+    low, high = (int(extreme) for extreme in ids.aminmax())
+    if low < 0 or high >= like.size(0):
+        raise IndexError(
+            f"{loss}: {name} names node {low if low < 0 else high}, but there are {like.size(0)} "
+            f"rows, numbered from 0. Ids must lie in [0, {like.size(0)})."
+        )
 
 
 def check_width(loss: str, name: str, h: Tensor, dim_name: str, dim: int) -> None:

@@ -24,6 +24,11 @@ def traced() -> bool:
     return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
 
+def has_rows(h: Tensor) -> bool:
+    """Whether there is a row; while something is traced, there may be."""
+    return traced() or h.size(0) > 0
+
+
 def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
     """Apply a Function, or its forward alone where none of its tensors needs a gradient.
 

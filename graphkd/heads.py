@@ -112,6 +112,18 @@ def head_pair(
     return pair[0], pair[1]
 
 
+def student_head(
+    loss: str, head: Any, dim_s: int, dim_t: int, choices: Sequence[str] = HEADS
+) -> tuple[nn.Module, nn.Module]:
+    """The named head to the teacher's width, and none for the teacher; or the user's pair."""
+    if not isinstance(head, str):
+        return head_pair(loss, head, dim_s, dim_t, dim_t)
+    for name, value in {"dim_s": dim_s, "dim_t": dim_t}.items():
+        check_count(f"{loss}: {name}", value, least=1)
+    check_choice(f"{loss}: head", head, choices)
+    return ProjectionHead(head, dim_s, dim_t), ProjectionHead("identity", dim_t, dim_t)
+
+
 def check_ranked(loss: str, *heads: nn.Module) -> None:
     """Raise where a user's head would take its BatchNorm's moments on one rank."""
     for head in heads:

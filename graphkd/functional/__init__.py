@@ -13,8 +13,7 @@ from graphkd.functional.features.fsp import fsp_loss
 from graphkd.functional.features.nst import nst_loss
 from graphkd.functional.features.simkd import simkd_loss
 from graphkd.functional.features.vid import vid_loss
-from graphkd.functional.levels.link_scores import llp_distribution_loss, llp_rank_loss
-from graphkd.functional.levels.llp import llp_loss
+from graphkd.functional.levels.llp import llp_distribution_loss, llp_loss, llp_rank_loss
 from graphkd.functional.levels.mugsi import mugsi_loss
 from graphkd.functional.levels.tined import dirichlet_energy, tined_loss
 from graphkd.functional.levels.vqgraph import vqgraph_loss
@@ -22,21 +21,23 @@ from graphkd.functional.levels.walks import link_context, random_walks
 from graphkd.functional.logits.dist import dist_loss
 from graphkd.functional.logits.dkd import dkd_loss
 from graphkd.functional.logits.kd import kd_loss
-from graphkd.functional.neighbours.ff_g2m import ff_g2m_loss
-from graphkd.functional.neighbours.frequencies import high_frequency_loss, low_frequency_loss
+from graphkd.functional.neighbours.ff_g2m import (
+    ff_g2m_loss,
+    high_frequency_loss,
+    low_frequency_loss,
+)
 from graphkd.functional.neighbours.gkd import gkd_loss
 from graphkd.functional.neighbours.krd import krd_loss
-from graphkd.functional.neighbours.lsp import lsp_loss
+from graphkd.functional.neighbours.lsp import lsp_loss, precompute_lsp
 from graphkd.functional.neighbours.reliability import fit_reliability_power, measure_reliability
 from graphkd.functional.pairs.cka import cka_loss
 from graphkd.functional.pairs.correlation_congruence import correlation_congruence_loss
-from graphkd.functional.pairs.global_lsp import global_lsp_loss
+from graphkd.functional.pairs.global_lsp import global_lsp_loss, precompute_global_lsp
 from graphkd.functional.pairs.pkt import pkt_loss
 from graphkd.functional.pairs.rkd import rkd_angle_loss, rkd_distance_loss, rkd_loss
 from graphkd.functional.pairs.similarity_preserving import similarity_preserving_loss
 from graphkd.functional.several.layerwise import layerwise_loss
 from graphkd.functional.several.multi_teacher import multi_teacher_loss
-from graphkd.functional.teacher_side import precompute_global_lsp, precompute_lsp
 
 __all__ = [
     "ab_loss",

@@ -1,39 +1,100 @@
-"""The options that the losses over all pairs of rows share: G-CRD and Global LSP."""
+"""What the options of the losses have in common, and those that travel as one value."""
 
-from typing import Any
+import math
+from numbers import Real
+from typing import Any, NamedTuple
 
-from graphkd._checks import check_choice
+from graphkd._checks import REDUCTIONS, check_choice, check_count, describe
 from graphkd.distributed import ALL_RANKS, RANKED, check_group, refuse
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import check_sampling
-from graphkd.ops import PRECISIONS, check_precision
-
-BACKENDS = ("reference", "chunked", "triton")
+from graphkd.ops.backends import DENSE, PRECISIONS, RELATIVE, check_backend, check_precision
+from graphkd.similarity import Kernel, KernelFunction
 
 
-def check_pair_options(
+def check_reduction(loss: str, reduction: str) -> None:
+    """Raise a ValueError unless ``reduction`` is known."""
+    check_choice(f"{loss}: reduction", reduction, REDUCTIONS)
+
+
+def check_blocked_options(
     loss: str,
     *,
-    max_samples: int | None,
-    reduction: str,
     backend: str,
     chunk_size: int | None,
-    precision: str,
-    process_group: Any,
-    ddp: bool,
+    reduction: str = "mean",
+    backends: tuple[str, ...] = DENSE,
 ) -> None:
-    """Raise on an option that is out of range, or does not go with a process group."""
-    check_blocked_options(
-        loss, reduction=reduction, backend=backend, chunk_size=chunk_size, backends=BACKENDS
-    )
-    check_sampling(loss, max_samples, reduction)
-    check_choice(f"{loss}: precision", precision, PRECISIONS)
-    check_precision(loss, precision, backend)
-    check_group(loss, process_group, ddp)
-    drawn = "It is exact on all ranks' rows. Draw rows on each rank and pass index=."
-    refused = {
-        "reduction='none'": (reduction == "none", ALL_RANKS),
-        "max_samples": (max_samples is not None, drawn),
-        f"backend={backend!r}": (backend not in RANKED, "Pass backend='auto'."),
-    }
-    refuse(loss, process_group, **refused)
+    """Raise on an option of a loss that works block by block; most have no program for GPUs."""
+    check_reduction(loss, reduction)
+    check_backend(loss, backend, backends)
+    if chunk_size is not None:
+        check_count(f"{loss}: chunk_size", chunk_size, least=1)
+
+
+def check_kernel_backend(loss: str, kernel: Kernel | KernelFunction, backend: str) -> None:
+    """Raise unless the backend, which the loss has, runs this kernel."""
+    if not isinstance(kernel, Kernel) and backend not in ("auto", "reference"):
+        raise ValueError(
+            f"{loss}: a callable kernel runs on the reference backend only; got "
+            f"backend={backend!r}. Pass backend='auto' or 'reference'."
+        )
+
+
+def check_weights(loss: str, **weights: Any) -> None:
+    """Raise unless the weights are finite and not negative, and one of them is above zero."""
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, Real):
+            raise TypeError(f"{loss}: {name} must be a number; got {describe(weight)}.")
+        if not 0 <= float(weight) < math.inf:
+            raise ValueError(
+                f"{loss}: {name} must be finite and not negative; got {weight!r}. Use 0 to switch "
+                "its term off."
+            )
+    if not any(weights.values()):
+        raise ValueError(
+            f"{loss}: at least one of {', '.join(weights)} must be above 0; got 0 for all."
+        )
+
+
+class PairOptions(NamedTuple):
+    """The options that the losses over all pairs of rows share: G-CRD and Global LSP."""
+
+    max_samples: int | None = None
+    reduction: str = "mean"
+    backend: str = "auto"
+    chunk_size: int | None = None
+    precision: str = "float32"
+    process_group: Any = None
+    ddp: bool = True
+
+    def check(self, loss: str) -> None:
+        """Raise on an option that is out of range, or does not go with a process group."""
+        check_blocked_options(
+            loss,
+            reduction=self.reduction,
+            backend=self.backend,
+            chunk_size=self.chunk_size,
+            backends=RELATIVE,
+        )
+        self._check_sampling(loss)
+        check_choice(f"{loss}: precision", self.precision, PRECISIONS)
+        check_precision(loss, self.precision, self.backend)
+        check_group(loss, self.process_group, self.ddp)
+        drawn = "It is exact on all ranks' rows. Draw rows on each rank and pass index=."
+        refused = {
+            "reduction='none'": (self.reduction == "none", ALL_RANKS),
+            "max_samples": (self.max_samples is not None, drawn),
+            f"backend={self.backend!r}": (self.backend not in RANKED, "Pass backend='auto'."),
+        }
+        refuse(loss, self.process_group, **refused)
+
+    def _check_sampling(self, loss: str) -> None:
+        """Raise unless ``max_samples`` is None or a count, and no value per row is asked for."""
+        if self.max_samples is None:
+            return
+        check_count(f"{loss}: max_samples", self.max_samples, least=2)
+        if self.reduction == "none":
+            raise ValueError(
+                f"{loss}: reduction='none' gives one value per row, which max_samples="
+                f"{self.max_samples} does not compute. Use 'mean' or 'sum', or select rows with "
+                "index."
+            )

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair
-from graphkd._precision import exact, full_precision, student_and_teacher
+from graphkd._precision import exact, full_precision
 from graphkd.distributed import Ranks, meet, reporting
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
+from graphkd.functional._options import PairOptions
 from graphkd.functional._precomputed import GlobalLSPTeacher
-from graphkd.functional._rows import resolve_index, sample_rows, select_rows
+from graphkd.functional._rows import check_generator, matched_rows
 from graphkd.ops import ring
 from graphkd.similarity import Gamma, Kernel, unit_and_inverse, unit_gradient_
 
@@ -29,47 +29,40 @@ def ranked_global_lsp(
     h_s: Tensor,
     h_t: Any,
     kernel: Kernel,
-    *,
     gamma: Gamma,
     index: Tensor | None,
     generator: torch.Generator | None,
-    reduction: str,
-    chunk_size: int | None,
-    process_group: Any,
-    ddp: bool,
+    how: PairOptions,
 ) -> Tensor:
     """Global LSP of all ranks' rows, with options that are checked."""
     loss = "global_lsp_loss"
-    with reporting(process_group):
+    with reporting(how.process_group):
         if isinstance(h_t, GlobalLSPTeacher):
             raise ValueError(
                 f"{loss}: a precomputed teacher does not go with process_group: it is that of one "
                 "rank's rows. Pass h_t itself."
             )
-        check_pair(loss, h_s, h_t)
-        s, t = student_and_teacher(h_s, h_t)
-        chosen = resolve_index(loss, index, s)
-        s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
-        sample_rows(s.size(0), None, generator, s.device)  # nothing but its check of the generator
+        s, t, _ = matched_rows(loss, h_s, h_t, index)
+        check_generator(generator)
         warn_if_saturated(loss, kernel, gamma, t.size(1), lambda: pair_median(t[:32]))
     ranks = meet(
         loss,
-        process_group,
+        how.process_group,
         rows=[s.size(0)],
         student_width=s.size(1),
         teacher_width=t.size(1),
         dtype=s.dtype,
         kernel=kernel.name,
         gamma=gamma if isinstance(gamma, str) else float(gamma),
-        reduction=reduction,
-        tiles=chunk_size is not None,
+        reduction=how.reduction,
+        tiles=how.chunk_size is not None,
     )
     n, need = ranks.total(), _learns(s)
     if n == 0:
         return s.sum()
     with torch.no_grad(), full_precision(s.device):
         x = s.detach()
-        if kernel.inner and chunk_size is None:
+        if kernel.inner and how.chunk_size is None:
             mean, gradient = ring.moment_gap(x, t, kernel.unit, ranks, need)
         else:
             few = ranks.draw(MOST_ROWS, generator, s.device) if gamma == "median" else None
@@ -81,9 +74,9 @@ def ranked_global_lsp(
                 return bandwidth(kernel, gamma, rows, median)
 
             gammas = width(x), width(t)
-            mean, gradient = ring.pairwise_gap(x, t, kernel, gammas, chunk_size, ranks, need)
-    counted = n if reduction == "sum" else 1
-    return _attached(mean * counted, [s], [gradient], counted * _factor(ranks, ddp))
+            mean, gradient = ring.pairwise_gap(x, t, kernel, gammas, how.chunk_size, ranks, need)
+    counted = n if how.reduction == "sum" else 1
+    return _attached(mean * counted, [s], [gradient], counted * _factor(ranks, how.ddp))
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -91,13 +84,9 @@ def ranked_contrast(
     p: Tensor,
     q: Tensor,
     more: Tensor,
-    *,
     temperature: float,
     symmetric: bool,
-    reduction: str,
-    chunk_size: int | None,
-    process_group: Any,
-    ddp: bool,
+    how: PairOptions,
 ) -> Tensor:
     """G-CRD of all ranks' rows, checked, upcast and selected; both sides may learn.
 
@@ -105,14 +94,14 @@ def ranked_contrast(
     """
     ranks = meet(
         "gcrd_loss",
-        process_group,
+        how.process_group,
         rows=[p.size(0), more.size(0)],
         needs=[_learns(p), _learns(q)],
         width=p.size(1),
         dtype=p.dtype,
         temperature=float(temperature),
         symmetric=symmetric,
-        reduction=reduction,
+        reduction=how.reduction,
     )
     n, further = ranks.total(), ranks.rows(1)
     if n == 0:
@@ -121,7 +110,7 @@ def ranked_contrast(
     with torch.no_grad(), full_precision(p.device):
         (unit_p, inverse_p), (unit_q, inverse_q) = (unit_and_inverse(x.detach()) for x in (p, q))
         unit_more = unit_and_inverse(more)[0]
-        rest = temperature, chunk_size, ranks
+        rest = temperature, how.chunk_size, ranks
         total, grad_p, grad_q = ring.infonce(
             unit_p, unit_q, unit_more, further, *rest, (*needs, ranks.needed(1))
         )
@@ -137,9 +126,9 @@ def ranked_contrast(
         ):
             if need:
                 unit_gradient_(gradient, unit, inverse)
-        each = 1 / ((2 if symmetric else 1) * (n if reduction == "mean" else 1))
+        each = 1 / ((2 if symmetric else 1) * (n if how.reduction == "mean" else 1))
         total = ranks.sum(total) * each
-    return _attached(total, [p, q], [grad_p, grad_q], each * _factor(ranks, ddp))
+    return _attached(total, [p, q], [grad_p, grad_q], each * _factor(ranks, how.ddp))
 
 
 def ranked_sum(rows: Tensor, count: Tensor, reduction: str, ranks: Ranks, ddp: bool) -> Tensor:

@@ -1,10 +1,49 @@
-"""What every loss does to its inputs and to its row values: selection and reduction."""
+"""What every loss does to its inputs and to its row values: the gate, and the reduction."""
 
 import torch
 from torch import Tensor
 
-from graphkd._checks import REDUCTIONS, check_choice, check_count, check_devices, describe
-from graphkd._precision import traced
+from graphkd._checks import check_devices, check_pair, describe
+from graphkd._precision import student_and_teacher, traced
+
+
+def matched_rows(
+    loss: str,
+    h_s: Tensor,
+    h_t: Tensor,
+    index: Tensor | None = None,
+    *,
+    names: tuple[str, str] = ("h_s", "h_t"),
+    what: str = "embeddings",
+    projecting: str | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The gate: the selected rows of both sides, checked, in one dtype, the teacher cut off.
+
+    Args:
+        loss: Who asks.
+        h_s: Student rows.
+        h_t: Teacher rows.
+        index: The user's boolean mask or row numbers.
+        names: What the two are called in errors.
+        what: What they hold.
+        projecting: Which loss projects, where the widths have to match.
+
+    Returns:
+        Student and teacher, and the numbers of the selected rows; None stands for all rows.
+    """
+    check_pair(loss, h_s, h_t, names=names, what=what, projecting=projecting)
+    s, t = student_and_teacher(h_s, h_t)
+    chosen = resolve_index(loss, index, s)
+    return select_rows(loss, s, chosen), select_rows(loss, t, chosen), chosen
+
+
+def matched_logits(
+    loss: str, z_s: Tensor, z_t: Tensor, index: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The gate for logits, which have to be of the same classes."""
+    classes = "Both must predict the same classes."
+    names = ("z_s", "z_t")
+    return matched_rows(loss, z_s, z_t, index, names=names, what="logits", projecting=classes)
 
 
 def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | None:
@@ -60,6 +99,12 @@ def group_numbers(ids: Tensor) -> Tensor:
     return torch.empty_like(order).scatter(0, order, first.cumsum(0) - 1)
 
 
+def count_groups(group: Tensor) -> Tensor:
+    """How many groups there are, at least 1; ``group`` holds numbers below that of the rows."""
+    present = torch.zeros_like(group, dtype=torch.bool).index_fill(0, group, True)
+    return present.sum().clamp(min=1)
+
+
 def check_generator(generator: torch.Generator | None) -> None:
     """Raise a TypeError unless ``generator`` is one, or None."""
     if generator is not None and not isinstance(generator, torch.Generator):
@@ -78,23 +123,6 @@ def sample_rows(
         return None
     at = device if generator is None else generator.device
     return torch.randperm(n, generator=generator, device=at)[:max_samples].to(device)
-
-
-def check_sampling(loss: str, max_samples: int | None, reduction: str) -> None:
-    """Raise unless ``max_samples`` is None or a count, and there is no value per row to name."""
-    if max_samples is None:
-        return
-    check_count(f"{loss}: max_samples", max_samples, least=2)
-    if reduction == "none":
-        raise ValueError(
-            f"{loss}: reduction='none' gives one value per row, which max_samples={max_samples} "
-            "does not compute. Use 'mean' or 'sum', or select rows with index."
-        )
-
-
-def check_reduction(loss: str, reduction: str) -> None:
-    """Raise a ValueError unless ``reduction`` is known."""
-    check_choice(f"{loss}: reduction", reduction, REDUCTIONS)
 
 
 def reduce_rows(rows: Tensor, reduction: str, count: Tensor | None = None) -> Tensor:

@@ -1,27 +1,39 @@
 """What the Modules share: how they print, and how heads meet precision, selection and graphs."""
 
 import copy
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from graphkd._checks import check_pair, check_width
-from graphkd._precision import full_precision, student_and_teacher, upcast
+from graphkd._precision import full_precision, has_rows, upcast
 from graphkd.distributed import meet, refuse, reporting
-from graphkd.functional._rows import resolve_index, select_rows
+from graphkd.functional._rows import matched_rows, resolve_index, select_rows
 from graphkd.graph import resolve_edges
-from graphkd.heads import check_ranked, head_pair, project, reset_parameters
+from graphkd.heads import check_ranked, head_pair, project, reset_parameters, student_head
 
 
 class DistillationLoss(nn.Module):
-    """Base of the losses. Each option is an attribute; ``options`` are those the function takes."""
+    """Base of the losses. Each option is an attribute; ``options`` are those the function takes.
+
+    A subclass names in ``check_options`` the function that raises on options out of range.
+    """
+
+    check_options: ClassVar[Callable[..., object]]
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self._names = tuple(options)
         for name, value in options.items():
             setattr(self, name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raise on an option that is out of range."""
+        self.check_options(type(self).__name__, **self.options)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -55,7 +67,13 @@ class DistillationLoss(nn.Module):
 
 
 class ProjectedLoss(DistillationLoss):
-    """A loss whose rows pass through a pair of heads first."""
+    """A loss whose rows pass through a pair of heads first.
+
+    Where ``student_only`` is true, a named head projects the student to the teacher's width, and
+    the teacher's rows stay as they are.
+    """
+
+    student_only: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -67,8 +85,12 @@ class ProjectedLoss(DistillationLoss):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        loss = type(self).__name__
         self.dim_s, self.dim_t = dim_s, dim_t
-        self.head_s, self.head_t = head_pair(type(self).__name__, head, dim_s, dim_t, proj_dim)
+        if self.student_only:
+            self.head_s, self.head_t = student_head(loss, head, dim_s, dim_t)
+        else:
+            self.head_s, self.head_t = head_pair(loss, head, dim_s, dim_t, proj_dim)
         self.head_takes_edges = head_takes_edges or head == "gcn"
 
     def reset_parameters(self) -> None:
@@ -96,36 +118,33 @@ class ProjectedLoss(DistillationLoss):
         Row-wise heads see the selected rows only. Heads that take edges see the whole graph, and
         selection follows them. Without rows there is nothing to project.
         """
-        loss, group = type(self).__name__, self.options.get("process_group")
+        loss, group, edges = type(self).__name__, self.options.get("process_group"), None
         with reporting(group):
-            check_pair(loss, h_s, h_t)
+            s, t, chosen = matched_rows(loss, h_s, h_t, None if self.head_takes_edges else index)
             check_width(loss, "h_s", h_s, "dim_s", self.dim_s)
             check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
-            # The student decides: a teacher's stored float64 does not ask for float64 heads.
-            h_s, h_t = student_and_teacher(h_s, upcast(h_t).to(upcast(h_s).dtype))
-            chosen = resolve_index(loss, index, h_s)
-            edges = self._edges(h_s, edge_index) if self.head_takes_edges else None
-            if edges is None:
-                h_s, h_t = select_rows(loss, h_s, chosen), select_rows(loss, h_t, chosen)
+            if self.head_takes_edges:
+                chosen = resolve_index(loss, index, s)
+                edges = self._edges(s, edge_index)
+        # The student decides: a teacher's stored float64 does not ask for float64 heads.
+        s, t = (h.to(upcast(h_s[:0]).dtype) for h in (s, t))
         ranks = None
         if group is not None:
-            ranks = meet(loss, group, rows=[h_s.size(0)], dtype=h_s.dtype, training=self.training)
-        with full_precision(h_s.device):
+            ranks = meet(loss, group, rows=[s.size(0)], dtype=s.dtype, training=self.training)
+        with full_precision(s.device):
             # On a rank without rows, the heads run all the same: DDP waits for all gradients.
-            if ranks is None and not torch.compiler.is_compiling() and h_s.size(0) == 0:
-                return h_s[:, :1], h_t[:, :1], chosen
-            h_s = project(loss, self.head_s, h_s, edges, "h_s", ranks)
-            h_t = project(loss, self.head_t, h_t, edges, "h_t", ranks)
+            if ranks is None and not has_rows(s):
+                return s[:, :1], t[:, :1], chosen
+            s = project(loss, self.head_s, s, edges, "h_s", ranks)
+            t = project(loss, self.head_t, t, edges, "h_t", ranks)
             if edges is not None:
-                h_s, h_t = select_rows(loss, h_s, chosen), select_rows(loss, h_t, chosen)
-        check_pair(
-            loss,
-            h_s,
-            h_t,
-            names=("projected h_s", "projected h_t"),
-            projecting="The two heads must end in the same width.",
+                s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
+        names, remedy = (
+            ("projected h_s", "projected h_t"),
+            "The two heads must end in the same width.",
         )
-        return h_s, h_t, chosen
+        check_pair(loss, s, t, names=names, projecting=remedy)
+        return s, t, chosen
 
     def _edges(self, h: Tensor, edge_index: Any) -> Tensor:
         loss, n = type(self).__name__, h.size(0)
@@ -136,3 +155,22 @@ class ProjectedLoss(DistillationLoss):
             )
         edges = resolve_edges(loss, edge_index, n, n, h.device)
         return torch.stack([edges.src, edges.dst])
+
+
+def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that a loss's forward takes, and those that it cannot do without.
+
+    A loss whose names depend on another loss inside it says them itself.
+    """
+    if callable(own := getattr(loss, "names_of_arguments", None)):
+        takes, needs = own()
+        return tuple(takes), tuple(needs)
+    parameters = inspect.signature(loss.forward).parameters.values()
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    inner = getattr(loss, "_orig_mod", getattr(loss, "module", None))
+    if not named and isinstance(inner, nn.Module):
+        return arguments_of(inner)  # torch.compile and DataParallel name nothing of their own
+    return (
+        tuple(p.name for p in named),
+        tuple(p.name for p in named if p.default is inspect.Parameter.empty),
+    )

@@ -84,7 +84,20 @@ def kl_slope(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
     return torch.where(near, q * (-delta).expm1(), log_p.exp() - q)
 
 
-def log_ratio(difference: Tensor, log_p: Tensor, total: Spread, largest: Spread) -> Tensor:
+def _row_total(x: Tensor) -> Tensor:
+    return x.sum(dim=-1, keepdim=True)
+
+
+def _row_largest(x: Tensor) -> Tensor:
+    return x.amax(dim=-1, keepdim=True)
+
+
+def log_ratio(
+    difference: Tensor,
+    log_p: Tensor,
+    total: Spread = _row_total,
+    largest: Spread = _row_largest,
+) -> Tensor:
     r"""Give log q − log p of two softmaxes, from the difference of their logits.
 
     .. math:: \Delta = \delta - \log \sum p\,e^{\delta}
@@ -96,7 +109,7 @@ def log_ratio(difference: Tensor, log_p: Tensor, total: Spread, largest: Spread)
     Args:
         difference: :math:`\delta`.
         log_p: :math:`\log p`.
-        total: The sum over each distribution, handed back to its entries.
+        total: The sum over each distribution, handed back to its entries; default: over each row.
         largest: The maximum likewise.
     """
     # A shift of the logits changes nothing, so that detaching it is exact.
@@ -115,10 +128,5 @@ def log_ratio(difference: Tensor, log_p: Tensor, total: Spread, largest: Spread)
 def softmax_kl(logits_q: Tensor, logits_p: Tensor) -> Tensor:
     """KL(softmax(logits_q) ‖ softmax(logits_p)) along the last dimension."""
     log_q, log_p = logits_q.log_softmax(dim=-1), logits_p.log_softmax(dim=-1)
-    delta = log_ratio(
-        logits_q - logits_p,
-        log_p,
-        total=lambda x: x.sum(dim=-1, keepdim=True),
-        largest=lambda x: x.amax(dim=-1, keepdim=True),
-    )
+    delta = log_ratio(logits_q - logits_p, log_p)
     return kl_terms(delta, log_q, log_p).sum(dim=-1)

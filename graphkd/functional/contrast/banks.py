@@ -8,8 +8,7 @@ from torch import Tensor
 from graphkd._checks import check_devices, check_matrix, check_row_ids, describe
 from graphkd._precision import full_precision, traced
 from graphkd.functional._rows import group_numbers, reduce_rows, sample_rows, select_rows
-from graphkd.ops import pick_backend, reference_contrast
-from graphkd.ops.chunked.nce import nce
+from graphkd.ops.primitives import nce
 from graphkd.similarity import unit_rows
 
 
@@ -28,12 +27,8 @@ def contrast_with_banks(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    """CRD of checked, upcast, selected rows; here both sides may learn, and the banks do not."""
-    if not traced() and p.size(0) == 0:
-        return reduce_rows(p.sum(dim=1), reduction)
+    """CRD of rows that passed the gate; here both sides may learn, and the banks do not."""
     with full_precision(p.device):
-        backend = pick_backend("crd_loss", backend, p, chunk_size=chunk_size, programs=False)
-        run = reference_contrast.nce if backend == "reference" else nce
         count, width = bank_s.shape
         # One more than negatives: an anchor leaves out its own key, or where not drawn the last.
         most = None if num_negatives is None else num_negatives + 1
@@ -51,7 +46,8 @@ def contrast_with_banks(
             bank = bank.detach().to(p.dtype)
             keys = bank if drawn is None else bank.index_select(0, drawn)
             positives = bank.index_select(0, nodes)
-            return run(unit_rows(anchors), positives, keys, own, shift, temperature, chunk_size)
+            args = unit_rows(anchors), positives, keys, own, shift, temperature
+            return nce("crd_loss", *args, backend, chunk_size)
 
         return reduce_rows(one_way(p, bank_t) + one_way(q, bank_s), reduction)
 

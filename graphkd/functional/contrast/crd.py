@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_pair, check_positive, describe
-from graphkd._precision import student_and_teacher
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import resolve_index, select_rows
+from graphkd._checks import check_count, check_positive, describe
+from graphkd.functional._options import check_blocked_options
+from graphkd.functional._rows import matched_rows
 from graphkd.functional.contrast.banks import check_banks, contrast_with_banks, node_ids
 
 
@@ -123,10 +122,7 @@ def crd_loss(
     }
     check_crd_options(loss, **options)
     remedy = "CRDLoss(dim_s, dim_t, num_nodes) projects both."
-    check_pair(loss, h_s, h_t, projecting=remedy)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
     check_banks(loss, h_s, bank_s, bank_t)
-    p, q = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, p)
-    nodes = node_ids(loss, ids, bank_s.size(0), p, rows)
-    p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-    return contrast_with_banks(p, q, bank_s, bank_t, nodes, generator=generator, **options)
+    nodes = node_ids(loss, ids, bank_s.size(0), h_s, chosen)
+    return contrast_with_banks(s, t, bank_s, bank_t, nodes, generator=generator, **options)

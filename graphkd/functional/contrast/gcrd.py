@@ -1,23 +1,32 @@
-"""Contrastive losses: G-CRD."""
+"""Each student row against all teacher rows: G-CRD.
+
+The formula in its plain form is ``infonce`` in ``ops/reference/infonce.py``.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair, check_positive
-from graphkd._precision import student_and_teacher
-from graphkd.distributed import reporting
-from graphkd.functional._options import check_pair_options
-from graphkd.functional._rows import resolve_index, select_rows
-from graphkd.functional.contrast._contrast import contrast
-from graphkd.functional.contrast.positives import resolve_positives
+from graphkd._checks import check_devices, check_matrix, check_positive, describe
+from graphkd._precision import full_precision
+from graphkd.distributed import refuse, reporting
+from graphkd.functional._options import PairOptions
+from graphkd.functional._rows import matched_rows, reduce_rows, sample_rows, select_rows
+from graphkd.functional.contrast.positives import (
+    LabelPositives,
+    PairPositives,
+    resolve_positives,
+)
+from graphkd.graph import Edges
+from graphkd.ops.primitives import edge_similarity, infonce, symmetric_infonce
+from graphkd.similarity import KERNELS
 
 
-def check_gcrd_options(loss: str, *, temperature: float, **pairs: Any) -> None:
+def check_gcrd_options(loss: str, *, temperature: float, symmetric: bool, **pairs: Any) -> None:
     """Raise on an option of G-CRD that is out of range."""
     check_positive(f"{loss}: temperature", temperature)
-    check_pair_options(loss, **pairs)
+    PairOptions(**pairs).check(loss)
 
 
 def gcrd_loss(
@@ -124,36 +133,67 @@ def gcrd_loss(
         tensor(0.8848)
     """
     loss = "gcrd_loss"
+    how = PairOptions(max_samples, reduction, backend, chunk_size, precision, process_group, ddp)
     with reporting(process_group):
-        check_gcrd_options(
-            loss,
-            temperature=temperature,
-            max_samples=max_samples,
-            reduction=reduction,
-            backend=backend,
-            chunk_size=chunk_size,
-            precision=precision,
-            process_group=process_group,
-            ddp=ddp,
+        check_gcrd_options(loss, temperature=temperature, symmetric=symmetric, **how._asdict())
+        remedy = "GCRDLoss(dim_s, dim_t) projects both to one width."
+        s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+        several = resolve_positives(loss, labels, positives, h_s)
+        if several is not None:
+            several = several.select(chosen)
+    return contrast(s, t, several, temperature, symmetric, extra_keys, generator, how)
+
+
+def contrast(
+    p: Tensor,
+    q: Tensor,
+    several: LabelPositives | PairPositives | None,
+    temperature: float,
+    symmetric: bool,
+    extra_keys: Tensor | None,
+    generator: torch.Generator | None,
+    how: PairOptions,
+) -> Tensor:
+    """G-CRD of rows that passed the gate; here both sides may learn, as with heads."""
+    loss = "gcrd_loss"
+    if how.process_group is not None:
+        with reporting(how.process_group):
+            given = {"labels= or positives=": (several is not None, "Leave them out.")}
+            refuse(loss, how.process_group, **given)
+            more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
+        # Its module loads torch's compiler.
+        from graphkd.functional._ranked import ranked_contrast
+
+        value: Tensor = ranked_contrast(p, q, more, temperature, symmetric, how)
+        return value
+    with full_precision(p.device):
+        sample = sample_rows(p.size(0), how.max_samples, generator, p.device)
+        p, q = (select_rows(loss, h, sample) for h in (p, q))
+        more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
+        formula = symmetric_infonce if symmetric else infonce
+        blocks = how.backend, how.chunk_size, how.precision
+        rows = formula(loss, p, q, more, temperature, *blocks)
+        if several is not None:
+            several = several.select(sample)
+
+            def similarity(src: Tensor, dst: Tensor, edges: Edges) -> Tensor:
+                args = KERNELS["cosine"], dst.new_ones(()), how.backend, None
+                return edge_similarity(loss, src, dst, edges, *args)
+
+            gap = several.gap(p, q, similarity)
+            if symmetric:
+                gap = (gap + several.gap(q, p, similarity)) / 2
+            rows = rows + gap / temperature
+        return reduce_rows(rows, how.reduction)
+
+
+def checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:
+    """Further keys without a gradient, of the keys' width, device and dtype; else it raises."""
+    check_matrix(loss, "extra_keys", extra_keys, "keys")
+    check_devices(loss, embeddings=q, extra_keys=extra_keys)
+    if extra_keys.size(1) != q.size(1):
+        raise ValueError(
+            f"{loss}: extra_keys must have the width of the (projected) rows, {q.size(1)}; got "
+            f"{describe(extra_keys)}. Project them as the teacher's rows are."
         )
-        check_pair(loss, h_s, h_t, projecting="GCRDLoss(dim_s, dim_t) projects both to one width.")
-        p, q = student_and_teacher(h_s, h_t)
-        chosen = resolve_index(loss, index, p)
-        several = resolve_positives(loss, labels, positives, p)
-        p, q = select_rows(loss, p, chosen), select_rows(loss, q, chosen)
-    return contrast(
-        p,
-        q,
-        several.select(chosen) if several else None,
-        temperature=temperature,
-        symmetric=symmetric,
-        extra_keys=extra_keys,
-        max_samples=max_samples,
-        generator=generator,
-        reduction=reduction,
-        backend=backend,
-        chunk_size=chunk_size,
-        precision=precision,
-        process_group=process_group,
-        ddp=ddp,
-    )
+    return extra_keys.detach().to(q.dtype)

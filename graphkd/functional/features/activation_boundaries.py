@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair, check_positive
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd._checks import check_positive
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import matched_rows, reduce_rows
 
 
 def ab_loss(
@@ -60,15 +61,13 @@ def ab_loss(
     """
     loss = "ab_loss"
     check_ab_options(loss, margin=margin, reduction=reduction)
-    check_pair(loss, h_s, h_t, projecting="ABLoss(dim_s, dim_t) projects the student.")
-    p, q = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, p)
-    with full_precision(p.device):
-        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-        one = torch.ones_like(q)
+    remedy = "ABLoss(dim_s, dim_t) projects the student."
+    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    with full_precision(s.device):
+        one = torch.ones_like(t)
         # The second term is 0, and NaN where the teacher is NaN or infinite.
-        side = torch.where(q > 0, one, -one) + (q - q)
-        return reduce_rows((margin - side * p).relu().square().sum(dim=1), reduction)
+        sign = torch.where(t > 0, one, -one) + (t - t)
+        return reduce_rows((margin - sign * s).relu().square().sum(dim=1), reduction)
 
 
 def check_ab_options(loss: str, *, margin: float, reduction: str) -> None:

@@ -3,15 +3,10 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair, check_row_ids
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._rows import (
-    check_reduction,
-    group_numbers,
-    reduce_rows,
-    resolve_index,
-    select_rows,
-)
+from graphkd._checks import check_row_ids
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import group_numbers, matched_rows, reduce_rows, select_rows
 from graphkd.ops.segments import segment_max, segment_sum
 
 
@@ -66,18 +61,15 @@ def attention_transfer_loss(
     """
     loss = "attention_transfer_loss"
     check_reduction(loss, reduction)
-    check_pair(loss, h_s, h_t)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
     if batch is not None:
         remedy = "Pass data.batch of the same nodes."
         check_row_ids(loss, "batch", batch, h_s, "graph ids", remedy)
-    p, q = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, p)
-    with full_precision(p.device):
-        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-        graph = p.new_zeros(p.size(0), dtype=torch.long)
+    with full_precision(s.device):
+        graph = s.new_zeros(s.size(0), dtype=torch.long)
         if batch is not None:
-            graph = group_numbers(select_rows(loss, batch, rows))
-        return reduce_rows((_attention(p, graph) - _attention(q, graph)).square(), reduction)
+            graph = group_numbers(select_rows(loss, batch, chosen))
+        return reduce_rows((_attention(s, graph) - _attention(t, graph)).square(), reduction)
 
 
 def _attention(h: Tensor, graph: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import matched_rows, reduce_rows
 from graphkd.similarity import unit_rows
 
 
@@ -59,14 +59,11 @@ def factor_transfer_loss(
     """
     loss = "factor_transfer_loss"
     check_factor_transfer_options(loss, p=p, reduction=reduction)
-    check_pair(
-        loss, h_s, h_t, projecting="FactorTransferLoss(dim_s, dim_t) translates and paraphrases."
-    )
-    s, t = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, s)
+    remedy = "FactorTransferLoss(dim_s, dim_t) translates and paraphrases."
+    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
     with full_precision(s.device):
-        s, t = (unit_rows(select_rows(loss, h, rows)) for h in (s, t))
-        return reduce_rows(torch.linalg.vector_norm(s - t, ord=p, dim=1), reduction)
+        gap = unit_rows(s) - unit_rows(t)
+        return reduce_rows(torch.linalg.vector_norm(gap, ord=p, dim=1), reduction)
 
 
 def check_factor_transfer_options(loss: str, *, p: Any, reduction: str) -> None:

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from graphkd._checks import check_pair
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import matched_rows, reduce_rows
 from graphkd.similarity import unit_rows
 
 
@@ -54,13 +54,12 @@ def fitnet_loss(
     """
     loss = "fitnet_loss"
     check_reduction(loss, reduction)
-    check_pair(loss, h_s, h_t, projecting="FitNetLoss(dim_s, dim_t) projects the student.")
-    p, q = student_and_teacher(h_s, h_t)
-    return match_rows(p, q, index=resolve_index(loss, index, p), reduction=reduction)
+    remedy = "FitNetLoss(dim_s, dim_t) projects the student."
+    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    return match_rows(s, t, reduction)
 
 
-def match_rows(p: Tensor, q: Tensor, *, index: Tensor | None, reduction: str) -> Tensor:
-    """FitNet of checked, upcast rows; here both sides may learn."""
-    with full_precision(p.device):
-        p, q = (unit_rows(select_rows("fitnet_loss", h, index)) for h in (p, q))
-        return reduce_rows((p - q).square().mean(dim=1), reduction)
+def match_rows(s: Tensor, t: Tensor, reduction: str) -> Tensor:
+    """FitNet of rows that passed the gate; here both sides may learn."""
+    with full_precision(s.device):
+        return reduce_rows((unit_rows(s) - unit_rows(t)).square().mean(dim=1), reduction)

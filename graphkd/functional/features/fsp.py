@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_pair, check_row_ids, describe
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import group_numbers
-from graphkd.ops import pick_backend, reference_flows
-from graphkd.ops.chunked.flows import flow_gap
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_blocked_options
+from graphkd.functional._rows import count_groups, group_numbers, matched_rows
+from graphkd.ops.primitives import flow_gap
 
 
 def fsp_loss(
@@ -68,29 +67,15 @@ def fsp_loss(
         tensor(9.)
     """
     loss = "fsp_loss"
-    check_fsp_options(loss, backend=backend, chunk_size=chunk_size)
+    check_blocked_options(loss, backend=backend, chunk_size=chunk_size)
     (a, t_a), (b, t_b) = _read(loss, h_s, h_t)
     if batch is not None:
         remedy = "Pass data.batch of the same nodes."
         check_row_ids(loss, "batch", batch, a, "graph ids", remedy)
     with full_precision(a.device):
-        graph = torch.zeros_like(a[:, 0], dtype=torch.long)
-        if batch is not None:
-            graph = group_numbers(batch)
-        counts = torch.zeros_like(graph).index_add(0, graph, torch.ones_like(graph))
-        if pick_backend(loss, backend, a, chunk_size=chunk_size, programs=False) == "reference":
-            values = reference_flows.flow_gap(a, b, t_a, t_b, graph)
-        else:
-            if batch is not None:
-                order = graph.argsort(stable=True)
-                a, b, t_a, t_b = (x.index_select(0, order) for x in (a, b, t_a, t_b))
-            values = flow_gap(a, b, t_a, t_b, counts, chunk_size)
-        return values.sum() / (counts > 0).sum().clamp(min=1)
-
-
-def check_fsp_options(loss: str, *, backend: str, chunk_size: int | None) -> None:
-    """Raise on an option that is out of range."""
-    check_blocked_options(loss, backend=backend, chunk_size=chunk_size)
+        graph = None if batch is None else group_numbers(batch)
+        values = flow_gap(loss, (a, b), (t_a, t_b), graph, backend, chunk_size)
+        return values.sum() / (1 if graph is None else count_groups(graph))
 
 
 def _read(loss: str, h_s: Any, h_t: Any) -> list[tuple[Tensor, Tensor]]:
@@ -113,8 +98,7 @@ def _read(loss: str, h_s: Any, h_t: Any) -> list[tuple[Tensor, Tensor]]:
             "Project the student's layer by a torch.nn.Linear that learns with the student, or "
             "choose layers of one width."
         )
-        check_pair(loss, s, t, names=names, projecting=remedy)
-        layers.append(student_and_teacher(s, t))
+        layers.append(matched_rows(loss, s, t, names=names, projecting=remedy)[:2])
     (a, t_a), (b, t_b) = layers
     check_pair(loss, a, b, names=("h_s[0]", "h_s[1]"))
     dtype = torch.promote_types(a.dtype, b.dtype)

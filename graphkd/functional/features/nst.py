@@ -2,14 +2,12 @@
 
 from torch import Tensor
 
-from graphkd._checks import check_pair
-from graphkd._precision import full_precision, student_and_teacher, traced
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._options import BACKENDS
-from graphkd.functional._rows import reduce_rows, resolve_index, select_rows
-from graphkd.functional.pairs.global_lsp import global_lsp_loss
-from graphkd.ops import pick_backend
-from graphkd.similarity import unit_rows
+from graphkd._precision import full_precision, has_rows
+from graphkd.functional._options import check_blocked_options
+from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.ops.backends import RELATIVE
+from graphkd.ops.primitives import mean_pairwise_gap, moments_serve, pairwise_gap
+from graphkd.similarity import KERNELS, unit_rows
 
 
 def nst_loss(
@@ -73,29 +71,23 @@ def nst_loss(
     """
     loss = "nst_loss"
     check_nst_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
-    check_pair(loss, h_s, h_t)
-    p, q = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, p)
-    with full_precision(p.device):
-        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-        backend = pick_backend(loss, backend, p, chunk_size=chunk_size)
-        if not traced() and p.size(0) == 0:
-            return reduce_rows(p.sum(dim=1), reduction)
-        value: Tensor = global_lsp_loss(
-            _patterns(p),
-            _patterns(q),
-            kernel="linear",
-            reduction=reduction,
-            backend=backend,
-            chunk_size=chunk_size,
-        )
-        return value
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    n = s.size(0)
+    if not has_rows(s):
+        return reduce_rows(s.sum(dim=1), reduction)
+    with full_precision(s.device):
+        s, t, kernel = _patterns(s), _patterns(t), KERNELS["linear"]
+        args = loss, s, t, kernel, (s.new_zeros(()), s.new_zeros(())), backend, chunk_size
+        if reduction == "none":
+            return pairwise_gap(*args, moments=moments_serve(kernel, s, t), precision="float32")
+        mean = mean_pairwise_gap(*args, precision="float32")
+        return mean if reduction == "mean" else n * mean
 
 
 def check_nst_options(loss: str, *, reduction: str, backend: str, chunk_size: int | None) -> None:
     """Raise on an option that is out of range."""
     check_blocked_options(
-        loss, reduction=reduction, backend=backend, chunk_size=chunk_size, backends=BACKENDS
+        loss, reduction=reduction, backend=backend, chunk_size=chunk_size, backends=RELATIVE
     )
 
 

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from graphkd._checks import check_pair
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import matched_rows, reduce_rows
 
 
 def simkd_loss(
@@ -48,9 +48,7 @@ def simkd_loss(
     """
     loss = "simkd_loss"
     check_reduction(loss, reduction)
-    check_pair(loss, h_s, h_t, projecting="SimKDLoss(dim_s, dim_t, ...) projects the student.")
-    p, q = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, p)
-    with full_precision(p.device):
-        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-        return reduce_rows((p - q).square().mean(dim=1), reduction)
+    remedy = "SimKDLoss(dim_s, dim_t, ...) projects the student."
+    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    with full_precision(s.device):
+        return reduce_rows((s - t).square().mean(dim=1), reduction)

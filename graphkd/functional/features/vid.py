@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_devices, check_pair, check_positive, describe
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd._checks import check_devices, check_positive, describe
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import matched_rows, reduce_rows
 
 
 def vid_loss(
@@ -65,16 +66,14 @@ def vid_loss(
     """
     loss = "vid_loss"
     check_vid_options(loss, eps=eps, reduction=reduction)
-    check_pair(loss, h_s, h_t, projecting="VIDLoss(dim_s, dim_t) projects the student.")
+    remedy = "VIDLoss(dim_s, dim_t) projects the student."
+    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
     _check_alpha(loss, alpha, h_t)
-    p, q = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, p)
-    with full_precision(p.device):
-        p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-        alpha = alpha.to(p.dtype)
+    with full_precision(s.device):
+        alpha = alpha.to(s.dtype)
         # softplus, without torch's jump to a straight line where exp is large
         variance = torch.logaddexp(alpha, torch.zeros_like(alpha)) + eps
-        entries = (p - q).square() / variance + variance.log()
+        entries = (s - t).square() / variance + variance.log()
         return reduce_rows(entries.mean(dim=1) / 2, reduction)
 
 

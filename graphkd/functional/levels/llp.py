@@ -1,19 +1,17 @@
-"""Links from a node to those of its context, by distribution and by rank: LLP."""
+"""Links from a node to those of its context, by distribution and by rank: LLP, and its parts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, triu_indices
 
-from graphkd._checks import check_pair, check_positive, describe
-from graphkd._precision import full_precision, student_and_teacher, upcast
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import reduce_rows, resolve_index, select_rows
-from graphkd.functional._terms import check_weights
-from graphkd.functional.levels._stars import check_node_ids, star_products
-from graphkd.functional.levels.link_scores import distribution_rows, rank_rows
-from graphkd.ops import pick_backend
+from graphkd._checks import check_node_ids, check_positive, describe
+from graphkd._precision import exact, full_precision, upcast
+from graphkd.functional._options import check_blocked_options, check_reduction, check_weights
+from graphkd.functional._rows import matched_rows, reduce_rows, resolve_index, select_rows
+from graphkd.ops.divergence import softmax_kl
+from graphkd.ops.primitives import star_products
 
 Decoder: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Decoders: TypeAlias = str | Sequence[Decoder]
@@ -135,31 +133,171 @@ def llp_loss(
         backend=backend,
         chunk_size=chunk_size,
     )
-    check_pair(loss, h_s, h_t)
+    s, t, _ = matched_rows(loss, h_s, h_t)
     check_node_ids(loss, "context", context, h_s, 2, _CONTEXT)
-    p, q = student_and_teacher(h_s, h_t)
-    anchors = _anchors(loss, anchors, context, p)
-    rows = resolve_index(loss, index, context)
-    context, anchors = (select_rows(loss, ids.long(), rows) for ids in (context, anchors))
-    named = isinstance(decoder, str)
-    backend = pick_backend(
-        loss, backend, p, reference=not named, chunk_size=chunk_size, programs=False
-    )
-    with full_precision(p.device):
+    anchors = _anchors(loss, anchors, context, s)
+    chosen = resolve_index(loss, index, context)
+    context, anchors = (select_rows(loss, ids.long(), chosen) for ids in (context, anchors))
+    with full_precision(s.device):
         if isinstance(decoder, str):
-            z_s, z_t = (
-                star_products(h, anchors, context, backend, chunk_size).sigmoid() for h in (p, q)
-            )
+            z_s, z_t = (_linked(loss, h, anchors, context, backend, chunk_size) for h in (s, t))
         else:
-            z_s = _decoded(loss, decoder[0], p, anchors, context)
+            z_s = _decoded(loss, decoder[0], s, anchors, context)
             with torch.no_grad():
-                z_t = _decoded(loss, decoder[1], q, anchors, context)
+                z_t = _decoded(loss, decoder[1], t, anchors, context)
         terms = []
         if distribution_weight:
-            terms.append(distribution_weight * distribution_rows(z_s, z_t, temperature))
+            terms.append(distribution_weight * _distribution_rows(z_s, z_t, temperature))
         if rank_weight:
-            terms.append(rank_weight * rank_rows(z_s, z_t, margin))
-        return reduce_rows(torch.stack(terms).sum(dim=0).to(p.dtype), reduction)
+            terms.append(rank_weight * _rank_rows(z_s, z_t, margin))
+        return reduce_rows(torch.stack(terms).sum(dim=0).to(s.dtype), reduction)
+
+
+def llp_distribution_loss(
+    z_s: Tensor,
+    z_t: Tensor,
+    *,
+    temperature: float = 1.0,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Divergence of the distributions of link scores over each anchor's context.
+
+    Replaces ``T**2 * F.kl_div((z_s / T).log_softmax(1), (z_t / T).softmax(1),
+    reduction="batchmean")``, without its loss of digits where the two agree.
+
+    .. math::
+        L = \frac{T^2}{M} \sum_i \mathrm{KL}\left(\mathrm{softmax}(z^t_i/T) \,\Vert\,
+            \mathrm{softmax}(z^s_i/T)\right)
+
+    It is :func:`kd_loss` with context nodes in the place of classes; one column is no error here,
+    and gives 0.
+
+    Args:
+        z_s: The student's scores of the links from each anchor (row) to its context.
+        z_t: The teacher's; they get no gradient.
+        temperature: T.
+        index: Boolean mask or row numbers of the anchors that take part.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected anchor).
+
+    Shapes:
+        - **z_s:** :math:`[M, k]`
+        - **z_t:** :math:`[M, k]`
+        - **output:** scalar, or one value per selected anchor for ``reduction="none"``
+
+    Raises:
+        ValueError: If shapes or devices differ, or an option is out of range.
+        TypeError: If scores are not floating-point tensors.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Guo et al., ICML 2023, arXiv 2210.05801. The authors' code takes T = 1.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import llp_distribution_loss
+        >>> llp_distribution_loss(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.9, 0.1]]))
+        tensor(0.0740)
+    """
+    loss = "llp_distribution_loss"
+    check_positive(f"{loss}: temperature", temperature)
+    s, t = _scores(loss, z_s, z_t, index, reduction)
+    with full_precision(s.device):
+        return reduce_rows(_distribution_rows(s, t, temperature), reduction)
+
+
+def llp_rank_loss(
+    z_s: Tensor,
+    z_t: Tensor,
+    *,
+    margin: float = 0.1,
+    index: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Margin ranking of each anchor's context in the teacher's order.
+
+    Replaces ``F.margin_ranking_loss(z_s[:, a], z_s[:, b], r, margin)`` over all pairs a < b.
+
+    .. math::
+        L = \frac1M \sum_i \frac{2}{k(k-1)} \sum_{a<b}
+            \max\left(0, \delta - r^i_{ab} (z^s_{ia} - z^s_{ib})\right), \qquad
+        r^i_{ab} = \begin{cases} 1 & z^t_{ia} - z^t_{ib} > \delta \\
+            -1 & z^t_{ia} - z^t_{ib} < -\delta \\ 0 & \text{else} \end{cases}
+
+    A pair that the teacher does not tell apart adds the constant δ, without a gradient; so a
+    perfect student's loss is δ times the share of such pairs. Time and memory grow with k².
+
+    Args:
+        z_s: The student's scores of the links from each anchor (row) to its context.
+        z_t: The teacher's; they get no gradient.
+        margin: The margin δ, in units of the scores.
+        index: Boolean mask or row numbers of the anchors that take part.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each anchor's mean over its pairs).
+
+    Shapes:
+        - **z_s:** :math:`[M, k]`
+        - **z_t:** :math:`[M, k]`
+        - **output:** scalar, or one value per selected anchor for ``reduction="none"``
+
+    Raises:
+        ValueError: If shapes or devices differ, or an option is out of range.
+        TypeError: If scores are not floating-point tensors.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Source: Guo et al., ICML 2023, arXiv 2210.05801; the authors' code has this mean over pairs.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import llp_rank_loss
+        >>> llp_rank_loss(torch.tensor([[0.2, 0.7]]), torch.tensor([[0.9, 0.1]]))
+        tensor(0.6000)
+    """
+    loss = "llp_rank_loss"
+    check_positive(f"{loss}: margin", margin)
+    s, t = _scores(loss, z_s, z_t, index, reduction)
+    with full_precision(s.device):
+        return reduce_rows(_rank_rows(s, t, margin), reduction)
+
+
+def _scores(
+    loss: str, z_s: Tensor, z_t: Tensor, index: Tensor | None, reduction: str
+) -> tuple[Tensor, Tensor]:
+    """The gate for scores, which have to be of one context."""
+    check_reduction(loss, reduction)
+    names, remedy = ("z_s", "z_t"), "Both must score the same context."
+    s, t, _ = matched_rows(loss, z_s, z_t, index, names=names, what="scores", projecting=remedy)
+    return s, t
+
+
+def _distribution_rows(s: Tensor, t: Tensor, temperature: float) -> Tensor:
+    """T² times the divergence of each row's softmaxes."""
+    return temperature**2 * softmax_kl(t / temperature, s / temperature)
+
+
+def _rank_rows(s: Tensor, t: Tensor, margin: float) -> Tensor:
+    """Each row's mean over its pairs of columns; 0 without pairs."""
+    first, second = triu_indices(s.size(1), s.size(1), 1, device=s.device).unbind()
+    apart, wanted = (z.index_select(1, first) - z.index_select(1, second) for z in (s, t))
+    order = (wanted > margin).to(s.dtype) - (wanted < -margin).to(s.dtype)
+    # Comparisons hide a NaN of the teacher's.
+    order = order.where(~wanted.isnan(), wanted)
+    return (margin - order * apart).clamp(min=0).sum(dim=1) / max(first.numel(), 1)
+
+
+def _linked(
+    loss: str,
+    h: Tensor,
+    anchors: Tensor,
+    context: Tensor,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """The scores of an anchor's links: σ of the inner products.
+
+    They are float64: near convergence, their difference from the teacher's is what counts.
+    """
+    h = exact(h)
+    rows = h.index_select(0, anchors)
+    return star_products(loss, rows, h, context, backend, chunk_size).sigmoid()
 
 
 def _anchors(loss: str, anchors: Tensor | None, context: Tensor, h: Tensor) -> Tensor:

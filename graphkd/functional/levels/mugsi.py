@@ -5,15 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair, check_row_ids, describe
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import group_numbers
-from graphkd.functional._terms import check_weights
-from graphkd.functional.levels._stars import check_node_ids, star_products
-from graphkd.ops import pick_backend, reference_levels
-from graphkd.ops.chunked.grouped import grouped_gap
+from graphkd._checks import check_node_ids, check_row_ids, describe
+from graphkd._precision import exact, full_precision
+from graphkd.functional._options import check_blocked_options, check_weights
+from graphkd.functional._rows import count_groups, group_numbers, matched_rows
 from graphkd.ops.divergence import softmax_kl
+from graphkd.ops.primitives import grouped_gap, star_products
 from graphkd.similarity import unit_rows
 
 
@@ -109,15 +106,14 @@ def mugsi_loss(
         "chunk_size": chunk_size,
     }
     check_mugsi_options(loss, **options)
-    projecting = "MuGSILoss(dim_s, dim_t) projects the student." if graph_weight else None
-    check_pair(loss, h_s, h_t, projecting=projecting)
-    return levels(loss, h_s, h_t, None, batch, clusters, paths, **options)
+    remedy = "MuGSILoss(dim_s, dim_t) projects the student." if graph_weight else None
+    s, t, _ = matched_rows(loss, h_s, h_t, projecting=remedy)
+    return levels(loss, (s, t), None, batch, clusters, paths, **options)
 
 
 def levels(
     loss: str,
-    h_s: Tensor,
-    h_t: Tensor,
+    rows: tuple[Tensor, Tensor],
     projected: tuple[Tensor, Tensor] | None,
     batch: Tensor | None,
     clusters: Tensor | None,
@@ -129,34 +125,33 @@ def levels(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    """MuGSI of a checked pair; the term of graphs is that of the ``projected`` rows, if given."""
+    """MuGSI of rows that passed the gate; the term of graphs is that of ``projected``, if given."""
+    s, t = rows
     if batch is not None:
         remedy = "Pass data.batch of the same nodes."
-        check_row_ids(loss, "batch", batch, h_s, "graph ids", remedy)
+        check_row_ids(loss, "batch", batch, s, "graph ids", remedy)
     if cluster_weight:
         _require(loss, "clusters", clusters, "cluster_weight")
         remedy = "Number the clusters of each graph."
-        check_row_ids(loss, "clusters", clusters, h_s, "cluster ids", remedy)
+        check_row_ids(loss, "clusters", clusters, s, "cluster ids", remedy)
     if path_weight:
         _require(loss, "paths", paths, "path_weight")
         remedy = "Draw them with graphkd.functional.random_walks."
-        check_node_ids(loss, "paths", paths, h_s, 2, remedy)
-    p, q = student_and_teacher(h_s, h_t)
-    backend = pick_backend(loss, backend, p, chunk_size=chunk_size, programs=False)
-    graph = torch.zeros(p.size(0), dtype=torch.long, device=p.device)
+        check_node_ids(loss, "paths", paths, s, 2, remedy)
+    graph = torch.zeros(s.size(0), dtype=torch.long, device=s.device)
     if batch is not None:
         graph = group_numbers(batch)
-    count = torch.zeros_like(graph, dtype=torch.bool).index_fill(0, graph, True).sum().clamp(min=1)
+    count = count_groups(graph)
     terms = []
-    with full_precision(p.device):
+    with full_precision(s.device):
         if graph_weight:
-            u, v = (_directions(h, graph) for h in projected or (p, q))
+            u, v = (_directions(h, graph) for h in projected or (s, t))
             terms.append(graph_weight * (u - v).square().mean(dim=1).sum() / count)
         if cluster_weight and clusters is not None:
-            gaps = _cluster_gaps(p, q, graph, clusters, backend, chunk_size)
+            gaps = _cluster_gaps(loss, s, t, graph, clusters, backend, chunk_size)
             terms.append(cluster_weight / 2 * gaps.sum() / count)
         if path_weight and paths is not None:
-            along = _path_divergences(loss, p, q, paths, backend, chunk_size)
+            along = _path_divergences(loss, s, t, paths, backend, chunk_size)
             terms.append(path_weight * along.sum() / max(paths.size(0), 1))
         return torch.stack(terms).sum()
 
@@ -175,8 +170,9 @@ def _directions(h: Tensor, group: Tensor) -> Tensor:
 
 
 def _cluster_gaps(
-    p: Tensor,
-    q: Tensor,
+    loss: str,
+    s: Tensor,
+    t: Tensor,
     graph: Tensor,
     clusters: Tensor,
     backend: str,
@@ -186,14 +182,12 @@ def _cluster_gaps(
     # Of two graphs, clusters are two although they have one number.
     cluster = group_numbers(graph * max(graph.size(0), 1) + group_numbers(clusters))
     home = torch.full_like(graph, -1).scatter(0, cluster, graph)
-    u, v = _directions(p, cluster), _directions(q, cluster)
-    if backend == "reference":
-        return reference_levels.grouped_gap(u, v, home)
-    return grouped_gap(u, v, home, chunk_size)
+    u, v = _directions(s, cluster), _directions(t, cluster)
+    return grouped_gap(loss, u, v, home, backend, chunk_size)
 
 
 def _path_divergences(
-    loss: str, p: Tensor, q: Tensor, paths: Tensor, backend: str, chunk_size: int | None
+    loss: str, s: Tensor, t: Tensor, paths: Tensor, backend: str, chunk_size: int | None
 ) -> Tensor:
     """For each path, how the similarities of its first node with the others diverge."""
     if paths.size(1) < 2:
@@ -202,5 +196,9 @@ def _path_divergences(
             f"{describe(paths)}. Draw longer ones."
         )
     start, others = paths[:, 0].long(), paths[:, 1:].long()
-    z_s, z_t = (star_products(h, start, others, backend, chunk_size) for h in (p, q))
-    return softmax_kl(z_t, z_s).to(p.dtype)
+    # Near convergence, the difference of the inner products is what counts.
+    z_s, z_t = (
+        star_products(loss, h.index_select(0, start), h, others, backend, chunk_size)
+        for h in (exact(s), exact(t))
+    )
+    return softmax_kl(z_t, z_s).to(s.dtype)

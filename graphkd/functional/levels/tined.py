@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_matrix, check_pair, describe
-from graphkd._precision import exact, full_precision, student_and_teacher, upcast
-from graphkd.functional._blocked import check_blocked_options
+from graphkd._checks import check_choice, check_matrix, describe
+from graphkd._precision import exact, full_precision, upcast
+from graphkd.functional._options import check_blocked_options
+from graphkd.functional._rows import matched_rows
 from graphkd.graph import Edges, resolve_edges
-from graphkd.ops import pick_backend, reference_levels
-from graphkd.ops.chunked.edges import edge_squares
+from graphkd.ops.primitives import edge_squares
 
 Operations: TypeAlias = Sequence[Tensor] | Sequence[tuple[Tensor, Tensor]]
 
@@ -98,10 +98,9 @@ def tined_loss(
     student, teacher = _read(loss, h_s, h_t)
     first = student[0][0]
     edges = resolve_edges(loss, edge_index, first.size(0), first.size(0), first.device)
-    backend = pick_backend(loss, backend, first, chunk_size=chunk_size, programs=False)
     with full_precision(first.device):
         sides = (
-            _measures(chains, edges, measure, normalized, backend, chunk_size)
+            _measures(loss, chains, edges, measure, normalized, backend, chunk_size)
             for chains in (student, teacher)
         )
         gaps = [p - q for p, q in zip(*sides, strict=True)]
@@ -155,9 +154,8 @@ def dirichlet_energy(
     check_matrix(name, "h", h)
     h = upcast(h)
     edges = resolve_edges(name, edge_index, h.size(0), h.size(0), h.device)
-    backend = pick_backend(name, backend, h, chunk_size=chunk_size, programs=False)
     with full_precision(h.device):
-        return _energy(h, edges, normalized, backend, chunk_size).to(h.dtype)
+        return _energy(name, h, edges, normalized, backend, chunk_size).to(h.dtype)
 
 
 def _check_energy_options(
@@ -169,20 +167,18 @@ def _check_energy_options(
 
 
 def _energy(
-    x: Tensor, edges: Edges, normalized: bool, backend: str, chunk_size: int | None
+    loss: str, x: Tensor, edges: Edges, normalized: bool, backend: str, chunk_size: int | None
 ) -> Tensor:
     """The Dirichlet energy, in float64: ratios of energies that nearly agree are subtracted."""
     if normalized:
         degree = (edges.ptr.diff() + edges.src_ptr.diff()).to(x.dtype) / 2
         x = x * degree.masked_fill(degree == 0, 1).rsqrt().unsqueeze(1)
-    if backend == "reference":
-        squares = reference_levels.edge_squares(x, edges)
-    else:
-        squares = edge_squares(x, edges, chunk_size)
+    squares = edge_squares(loss, x, edges, backend, chunk_size)
     return exact(squares).sum() / (2 * max(x.size(0), 1))
 
 
 def _measures(
+    loss: str,
     chains: list[list[Tensor]],
     edges: Edges,
     measure: str,
@@ -193,7 +189,7 @@ def _measures(
     """What is compared of each operation."""
     values = []
     for chain in chains:
-        energies = [_energy(x, edges, normalized, backend, chunk_size) for x in chain]
+        energies = [_energy(loss, x, edges, normalized, backend, chunk_size) for x in chain]
         values += [_measure(before, after, measure) for before, after in pairwise(energies)]
     return values
 
@@ -222,14 +218,14 @@ def _read(loss: str, h_s: Any, h_t: Any) -> tuple[list[list[Tensor]], list[list[
     rows = 0
     for chain_s, chain_t in zip(*sides, strict=True):
         for place, (s, t) in enumerate(zip(chain_s, chain_t, strict=True)):
-            check_pair(loss, s, t, names=(f"h_s[{place}]", f"h_t[{place}]"))
+            names = f"h_s[{place}]", f"h_t[{place}]"
+            chain_s[place], chain_t[place], _ = matched_rows(loss, s, t, names=names)
             rows = rows or s.size(0)
             if s.size(0) != rows:
                 raise ValueError(
                     f"{loss}: all embeddings must be of the same nodes; got {rows} and "
                     f"{s.size(0)} rows. Pass layers of one graph."
                 )
-            chain_s[place], chain_t[place] = student_and_teacher(s, t)
     return sides[0], sides[1]
 
 

@@ -4,22 +4,12 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd._checks import (
-    check_choice,
-    check_devices,
-    check_matrix,
-    check_pair,
-    check_positive,
-)
+from graphkd._checks import check_choice, check_devices, check_matrix, check_positive
 from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import reduce_rows, resolve_index, select_rows
-from graphkd.ops import pick_backend
-from graphkd.ops.chunked.code_divergence import (
-    SIMILARITIES,
-    code_divergence,
-    dense_code_divergence,
-)
+from graphkd.functional._options import check_blocked_options
+from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.ops.primitives import code_divergence
+from graphkd.ops.reference.code_divergence import SIMILARITIES
 
 
 def check_vqgraph_options(
@@ -106,18 +96,13 @@ def vqgraph_loss(
         backend=backend,
         chunk_size=chunk_size,
     )
-    check_pair(loss, h_s, h_t, projecting="VQGraphLoss(dim_s, dim_t) projects the student.")
+    remedy = "VQGraphLoss(dim_s, dim_t) projects the student."
+    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
     check_codebook(loss, codebook, h_t)
-    p, q = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, p)
-    p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-    codes = student_and_teacher(p, codebook)[1].to(p.dtype)
-    backend = pick_backend(loss, backend, p, chunk_size=chunk_size, programs=False)
-    with full_precision(p.device):
-        if backend == "reference":
-            divergence = dense_code_divergence(p, q, codes, similarity, temperature)
-        else:
-            divergence = code_divergence(p, q, codes, similarity, temperature, chunk_size)
+    codes = student_and_teacher(s, codebook)[1].to(s.dtype)
+    with full_precision(s.device):
+        args = s, t, codes, similarity, temperature
+        divergence = code_divergence(loss, *args, backend, chunk_size)
         return reduce_rows(temperature**2 * divergence, reduction)
 
 

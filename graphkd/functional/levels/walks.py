@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count
+from graphkd._checks import check_count, check_node_ids
 from graphkd.functional._rows import check_generator
-from graphkd.functional.levels._stars import check_node_ids
 from graphkd.graph import Graph
 
 

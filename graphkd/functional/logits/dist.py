@@ -3,10 +3,9 @@
 from torch import Tensor
 
 from graphkd._checks import check_positive
-from graphkd._precision import exact, full_precision, student_and_teacher, traced
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
-from graphkd.functional._terms import check_weights
-from graphkd.functional.logits.kd import check_logits
+from graphkd._precision import exact, full_precision, has_rows
+from graphkd.functional._options import check_reduction, check_weights
+from graphkd.functional._rows import matched_logits, reduce_rows
 from graphkd.similarity import unit_rows
 
 # Beside the product of two lengths. It shows: those of a class that is rarely predicted are small.
@@ -14,7 +13,7 @@ _EPSILON = 1e-8
 
 
 def check_dist_options(
-    loss: str, beta: float, gamma: float, temperature: float, reduction: str
+    loss: str, *, beta: float, gamma: float, temperature: float, reduction: str
 ) -> None:
     """Raise on an option that is out of range."""
     check_weights(loss, beta=beta, gamma=gamma)
@@ -87,25 +86,22 @@ def dist_loss(
         tensor(1.4197)
     """
     loss = "dist_loss"
-    check_dist_options(loss, beta, gamma, temperature, reduction)
-    check_logits(loss, z_s, z_t)
+    check_dist_options(loss, beta=beta, gamma=gamma, temperature=temperature, reduction=reduction)
+    s, t, _ = matched_logits(loss, z_s, z_t, index)
     if z_s.size(1) < 2:
         raise ValueError(
             f"{loss}: it needs at least two classes; got logits of shape {tuple(z_s.shape)}. Use "
             "KDLoss(task='multilabel') for a single binary output."
         )
-    p, q = student_and_teacher(z_s, z_t)
-    rows = resolve_index(loss, index, p)
-    p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
-    n, classes = p.shape
-    if not traced() and n == 0:
-        return reduce_rows(p.sum(dim=1), reduction)
-    with full_precision(p.device):
-        log_p, log_q = ((exact(z) / temperature).log_softmax(dim=1) for z in (p, q))
+    if not has_rows(s):
+        return reduce_rows(s.sum(dim=1), reduction)
+    n, classes = s.shape
+    with full_precision(s.device):
+        log_p, log_q = ((exact(z) / temperature).log_softmax(dim=1) for z in (s, t))
         within_rows = _uncorrelated(log_p, log_q).sum(dim=1)
         within_classes = _uncorrelated(log_p.t(), log_q.t()).sum(dim=0) * (n / classes)
         values = temperature**2 * (beta * within_rows + gamma * within_classes)
-        return reduce_rows(values.to(p.dtype), reduction)
+        return reduce_rows(values.to(s.dtype), reduction)
 
 
 def _uncorrelated(log_x: Tensor, log_y: Tensor) -> Tensor:

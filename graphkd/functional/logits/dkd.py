@@ -4,15 +4,14 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_positive, check_row_ids
-from graphkd._precision import exact, full_precision, student_and_teacher, traced
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
-from graphkd.functional._terms import check_weights
-from graphkd.functional.logits.kd import check_logits
+from graphkd._precision import exact, full_precision, traced
+from graphkd.functional._options import check_reduction, check_weights
+from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
 from graphkd.ops.divergence import softmax_kl
 
 
 def check_dkd_options(
-    loss: str, alpha: float, beta: float, temperature: float, reduction: str
+    loss: str, *, alpha: float, beta: float, temperature: float, reduction: str
 ) -> None:
     """Raise on an option that is out of range."""
     check_weights(loss, alpha=alpha, beta=beta)
@@ -82,8 +81,8 @@ def dkd_loss(
         tensor(2.8224)
     """
     loss = "dkd_loss"
-    check_dkd_options(loss, alpha, beta, temperature, reduction)
-    check_logits(loss, z_s, z_t)
+    check_dkd_options(loss, alpha=alpha, beta=beta, temperature=temperature, reduction=reduction)
+    s, t, chosen = matched_logits(loss, z_s, z_t, index)
     if z_s.size(1) < 3:
         raise ValueError(
             f"{loss}: it needs at least three classes; got logits of shape {tuple(z_s.shape)}. Of "
@@ -91,17 +90,15 @@ def dkd_loss(
             "others. Use KDLoss."
         )
     check_row_ids(loss, "y", y, z_s, "class ids", "Pass data.y.view(-1), one class per node.")
-    p, q = student_and_teacher(z_s, z_t)
-    rows = resolve_index(loss, index, p)
-    p, q, y = (select_rows(loss, x, rows) for x in (p, q, y))
-    with full_precision(p.device):
+    y = select_rows(loss, y, chosen)
+    with full_precision(s.device):
         (own_s, others_s), (own_t, others_t) = (
-            _split(loss, exact(z) / temperature, y.long()) for z in (p, q)
+            _split(loss, exact(z) / temperature, y.long()) for z in (s, t)
         )
         among = softmax_kl(others_t, others_s)
         target = softmax_kl(_against_all(own_t, others_t), _against_all(own_s, others_s))
         values = temperature**2 * (alpha * target + beta * among)
-        return reduce_rows(values.to(p.dtype), reduction)
+        return reduce_rows(values.to(s.dtype), reduction)
 
 
 def _split(loss: str, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

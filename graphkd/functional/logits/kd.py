@@ -7,9 +7,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_devices, check_pair, check_positive, describe
-from graphkd._precision import exact, full_precision, student_and_teacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd._checks import check_choice, check_devices, check_positive, describe
+from graphkd._precision import exact, full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
 from graphkd.ops.divergence import softmax_kl
 from graphkd.similarity import unit_rows
 
@@ -19,33 +20,25 @@ DEFAULT_TEMPERATURE = 4.0
 Standardize: TypeAlias = bool | Literal["population"]
 
 
-def kd_temperature(
-    loss: str,
-    temperature: float | None,
-    task: str,
-    reduction: str,
-    standardize: Standardize = False,
-) -> float | None:
-    """Check the options of KD and give the temperature that the task uses."""
+def check_kd_options(
+    loss: str, *, temperature: float | None, task: str, standardize: Standardize, reduction: str
+) -> None:
+    """Raise on an option of KD that is out of range."""
     check_choice(f"{loss}: task", task, TASKS)
     check_reduction(loss, reduction)
     _check_standardize(loss, standardize, task)
-    if task == "regression":
-        if temperature is not None:
-            raise ValueError(
-                f"{loss}: task='regression' has no temperature; got {temperature!r}. Leave it out."
-            )
-        return None
     if temperature is None:
-        return DEFAULT_TEMPERATURE
+        return
+    if task == "regression":
+        raise ValueError(
+            f"{loss}: task='regression' has no temperature; got {temperature!r}. Leave it out."
+        )
     check_positive(f"{loss}: temperature", temperature)
-    return temperature
 
 
-def check_logits(loss: str, z_s: Tensor, z_t: Tensor) -> None:
-    """Raise unless both are matrices of logits of one shape."""
-    classes = "Both must predict the same classes."
-    check_pair(loss, z_s, z_t, names=("z_s", "z_t"), what="logits", projecting=classes)
+def default_temperature(temperature: float | None, task: str) -> float | None:
+    """The temperature that the task uses: the one that is given, or 4; regression has none."""
+    return DEFAULT_TEMPERATURE if temperature is None and task != "regression" else temperature
 
 
 def kd_loss(
@@ -125,26 +118,24 @@ def kd_loss(
         tensor(4.)
     """
     loss = "kd_loss"
-    scale = kd_temperature(loss, temperature, task, reduction, standardize)
-    check_logits(loss, z_s, z_t)
+    check_kd_options(
+        loss, temperature=temperature, task=task, standardize=standardize, reduction=reduction
+    )
+    scale = default_temperature(temperature, task)
+    s, t, chosen = matched_logits(loss, z_s, z_t, index)
     if task == "multiclass" and z_s.size(1) < 2:
         raise ValueError(
             f"{loss}: task='multiclass' needs at least two classes; got logits of shape "
             f"{tuple(z_s.shape)}. Use task='multilabel' for a single binary output."
         )
     _check_mask(loss, mask, z_s, task)
-    p, q = student_and_teacher(z_s, z_t)
-    rows = resolve_index(loss, index, p)
-    p, q = select_rows(loss, p, rows), select_rows(loss, q, rows)
     if mask is not None:
-        mask = select_rows(loss, mask, rows)
-    with full_precision(p.device):
-        if standardize:
-            s, t = (_standard_scores(exact(z), standardize) for z in (p, q))
-            rows = _row_values(s, t, mask, task, scale).to(p.dtype)
-        else:
-            rows = _row_values(p, q, mask, task, scale)
-        return reduce_rows(rows, reduction)
+        mask = select_rows(loss, mask, chosen)
+    with full_precision(s.device):
+        if not standardize:
+            return reduce_rows(_row_values(s, t, mask, task, scale), reduction)
+        x, y = (_standard_scores(exact(z), standardize) for z in (s, t))
+        return reduce_rows(_row_values(x, y, mask, task, scale).to(s.dtype), reduction)
 
 
 def _standard_scores(z: Tensor, standardize: Standardize) -> Tensor:
@@ -156,34 +147,34 @@ def _standard_scores(z: Tensor, standardize: Standardize) -> Tensor:
 
 
 def _row_values(
-    p: Tensor, q: Tensor, mask: Tensor | None, task: str, scale: float | None
+    s: Tensor, t: Tensor, mask: Tensor | None, task: str, scale: float | None
 ) -> Tensor:
     if scale is None:
-        return _observed_rows(p, q, mask, _squared_error)
-    p, q = p / scale, q / scale
+        return _observed_rows(s, t, mask, _squared_error)
+    s, t = s / scale, t / scale
     if task == "multiclass":
-        return scale**2 * softmax_kl(q, p)
-    return scale**2 * _observed_rows(p, q, mask, _bernoulli_divergence)
+        return scale**2 * softmax_kl(t, s)
+    return scale**2 * _observed_rows(s, t, mask, _bernoulli_divergence)
 
 
-def _squared_error(p: Tensor, q: Tensor) -> Tensor:
-    return (p - q).square()
+def _squared_error(s: Tensor, t: Tensor) -> Tensor:
+    return (s - t).square()
 
 
-def _bernoulli_divergence(p: Tensor, q: Tensor) -> Tensor:
+def _bernoulli_divergence(s: Tensor, t: Tensor) -> Tensor:
     """Of one yes-or-no outcome: a sigmoid is a softmax against a logit of zero."""
-    zero = torch.zeros_like(p)
-    return softmax_kl(torch.stack([q, zero], dim=-1), torch.stack([p, zero], dim=-1))
+    zero = torch.zeros_like(s)
+    return softmax_kl(torch.stack([t, zero], dim=-1), torch.stack([s, zero], dim=-1))
 
 
 def _observed_rows(
-    p: Tensor, q: Tensor, mask: Tensor | None, entry: Callable[[Tensor, Tensor], Tensor]
+    s: Tensor, t: Tensor, mask: Tensor | None, entry: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """Row values whose mean over the rows is the mean over the observed entries."""
     if mask is None:
-        return entry(p, q).mean(dim=1)
+        return entry(s, t).mean(dim=1)
     # What is not observed must not reach the arithmetic: it may be NaN.
-    terms = entry(p.masked_fill(~mask, 0), q.masked_fill(~mask, 0))
+    terms = entry(s.masked_fill(~mask, 0), t.masked_fill(~mask, 0))
     return terms.sum(dim=1) * (mask.size(0) / mask.sum().clamp(min=1).to(terms.dtype))
 
 

@@ -6,21 +6,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_count, check_pair
-from graphkd._precision import full_precision, student_and_teacher
+from graphkd._checks import check_choice, check_count
+from graphkd._precision import full_precision
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
-from graphkd.functional._blocked import check_blocked_options
+from graphkd.functional._options import check_blocked_options, check_weights
 from graphkd.functional._rows import (
     check_generator,
+    matched_rows,
     reduce_rows,
     resolve_index,
     sample_rows,
     select_rows,
 )
-from graphkd.functional._terms import check_weights
-from graphkd.functional.neighbours._neighbourhood import between_nodes, edges_of
+from graphkd.functional.neighbours._edges import between_nodes, edges_of
 from graphkd.graph import Edges
-from graphkd.ops import chunked, pick_backend, reference
+from graphkd.ops.primitives import edge_similarity, pairwise_gap
+from graphkd.ops.reference import diagonal_gap
 from graphkd.ops.segments import segment_sum
 from graphkd.similarity import (
     DEFAULT_GAMMA,
@@ -150,17 +151,16 @@ def gkd_loss(
     )
     check_generator(generator)
     shared = "The random features are shared: project one of them, or use kernel='sigmoid'."
-    check_pair(loss, h_s, h_t, projecting=shared if kernel == "random" else None)
-    s, t = student_and_teacher(h_s, h_t)
+    remedy = shared if kernel == "random" else None
+    s, t, _ = matched_rows(loss, h_s, h_t, projecting=remedy)
     chosen = resolve_index(loss, index, s)
     edges = edges_of(loss, edge_index, s, chosen)
-    backend = pick_backend(loss, backend, s, chunk_size=chunk_size, programs=False)
     spec, n = _KERNELS[kernel], s.size(0)
     with full_precision(s.device):
         few = sample_rows(n, MOST_ROWS, generator, s.device) if gamma == "median" else None
 
-        def width(x: Tensor) -> Tensor:
-            return bandwidth(spec, gamma, x, lambda: pair_median(select_rows(loss, x, few)))
+        def width(h: Tensor) -> Tensor:
+            return bandwidth(spec, gamma, h, lambda: pair_median(select_rows(loss, h, few)))
 
         gammas = width(s), width(t)
         warn_if_saturated(loss, spec, gamma, t.size(1), lambda: pair_median(t[:32]))
@@ -169,7 +169,8 @@ def gkd_loss(
         rows = _joined_pairs(loss, s, t, spec, gammas, edges, backend, chunk_size)
         rows = rows * ((1 - delta) / max(n, 1))
         if delta:
-            rows = rows + delta * _all_pairs(loss, s, t, spec, gammas, backend, chunk_size)
+            args = loss, s, t, spec, gammas, backend, chunk_size
+            rows = rows + delta * pairwise_gap(*args, moments=spec.inner)
         return reduce_rows(select_rows(loss, rows, chosen), reduction)
 
 
@@ -183,23 +184,6 @@ def _random_features(
     return (s @ weight).tanh() / math.sqrt(count), (t @ weight).tanh() / math.sqrt(count)
 
 
-def _all_pairs(
-    loss: str,
-    s: Tensor,
-    t: Tensor,
-    kernel: Kernel,
-    gammas: tuple[Tensor, Tensor],
-    backend: str,
-    chunk_size: int | None,
-) -> Tensor:
-    """The mean over j of the squared gap, for every row i."""
-    if backend == "reference":
-        return reference.pairwise_gap(s, t, kernel, *gammas, loss=loss)
-    if kernel.inner and chunk_size is None:
-        return chunked.moment_gap_rows(s, t, kernel.unit)
-    return chunked.pairwise_gap(s, t, kernel, *gammas, chunk_size)
-
-
 def _joined_pairs(
     loss: str,
     s: Tensor,
@@ -211,16 +195,10 @@ def _joined_pairs(
     chunk_size: int | None,
 ) -> Tensor:
     """The sum of the squared gap over a node's edges and its pair with itself, for every row i."""
-    if backend == "reference":
-        values = [
-            reference.edge_similarity(x, x, edges, kernel, gamma, loss=loss)
-            for x, gamma in zip((s, t), gammas, strict=True)
-        ]
-    else:
-        values = [
-            chunked.edge_similarity(x, x, edges, kernel, gamma, chunk_size)
-            for x, gamma in zip((s, t), gammas, strict=True)
-        ]
+    values = [
+        edge_similarity(loss, h, h, edges, kernel, gamma, backend, chunk_size, programs=False)
+        for h, gamma in zip((s, t), gammas, strict=True)
+    ]
     squares = (values[0] - values[1]).square() * between_nodes(edges).to(s.dtype)
-    own = reference.diagonal_gap(s, t, kernel, *gammas, loss=loss)
+    own = diagonal_gap(s, t, kernel, *gammas, loss=loss)
     return segment_sum(squares, edges.dst, edges.num_dst) + own.square()

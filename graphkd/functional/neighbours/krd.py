@@ -6,18 +6,19 @@ from torch import Tensor
 
 from graphkd._checks import check_positive
 from graphkd._precision import exact, full_precision
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index
-from graphkd.functional.neighbours._neighbourhood import (
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import reduce_rows, resolve_index
+from graphkd.functional.neighbours._edges import (
     edges_of,
     neighbourhood_divergence,
     per_pair,
-    read_logits,
+    several_classes,
 )
 from graphkd.functional.neighbours.reliability import check_reliability
 
 
 def check_krd_options(
-    loss: str, *, alpha: float | Tensor, temperature: float, reduction: str
+    loss: str, *, temperature: float, reduction: str, alpha: float | Tensor = 1.0
 ) -> None:
     """Raise on an option that is out of range; an α that is a tensor has been checked before."""
     if not isinstance(alpha, Tensor):
@@ -92,11 +93,11 @@ def krd_loss(
     """
     loss = "krd_loss"
     check_krd_options(loss, alpha=alpha, temperature=temperature, reduction=reduction)
-    p, q = read_logits(loss, z_s, z_t)
-    check_reliability(loss, reliability, p)
-    chosen = resolve_index(loss, index, p)
-    edges = edges_of(loss, edge_index, p, chosen)
-    with full_precision(p.device):
+    s, t = several_classes(loss, z_s, z_t)
+    check_reliability(loss, reliability, s)
+    chosen = resolve_index(loss, index, s)
+    edges = edges_of(loss, edge_index, s, chosen)
+    with full_precision(s.device):
         weight = 1 - (1 - exact(reliability.detach())) ** alpha
-        sums, pairs = neighbourhood_divergence(p / temperature, q / temperature, edges, weight)
+        sums, pairs = neighbourhood_divergence(s / temperature, t / temperature, edges, weight)
         return reduce_rows(per_pair(loss, sums, pairs, chosen), reduction)

@@ -1,10 +1,14 @@
-"""Similarities along the edges of a graph: LSP."""
+"""Similarities along the edges of a graph: LSP.
 
-from typing import Any
+The formula in its plain form is ``edge_divergence`` in ``ops/reference/edge_divergence.py``.
+"""
 
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_count
+from graphkd._checks import check_choice, check_devices, check_matrix
 from graphkd._precision import full_precision, traced
 from graphkd.distributed import ALL_RANKS, check_group, meet, refuse, reporting
 from graphkd.functional._bandwidth import (
@@ -14,66 +18,54 @@ from graphkd.functional._bandwidth import (
     edge_median,
     warn_if_saturated,
 )
-from graphkd.functional._precomputed import LSPTeacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
-from graphkd.functional.neighbours._sides import (
-    Embeddings,
-    Sides,
-    counted_lengths,
-    edges_into,
-    read_sides,
-)
+from graphkd.functional._options import check_blocked_options, check_kernel_backend
+from graphkd.functional._precomputed import LSPTeacher, lasting
+from graphkd.functional._rows import matched_rows, reduce_rows, resolve_index, select_rows
+from graphkd.functional.neighbours._edges import edges_into
 from graphkd.graph import Edges, resolve_edges
-from graphkd.ops import (
-    check_backend,
-    chunked,
-    pick_backend,
-    reference,
-    scatter,
-    segments,
-    triton_programs,
-)
-from graphkd.ops.edge_divergence import edge_divergence, edge_divergence_once
+from graphkd.ops.backends import pick_backend
+from graphkd.ops.primitives import edge_divergence, edge_similarity
 from graphkd.similarity import Gamma, Kernel, KernelFunction, resolve_kernel
 
 DIVERGENCES = ("kl", "mse")
-_BACKENDS = ("reference", "chunked", "triton", "scatter")
+BACKENDS = ("reference", "chunked", "triton", "scatter")
+
+Embeddings: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
 
-def check_lsp_options(
-    loss: str,
-    *,
-    kernel: str | KernelFunction,
-    gamma: Gamma,
-    divergence: str,
-    reduction: str,
-    backend: str,
-    chunk_size: int | None,
-    process_group: Any,
-    ddp: bool,
-) -> Kernel | KernelFunction:
-    """Raise on an option of LSP that is out of range; give the kernel."""
-    check_choice(f"{loss}: divergence", divergence, DIVERGENCES)
-    check_reduction(loss, reduction)
-    spec = resolve_kernel(loss, kernel, gamma)
-    check_kernel_backend(loss, spec, backend, _BACKENDS)
-    if chunk_size is not None:
-        check_count(f"{loss}: chunk_size", chunk_size, least=1)
-    check_group(loss, process_group, ddp)
-    refuse(loss, process_group, **{"reduction='none'": (reduction == "none", ALL_RANKS)})
-    return spec
+class LSPOptions(NamedTuple):
+    """The options of LSP, which travel as one value."""
 
+    kernel: str | KernelFunction = "cosine"
+    gamma: Gamma = 0.5
+    divergence: str = "kl"
+    reduction: str = "mean"
+    backend: str = "auto"
+    chunk_size: int | None = None
+    process_group: Any = None
+    ddp: bool = True
 
-def check_kernel_backend(
-    loss: str, kernel: Kernel | KernelFunction, backend: str, available: tuple[str, ...]
-) -> None:
-    """Raise unless the loss has this backend, and the backend this kernel."""
-    check_backend(loss, backend, available)
-    if not isinstance(kernel, Kernel) and backend not in ("auto", "reference"):
-        raise ValueError(
-            f"{loss}: a callable kernel runs on the reference backend only; got "
-            f"backend={backend!r}. Pass backend='auto' or 'reference'."
+    def check(self, loss: str) -> Kernel | KernelFunction:
+        """Raise on an option that is out of range; give the kernel."""
+        check_choice(f"{loss}: divergence", self.divergence, DIVERGENCES)
+        spec = resolve_kernel(loss, self.kernel, self.gamma)
+        check_blocked_options(
+            loss,
+            reduction=self.reduction,
+            backend=self.backend,
+            chunk_size=self.chunk_size,
+            backends=BACKENDS,
         )
+        check_kernel_backend(loss, spec, self.backend)
+        check_group(loss, self.process_group, self.ddp)
+        no_rows = {"reduction='none'": (self.reduction == "none", ALL_RANKS)}
+        refuse(loss, self.process_group, **no_rows)
+        return spec
+
+
+def check_lsp_options(loss: str, **options: Any) -> None:
+    """Raise on an option of LSP that is out of range."""
+    LSPOptions(**options).check(loss)
 
 
 def lsp_loss(
@@ -154,26 +146,17 @@ def lsp_loss(
         tensor(0.1109)
     """
     loss = "lsp_loss"
+    how = LSPOptions(kernel, gamma, divergence, reduction, backend, chunk_size, process_group, ddp)
     # What can fail comes before the ranks meet.
     with reporting(process_group):
-        spec = check_lsp_options(
-            loss,
-            kernel=kernel,
-            gamma=gamma,
-            divergence=divergence,
-            reduction=reduction,
-            backend=backend,
-            chunk_size=chunk_size,
-            process_group=process_group,
-            ddp=ddp,
-        )
+        spec = how.check(loss)
         prepared = h_t if isinstance(h_t, LSPTeacher) else None
         given = prepared is not None
         refuse(loss, process_group, **{"a precomputed teacher": (given, "Pass h_t itself.")})
         if isinstance(h_t, LSPTeacher):
             h_t.check(loss, spec, gamma, index)
             h_t = h_t.h
-        student, teacher, bipartite = read_sides(loss, h_s, h_t)
+        student, teacher, bipartite = _read_sides(loss, h_s, h_t)
         src, centres = student
         chosen = resolve_index(loss, index, centres)
         every = resolve_edges(loss, edge_index, src.size(0), centres.size(0), centres.device)
@@ -181,9 +164,9 @@ def lsp_loss(
         active = edges_into(every, chosen)
         # While something is traced, shapes must not depend on values: all edges stay.
         edges = every if chosen is None or traced() else every.only(active)
-        counts = counted_lengths(edges, active if traced() else None, bipartite)
-        callable_kernel = not isinstance(spec, Kernel)
-        backend = pick_backend(loss, backend, src, reference=callable_kernel, chunk_size=chunk_size)
+        counts = _counted_lengths(edges, active if traced() else None, bipartite)
+        available = BACKENDS if isinstance(spec, Kernel) else ("reference",)
+        backend = pick_backend(loss, backend, src, available, chunk_size=chunk_size)
     ranks = None
     if process_group is not None:
         ranks = meet(
@@ -193,23 +176,23 @@ def lsp_loss(
             student_width=src.size(1),
             teacher_width=teacher.src.size(1),
             dtype=centres.dtype,
-            kernel="a callable" if callable_kernel else kernel,
+            kernel=kernel if isinstance(kernel, str) else "a callable",
             gamma=gamma,
             divergence=divergence,
             reduction=reduction,
         )
     with full_precision(centres.device):
 
-        def median(x: Sides, most: int | None = None) -> Tensor:
+        def median(side: Sides, most: int | None = None) -> Tensor:
             few = slice(most)
             some = edges._replace(src=edges.src[few], dst=edges.dst[few])
             if ranks is None or most is not None:
-                return edge_median(*x, some, counts[few])
-            return ranks.median(edge_lengths(*x, some)[counts[few]])
+                return edge_median(*side, some, counts[few])
+            return ranks.median(edge_lengths(*side, some)[counts[few]])
 
-        def similarities(x: Sides) -> Tensor:
-            width = bandwidth(spec, gamma, x.src, lambda: median(x))
-            return edge_values(x, edges, spec, width, backend, chunk_size)
+        def similarities(side: Sides) -> Tensor:
+            width = bandwidth(spec, gamma, side.src, lambda: median(side))
+            return edge_similarity(loss, *side, edges, spec, width, backend, chunk_size)
 
         wide = teacher.src.size(1)
         warn_if_saturated(loss, spec, gamma, wide, lambda: median(teacher, MOST_ROWS))
@@ -220,32 +203,118 @@ def lsp_loss(
             teacher_values = prepared.values_for(loss, every).to(centres.dtype)
             if edges is not every:
                 teacher_values = teacher_values[active]
-        args = student_values, teacher_values, edges.dst, edges.num_dst, divergence
-        if backend in ("chunked", "triton"):
-            values = edge_divergence_once(*args)
-        else:
-            values = edge_divergence(*args, scatter if backend == "scatter" else segments)
-        values = select_rows(loss, values, chosen)
+        rows = edge_divergence(loss, student_values, teacher_values, edges, divergence, backend)
+        rows = select_rows(loss, rows, chosen)
         if ranks is None:
-            return reduce_rows(values, reduction, counted)
+            return reduce_rows(rows, reduction, counted)
         # Its module loads torch's compiler.
         from graphkd.functional._ranked import ranked_sum
 
-        return ranked_sum(values, counted, reduction, ranks, ddp)
+        return ranked_sum(rows, counted, reduction, ranks, ddp)
 
 
-def edge_values(
-    x: Sides,
-    edges: Edges,
-    kernel: Kernel | KernelFunction,
-    gamma: Tensor,
-    backend: str,
-    chunk_size: int | None,
-) -> Tensor:
-    """The kernel's value on every edge, by the backend."""
-    if isinstance(kernel, Kernel) and backend == "triton":
-        values: Tensor = triton_programs().edge_similarity(*x, edges, kernel, gamma)
-        return values
-    if isinstance(kernel, Kernel) and backend != "reference":
-        return chunked.edge_similarity(*x, edges, kernel, gamma, chunk_size)
-    return reference.edge_similarity(*x, edges, kernel, gamma, loss="lsp_loss")
+class Sides(NamedTuple):
+    """The rows of one model that edges start from, and those that they end at."""
+
+    src: Tensor
+    dst: Tensor
+
+
+def _read_sides(loss: str, h_s: Any, h_t: Any) -> tuple[Sides, Sides, bool]:
+    """Student and teacher as checked, upcast pairs of sources and targets."""
+    pairs = [isinstance(h, tuple | list) for h in (h_s, h_t)]
+    if pairs[0] != pairs[1]:
+        raise TypeError(
+            f"{loss}: h_s and h_t must both be tensors, or both (sources, targets) pairs; got "
+            f"{type(h_s).__name__} and {type(h_t).__name__}."
+        )
+    if not pairs[0]:
+        s, t, _ = matched_rows(loss, h_s, h_t)
+        return Sides(s, s), Sides(t, t), False
+    if len(h_s) != 2 or len(h_t) != 2:
+        raise ValueError(
+            f"{loss}: a bipartite input is a pair (sources, targets); got {len(h_s)} and "
+            f"{len(h_t)} tensors."
+        )
+    (s_src, t_src, _), (s_dst, t_dst, _) = (
+        matched_rows(loss, s, t, names=(f"h_s {end}", f"h_t {end}"))
+        for end, s, t in zip(("src", "dst"), h_s, h_t, strict=True)
+    )
+    for name, (src, dst) in {"h_s": h_s, "h_t": h_t}.items():
+        check_devices(loss, sources=src, targets=dst)
+        if src.size(1) != dst.size(1):
+            raise ValueError(
+                f"{loss}: sources and targets of {name} are compared with one another and must "
+                f"have the same width; got {tuple(src.shape)} and {tuple(dst.shape)}."
+            )
+    dtype = torch.promote_types(s_src.dtype, s_dst.dtype)
+    return Sides(s_src.to(dtype), s_dst.to(dtype)), Sides(t_src.to(dtype), t_dst.to(dtype)), True
+
+
+def _counted_lengths(edges: Edges, active: Tensor | None, bipartite: bool) -> Tensor:
+    """Which edges a median length is over: those into chosen centres, without self loops."""
+    counts = torch.ones_like(edges.dst, dtype=torch.bool) if active is None else active
+    return counts if bipartite else counts & (edges.src != edges.dst)
+
+
+def precompute_lsp(
+    h_t: Embeddings,
+    edge_index: Any,
+    *,
+    kernel: str = "cosine",
+    gamma: Gamma = 0.5,
+    index: Tensor | None = None,
+) -> LSPTeacher:
+    r"""The teacher's side of :func:`lsp_loss`, to be passed to it in the place of ``h_t``.
+
+    It is the kernel's value on every edge, of which the teacher's distributions are the softmax: a
+    quarter of the loss's forward pass or more. The loss then has to be called with the same graph,
+    kernel, gamma and index; another graph is refused.
+
+    Args:
+        h_t: Teacher embeddings, or a pair (sources, targets). The loss refuses to be called after
+            they changed in place.
+        edge_index: The graph, in any format that :func:`lsp_loss` takes.
+        kernel: A kernel's name.
+        gamma: The rbf bandwidth, or ``"median"``.
+        index: Boolean mask or row numbers of the centres.
+
+    Shapes:
+        - **h_t:** :math:`[N, d_t]` or :math:`([N_{src}, d_t], [N_{dst}, d_t])`
+        - **edge_index:** :math:`[2, E]`
+
+    Raises:
+        ValueError: If shapes are wrong, or an option is out of range.
+        TypeError: If embeddings are not floating-point tensors or the graph has no known format.
+        IndexError: If an edge or ``index`` names a node that does not exist.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import lsp_loss, precompute_lsp
+        >>> edge_index = torch.tensor([[1, 2], [0, 0]])
+        >>> h_t = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> teacher = precompute_lsp(h_t, edge_index)
+        >>> lsp_loss(torch.tensor([[1.0, 0.0]] * 3), teacher, edge_index)
+        tensor(0.1109)
+    """
+    loss = "precompute_lsp"
+    spec = resolve_kernel(loss, kernel, gamma)
+    if not isinstance(spec, Kernel):
+        raise ValueError(f"{loss}: kernel must be a kernel's name; got a callable.")
+    pair = isinstance(h_t, tuple | list)
+    named: Any = zip(("h_t src", "h_t dst"), h_t, strict=True) if pair else [("h_t", h_t)]
+    with torch.no_grad(), torch.inference_mode(False):
+        rows: tuple[Tensor, ...] = ()
+        for name, h in named:
+            check_matrix(loss, name, h)
+            rows += (lasting(h),)
+        # The teacher stands in for the student in the checks.
+        side = rows if pair else rows[0]
+        x, _, _ = _read_sides(loss, side, side)
+        with full_precision(x.dst.device):
+            edges = resolve_edges(loss, edge_index, x.src.size(0), x.dst.size(0), x.dst.device)
+            active = edges_into(edges, resolve_index(loss, index, x.dst))
+            counts = _counted_lengths(edges, active, pair)
+            width = bandwidth(spec, gamma, x.src, lambda: edge_median(*x, edges, counts))
+            values = edge_similarity(loss, *x, edges, spec, width, "auto", None)
+        return LSPTeacher(rows, spec, gamma, index, edges, values)

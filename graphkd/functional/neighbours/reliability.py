@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from graphkd._checks import check_count, check_devices, check_positive, describe
 from graphkd._precision import exact, full_precision, traced
 from graphkd.functional._rows import check_generator
-from graphkd.functional.neighbours._neighbourhood import read_logits
+from graphkd.functional.neighbours._edges import several_classes
 
 # The powers that a fit may find: outside, the curve is a step.
 _LEAST, _MOST = 0.01, 100.0
@@ -95,7 +95,7 @@ def measure_reliability(
 
 def _entropy(name: str, z: Any, x: Tensor) -> Tensor:
     """The entropy of each row's softmax."""
-    z, _ = read_logits(name, z, z)
+    z, _ = several_classes(name, z, z)
     if z.size(0) != x.size(0):
         raise ValueError(
             f"{name}: the teacher must return one row of logits per row of x; got {z.size(0)} and "
@@ -161,14 +161,14 @@ def fit_reliability_power(
     name = "fit_reliability_power"
     check_fit_options(name, momentum=momentum, bins=bins)
     check_positive(f"{name}: alpha", alpha)
-    p, q = read_logits(name, z_s.detach() if isinstance(z_s, Tensor) else z_s, z_t)
-    check_reliability(name, reliability, p)
-    same = exact((p.argmax(dim=1) == q.argmax(dim=1)).float())
+    s, t = several_classes(name, z_s.detach() if isinstance(z_s, Tensor) else z_s, z_t)
+    check_reliability(name, reliability, s)
+    same = exact((s.argmax(dim=1) == t.argmax(dim=1)).float())
     place = ((1 - exact(reliability)) * bins).long().clamp(max=bins - 1)
     count = same.new_zeros(bins).index_add(0, place, torch.ones_like(same))
     share = same.new_zeros(bins).index_add(0, place, same)
     filled = count > 0
-    x = ((torch.arange(bins, device=p.device) + 0.5) / bins).to(same.dtype)[filled]
+    x = ((torch.arange(bins, device=s.device) + 0.5) / bins).to(same.dtype)[filled]
     y = share[filled] / count[filled]
     if y.numel() == 0 or y.max() == y.min():
         return float(alpha)

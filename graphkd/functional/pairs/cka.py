@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair, describe
-from graphkd._precision import exact, full_precision, student_and_teacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd._checks import describe
+from graphkd._precision import exact, full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import matched_rows, reduce_rows
 from graphkd.functional.pairs._moment_forms import of_one_width, over_largest, squared_lengths
 
 
@@ -84,12 +85,10 @@ def cka_loss(
     """
     loss = "cka_loss"
     check_cka_options(loss, debiased=debiased, reduction=reduction)
-    check_pair(loss, h_s, h_t)
-    s, t = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, s)
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
     with full_precision(s.device):
         dtype = s.dtype
-        s, t = of_one_width(select_rows(loss, s, rows), select_rows(loss, t, rows))
+        s, t = of_one_width(s, t)
         (s, u, varies_s), (t, v, varies_t) = _aligned(s, debiased), _aligned(t, debiased)
         # As s = m + d/2 and t = m - d/2, the gap of a pair is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩ with one
         # more column each, u - v and 1.

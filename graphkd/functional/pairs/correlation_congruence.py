@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd._checks import check_count, check_pair, check_positive
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import reduce_rows, resolve_index, select_rows
-from graphkd.ops import chunked, pick_backend, reference
+from graphkd._checks import check_count, check_positive
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_blocked_options
+from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.ops.primitives import pairwise_gap
 from graphkd.similarity import SERIES
 
 
@@ -67,7 +67,7 @@ def correlation_congruence_loss(
 
     Source: Peng, Jin, Liu, Zhou, Wu, Liu, Li, Zhang and Zhang, ICCV 2019, arXiv 1904.01802. The
     authors published no code; RepDistiller has one of theirs that compares no pairs of nodes, see
-    :doc:`/losses/pairs`.
+    :doc:`/losses/pairs/index`.
 
     Example:
         >>> import torch
@@ -77,21 +77,21 @@ def correlation_congruence_loss(
         tensor(0.1266)
     """
     loss = "correlation_congruence_loss"
-    blocks = {"reduction": reduction, "backend": backend, "chunk_size": chunk_size}
-    check_congruence_options(loss, gamma=gamma, order=order, **blocks)
-    check_pair(loss, h_s, h_t)
-    s, t = student_and_teacher(h_s, h_t)
-    chosen = resolve_index(loss, index, s)
-    s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
-    backend = pick_backend(loss, backend, s, chunk_size=chunk_size, programs=False)
+    check_congruence_options(
+        loss,
+        gamma=gamma,
+        order=order,
+        reduction=reduction,
+        backend=backend,
+        chunk_size=chunk_size,
+    )
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
     # The constant term is the same on both sides.
     series = s.new_tensor([_coefficient(gamma, power) for power in range(1, order + 1)])
+    # torch.compile cannot trace a Function that gets one tensor twice.
+    both = series, series.clone()
     with full_precision(s.device):
-        if backend == "reference":
-            rows = reference.pairwise_gap(s, t, SERIES, series, series, loss=loss)
-        else:
-            # torch.compile cannot trace a Function that gets one tensor twice.
-            rows = chunked.pairwise_gap(s, t, SERIES, series, series.clone(), chunk_size)
+        rows = pairwise_gap(loss, s, t, SERIES, both, backend, chunk_size)
         return reduce_rows(rows, reduction)
 
 

@@ -5,33 +5,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_matrix, check_pair
-from graphkd._precision import full_precision, student_and_teacher
+from graphkd._checks import check_matrix
+from graphkd._precision import full_precision, upcast
 from graphkd.distributed import refuse, reporting
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
-from graphkd.functional._options import BACKENDS, check_pair_options
-from graphkd.functional._precomputed import GlobalLSPTeacher
-from graphkd.functional._rows import reduce_rows, resolve_index, sample_rows, select_rows
-from graphkd.functional.neighbours.lsp import check_kernel_backend
-from graphkd.ops import check_precision, chunked, pick_backend, reference, triton_programs
-from graphkd.similarity import Gamma, Kernel, KernelFunction, resolve_kernel
+from graphkd.functional._options import PairOptions, check_kernel_backend
+from graphkd.functional._precomputed import GlobalLSPTeacher, lasting
+from graphkd.functional._rows import matched_rows, resolve_index, sample_rows, select_rows
+from graphkd.ops.backends import RELATIVE, check_backend
+from graphkd.ops.chunked import teacher_gram
+from graphkd.ops.primitives import mean_pairwise_gap, moments_serve, pairwise_gap
+from graphkd.ops.reference import diagonal_gap
+from graphkd.similarity import DEFAULT_GAMMA, Gamma, Kernel, KernelFunction, resolve_kernel
 
 
 def check_global_lsp_options(
     loss: str, *, kernel: str | KernelFunction, gamma: Gamma, **pairs: Any
 ) -> Kernel | KernelFunction:
     """Raise on an option of Global LSP that is out of range; give the kernel."""
+    how = PairOptions(**pairs)
     spec = resolve_kernel(loss, kernel, gamma)
-    check_kernel_backend(loss, spec, pairs["backend"], BACKENDS)
-    check_pair_options(loss, **pairs)
-    precision = pairs["precision"]
-    if precision != "float32" and kernel != "poly":
+    check_backend(loss, how.backend, RELATIVE)
+    check_kernel_backend(loss, spec, how.backend)
+    how.check(loss)
+    if how.precision != "float32" and kernel != "poly":
         raise ValueError(
-            f"{loss}: precision={precision!r} belongs to kernel='poly'; got kernel={kernel!r}. "
+            f"{loss}: precision={how.precision!r} belongs to kernel='poly'; got kernel={kernel!r}. "
             "Moments are cheap in full precision, and distances need it. Leave it at 'float32'."
         )
     by_name = {"a callable kernel": (not isinstance(spec, Kernel), "Pass a kernel's name.")}
-    refuse(loss, pairs["process_group"], **by_name)
+    refuse(loss, how.process_group, **by_name)
     return spec
 
 
@@ -111,35 +114,14 @@ def global_lsp_loss(
         tensor(0.5000)
     """
     loss = "global_lsp_loss"
+    how = PairOptions(max_samples, reduction, backend, chunk_size, precision, process_group, ddp)
     with reporting(process_group):
-        spec = check_global_lsp_options(
-            loss,
-            kernel=kernel,
-            gamma=gamma,
-            max_samples=max_samples,
-            reduction=reduction,
-            backend=backend,
-            chunk_size=chunk_size,
-            precision=precision,
-            process_group=process_group,
-            ddp=ddp,
-        )
+        spec = check_global_lsp_options(loss, kernel=kernel, gamma=gamma, **how._asdict())
     if process_group is not None and isinstance(spec, Kernel):
         # Its decorator loads torch's compiler.
         from graphkd.functional._ranked import ranked_global_lsp
 
-        value: Tensor = ranked_global_lsp(
-            h_s,
-            h_t,
-            spec,
-            gamma=gamma,
-            index=index,
-            generator=generator,
-            reduction=reduction,
-            chunk_size=chunk_size,
-            process_group=process_group,
-            ddp=ddp,
-        )
+        value: Tensor = ranked_global_lsp(h_s, h_t, spec, gamma, index, generator, how)
         return value
     teacher: GlobalLSPTeacher | None = None
     if isinstance(h_t, GlobalLSPTeacher):
@@ -152,53 +134,28 @@ def global_lsp_loss(
             )
         check_matrix(loss, "h_s", h_s)
         h_s, h_t = select_rows(loss, h_s, resolve_index(loss, index, h_s)), teacher.h
-    check_pair(loss, h_s, h_t)
-    s, t = student_and_teacher(h_s, h_t)
+        index = None
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    n = s.size(0)
     with full_precision(s.device):
-        if teacher is None:
-            chosen = resolve_index(loss, index, s)
-            s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
-        n = s.size(0)
         sample = sample_rows(n, max_samples, generator, s.device)
         s, t = select_rows(loss, s, sample), select_rows(loss, t, sample)
         few = sample_rows(s.size(0), MOST_ROWS, generator, s.device) if gamma == "median" else None
 
-        def width(x: Tensor) -> Tensor:
-            return bandwidth(spec, gamma, x, lambda: pair_median(select_rows(loss, x, few)))
+        def width(h: Tensor) -> Tensor:
+            return bandwidth(spec, gamma, h, lambda: pair_median(select_rows(loss, h, few)))
 
-        gamma_s, gamma_t = width(s), width(t)
+        gammas = width(s), width(t)
         warn_if_saturated(loss, spec, gamma, t.size(1), lambda: pair_median(t[:32]))
-        backend = pick_backend(
-            loss, backend, s, reference=not isinstance(spec, Kernel), chunk_size=chunk_size
-        )
-        check_precision(loss, precision, backend)
-        moments = backend != "reference" and chunk_size is None and _moments_serve(spec, s, t)
-        if moments and reduction != "none" and isinstance(spec, Kernel):
-            mean = chunked.moment_gap(s, t, spec.unit, teacher.gram if teacher else None)
-        else:
-            if not isinstance(spec, Kernel) or backend == "reference":
-                rows = reference.pairwise_gap(s, t, spec, gamma_s, gamma_t, loss=loss)
-            elif moments:
-                rows = chunked.moment_gap_rows(s, t, spec.unit)
-            elif backend == "triton":
-                rows = triton_programs().pairwise_gap(s, t, spec, gamma_s, gamma_t, precision)
-            else:
-                rows = chunked.pairwise_gap(s, t, spec, gamma_s, gamma_t, chunk_size)
-            if reduction == "none":
-                return rows
-            mean = reduce_rows(rows, "mean")
+        args = loss, s, t, spec, gammas, backend, chunk_size
+        if reduction == "none":
+            return pairwise_gap(*args, moments=moments_serve(spec, s, t), precision=precision)
+        gram = teacher.gram if teacher else None
+        mean = mean_pairwise_gap(*args, precision=precision, gram=gram)
         if sample is not None:
-            diagonal = reference.diagonal_gap(s, t, spec, gamma_s, gamma_t, loss=loss)
+            diagonal = diagonal_gap(s, t, spec, *gammas, loss=loss)
             mean = _unbiased(mean, diagonal.square().sum(), s.size(0), n)
         return mean if reduction == "mean" else n * mean
-
-
-def _moments_serve(kernel: Kernel | KernelFunction, s: Tensor, t: Tensor) -> bool:
-    """Whether d × d moments are the kernel's way, and the smaller way."""
-    if not isinstance(kernel, Kernel) or not kernel.inner:
-        return False
-    # A row count that a mask gives is not known while compiling; the moments suit any.
-    return torch.compiler.is_compiling() or s.size(0) > max(4 * s.size(1), 4 * t.size(1), 256)
 
 
 def _unbiased(mean: Tensor, diagonal: Tensor, sampled: int, total: int) -> Tensor:
@@ -209,3 +166,48 @@ def _unbiased(mean: Tensor, diagonal: Tensor, sampled: int, total: int) -> Tenso
     """
     factor = sampled * (total - 1) / (total * (sampled - 1))
     return factor * mean + diagonal * (1 / (sampled * total) - factor / sampled**2)
+
+
+def precompute_global_lsp(
+    h_t: Tensor, *, kernel: str = "cosine", index: Tensor | None = None
+) -> GlobalLSPTeacher:
+    r"""The teacher's side of :func:`global_lsp_loss`, to be passed to it in the place of ``h_t``.
+
+    It is the Gram matrix :math:`T^\top T` of the (normalised) teacher rows: one of the three
+    products of the loss's forward pass. It serves where that takes moments: N > 4d, no
+    ``chunk_size``, and a scalar. The loss then has to be called with the same kernel and index.
+
+    Args:
+        h_t: Teacher embeddings. The loss refuses to be called after they changed in place.
+        kernel: ``"cosine"`` or ``"linear"``; the others have nothing to reuse.
+        index: Boolean mask or row numbers of the rows that take part.
+
+    Shapes:
+        - **h_t:** :math:`[N, d_t]`
+
+    Raises:
+        ValueError: If the kernel has nothing to reuse, or ``h_t`` is not two-dimensional.
+        TypeError: If ``h_t`` is not a floating-point tensor.
+        IndexError: If ``index`` names a row that does not exist.
+
+    Example:
+        >>> import torch
+        >>> from graphkd.functional import global_lsp_loss, precompute_global_lsp
+        >>> teacher = precompute_global_lsp(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> global_lsp_loss(torch.ones(2, 3), teacher)
+        tensor(0.5000)
+    """
+    loss = "precompute_global_lsp"
+    spec = resolve_kernel(loss, kernel, DEFAULT_GAMMA)
+    if not isinstance(spec, Kernel) or not spec.inner:
+        raise ValueError(
+            f"{loss}: kernel must be 'cosine' or 'linear'; got {kernel!r}, of which nothing can be "
+            "reused. Pass h_t itself to the loss."
+        )
+    check_matrix(loss, "h_t", h_t)
+    with torch.no_grad(), torch.inference_mode(False):
+        h_t = lasting(h_t)
+        h = select_rows(loss, h_t, resolve_index(loss, index, h_t))
+        with full_precision(h.device):
+            gram = teacher_gram(upcast(h), spec.unit)
+        return GlobalLSPTeacher(h_t, spec, index, h, gram)

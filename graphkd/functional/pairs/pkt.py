@@ -2,12 +2,10 @@
 
 from torch import Tensor
 
-from graphkd._checks import check_pair
-from graphkd._precision import full_precision, student_and_teacher, traced
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import reduce_rows, resolve_index, select_rows
-from graphkd.ops import pick_backend, reference_pairs
-from graphkd.ops.chunked.row_divergence import row_divergence
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_blocked_options
+from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.ops.primitives import row_divergence
 
 # The released code's. Opposite rows have the probability 0, whose logarithm it keeps finite.
 EPSILON = 1e-7
@@ -69,16 +67,7 @@ def pkt_loss(
     """
     loss = "pkt_loss"
     check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
-    check_pair(loss, h_s, h_t)
-    s, t = student_and_teacher(h_s, h_t)
-    chosen = resolve_index(loss, index, s)
-    s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
-    backend = pick_backend(loss, backend, s, chunk_size=chunk_size, programs=False)
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
     with full_precision(s.device):
-        if not traced() and s.size(0) == 0:
-            rows = s.sum(dim=1)
-        elif backend == "reference":
-            rows = reference_pairs.row_divergence(s, t, EPSILON)
-        else:
-            rows = row_divergence(s, t, EPSILON, chunk_size)
+        rows = row_divergence(loss, s, t, EPSILON, backend, chunk_size)
         return reduce_rows(rows, reduction)

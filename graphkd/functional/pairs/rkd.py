@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair
-from graphkd._precision import full_precision, student_and_teacher, traced
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._rows import reduce_rows, resolve_index, select_rows
-from graphkd.functional._terms import check_weights
-from graphkd.functional.pairs._relations import angle_term, check_max_samples, distance_term
-from graphkd.ops import pick_backend
+from graphkd._checks import check_count
+from graphkd._precision import full_precision, has_rows
+from graphkd.functional._options import check_blocked_options, check_weights
+from graphkd.functional._rows import matched_rows, reduce_rows, sample_rows
+from graphkd.ops._blocks import slices
+from graphkd.ops.chunked.statistics import centre_of, sample_step
+from graphkd.ops.primitives import angle_gap, distance_gap, mean_distance
 
 
 def rkd_distance_loss(
@@ -68,11 +68,9 @@ def rkd_distance_loss(
     """
     loss = "rkd_distance_loss"
     check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
-    s, t, backend = _sides(loss, h_s, h_t, index, backend, chunk_size)
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
     with full_precision(s.device):
-        if not traced() and s.size(0) == 0:
-            return reduce_rows(s.sum(dim=1), reduction)
-        return distance_term(s, t, reduction, backend, chunk_size)
+        return _distance_term(loss, s, t, reduction, backend, chunk_size)
 
 
 def rkd_angle_loss(
@@ -96,7 +94,7 @@ def rkd_angle_loss(
     with :math:`\ell` as in :func:`rkd_distance_loss`. All :math:`N^3` ordered triples count, also
     those in which a row is there twice. Their time is :math:`O(N^3 d)`: of more than
     ``max_samples`` rows so many are drawn, and all triples of these give an unbiased estimate. Its
-    standard error falls with the root of ``max_samples``; see :doc:`/losses/pairs`.
+    standard error falls with the root of ``max_samples``; see :doc:`/losses/pairs/index`.
 
     Args:
         h_s: Student embeddings, of any width.
@@ -134,12 +132,10 @@ def rkd_angle_loss(
     """
     loss = "rkd_angle_loss"
     check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
-    check_max_samples(loss, max_samples)
-    s, t, backend = _sides(loss, h_s, h_t, index, backend, chunk_size)
+    _check_max_samples(loss, max_samples)
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
     with full_precision(s.device):
-        if not traced() and s.size(0) == 0:
-            return reduce_rows(s.sum(dim=1), reduction)
-        return angle_term(loss, s, t, max_samples, generator, reduction, backend, chunk_size)
+        return _angle_term(loss, s, t, max_samples, generator, reduction, backend, chunk_size)
 
 
 def rkd_loss(
@@ -198,28 +194,128 @@ def rkd_loss(
         tensor(0.3472)
     """
     loss = "rkd_loss"
-    check_weights(loss, distance_weight=distance_weight, angle_weight=angle_weight)
-    check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
-    check_max_samples(loss, max_samples)
-    s, t, backend = _sides(loss, h_s, h_t, index, backend, chunk_size)
+    check_rkd_options(
+        loss,
+        distance_weight=distance_weight,
+        angle_weight=angle_weight,
+        max_samples=max_samples,
+        reduction=reduction,
+        backend=backend,
+        chunk_size=chunk_size,
+    )
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    blocks = reduction, backend, chunk_size
     with full_precision(s.device):
-        if not traced() and s.size(0) == 0:
-            return reduce_rows(s.sum(dim=1), reduction)
         terms = []
         if distance_weight:
-            terms.append(distance_weight * distance_term(s, t, reduction, backend, chunk_size))
+            terms.append(distance_weight * _distance_term(loss, s, t, *blocks))
         if angle_weight:
-            angles = angle_term(loss, s, t, max_samples, generator, reduction, backend, chunk_size)
+            angles = _angle_term(loss, s, t, max_samples, generator, *blocks)
             terms.append(angle_weight * angles)
         return terms[0] + terms[1] if len(terms) == 2 else terms[0]
 
 
-def _sides(
-    loss: str, h_s: Tensor, h_t: Tensor, index: Tensor | None, backend: str, chunk_size: int | None
-) -> tuple[Tensor, Tensor, str]:
-    """The checked, selected rows of both sides, and the backend that serves them."""
-    check_pair(loss, h_s, h_t)
-    s, t = student_and_teacher(h_s, h_t)
-    chosen = resolve_index(loss, index, s)
-    s, t = select_rows(loss, s, chosen), select_rows(loss, t, chosen)
-    return s, t, pick_backend(loss, backend, s, chunk_size=chunk_size, programs=False)
+def check_rkd_options(
+    loss: str,
+    *,
+    distance_weight: float,
+    angle_weight: float,
+    max_samples: int | None,
+    reduction: str,
+    backend: str,
+    chunk_size: int | None,
+) -> None:
+    """Raise on an option that is out of range."""
+    check_weights(loss, distance_weight=distance_weight, angle_weight=angle_weight)
+    check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
+    _check_max_samples(loss, max_samples)
+
+
+def _check_max_samples(loss: str, max_samples: int | None) -> None:
+    """Raise unless ``max_samples`` is None, or enough for a triple."""
+    if max_samples is not None:
+        check_count(f"{loss}: max_samples", max_samples, least=3)
+
+
+def _distance_term(
+    loss: str, s: Tensor, t: Tensor, reduction: str, backend: str, chunk_size: int | None
+) -> Tensor:
+    """The mean smooth L1 of the gaps between distances, each over the mean of its side."""
+
+    def relative(h: Tensor) -> Tensor:
+        h = _centred(h)
+        return _over(h, mean_distance(loss, h, backend, chunk_size))
+
+    rows = distance_gap(loss, relative(s), relative(t), backend, chunk_size)
+    return reduce_rows(rows, reduction)
+
+
+def _centred(h: Tensor) -> Tensor:
+    """Shifted rows, of the same distances: far from the origin, dividing would round those off."""
+    if not has_rows(h):
+        return h
+    return h - centre_of(h.detach()[:: sample_step(h.size(0))]).to(h.dtype)
+
+
+def _over(h: Tensor, distance_rows: Tensor) -> Tensor:
+    """Rows divided by their mean distance; all of them equal, they stay so."""
+    mean = reduce_rows(distance_rows, "mean")
+    return h / mean.masked_fill(mean == 0, 1)
+
+
+def _angle_term(
+    loss: str,
+    s: Tensor,
+    t: Tensor,
+    max_samples: int | None,
+    generator: torch.Generator | None,
+    reduction: str,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """The mean smooth L1 of the gaps between cosines, of all triples or those of sampled rows."""
+    n = s.size(0)
+    sample = sample_rows(n, max_samples, generator, s.device)
+    if sample is not None:
+        if reduction == "none":
+            raise ValueError(
+                f"{loss}: reduction='none' gives one value per row, which the angles of "
+                f"max_samples={max_samples} rows of {n} do not have. Use 'mean' or 'sum', select "
+                "rows with index, or pass max_samples=None, which takes N³ time."
+            )
+        s, t = s.index_select(0, sample), t.index_select(0, sample)
+    rows = angle_gap(loss, s, t, backend, chunk_size)
+    if sample is None:
+        return reduce_rows(rows, reduction)
+    mean = unbiased(reduce_rows(rows, "mean"), coincidences(s.detach(), t), s.size(0), n)
+    return mean if reduction == "mean" else n * mean
+
+
+def unbiased(mean: Tensor, pairs: Tensor, sampled: int, total: int) -> Tensor:
+    """An unbiased estimate of the mean over N³ triples, from that over n³ of a sample.
+
+    Triples of three rows are drawn with the probability n(n − 1)(n − 2)/(N(N − 1)(N − 2)), those
+    of a row and twice another one with n(n − 1)/(N(N − 1)), and the rest is zero.
+
+    Args:
+        mean: The mean over the sample's triples.
+        pairs: The part of its sum that is of triples (i, j, j).
+        sampled: n.
+        total: N.
+    """
+    twice = total * (total - 1) / (sampled * (sampled - 1))
+    thrice = twice * (total - 2) / (sampled - 2)
+    return mean * (thrice * (sampled / total) ** 3) + pairs * ((twice - thrice) / total**3)
+
+
+def coincidences(s: Tensor, t: Tensor) -> Tensor:
+    """The sum over pairs of what the triple (i, j, j) adds.
+
+    Its cosine is 1, and 0 where the rows i and j are the same: a gap of 1 where they are so for
+    one of student and teacher alone.
+    """
+    total = s.new_zeros(())
+    for rows in slices(s.size(0), 512):
+        same_s, same_t = (torch.cdist(x[rows], x, p=torch.inf) == 0 for x in (s, t))
+        total = total + (same_s != same_t).sum() / 2
+    return total

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_pair
-from graphkd._precision import full_precision, student_and_teacher
-from graphkd.functional._rows import check_reduction, reduce_rows, resolve_index, select_rows
+from graphkd._precision import full_precision
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import matched_rows, reduce_rows
 from graphkd.functional.pairs._moment_forms import of_one_width, over_largest, squared_lengths
 from graphkd.similarity import unit_rows
 
@@ -65,13 +65,10 @@ def similarity_preserving_loss(
     """
     loss = "similarity_preserving_loss"
     check_reduction(loss, reduction)
-    check_pair(loss, h_s, h_t)
-    s, t = student_and_teacher(h_s, h_t)
-    rows = resolve_index(loss, index, s)
+    s, t, _ = matched_rows(loss, h_s, h_t, index)
     with full_precision(s.device):
         dtype = s.dtype
-        s, t = of_one_width(select_rows(loss, s, rows), select_rows(loss, t, rows))
-        s, t = over_largest(s), over_largest(t)
+        s, t = (over_largest(h) for h in of_one_width(s, t))
         a, b = _directions(s), _directions(t)
         squares = squared_lengths(s, a - b, s - t, b)
         return reduce_rows((squares / max(s.size(0), 1)).to(dtype), reduction)

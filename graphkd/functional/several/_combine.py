@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import describe
+from graphkd.functional._options import check_weights
 from graphkd.functional._rows import reduce_rows, resolve_index
-from graphkd.functional._terms import check_weights
 
 _Result = TypeVar("_Result")
 Weights: TypeAlias = Sequence[float] | Tensor | None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import describe
-from graphkd.functional._rows import check_reduction
+from graphkd.functional._options import check_reduction
 from graphkd.functional.several._combine import (
     PairLoss,
     Weights,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_count, check_matrix, describe
-from graphkd._precision import traced
+from graphkd._precision import has_rows
 from graphkd.functional.contrast.banks import contrast_with_banks, move_entries, node_ids
 from graphkd.functional.contrast.crd import check_crd_options
 from graphkd.heads import HeadSpec
@@ -83,6 +83,14 @@ class CRDLoss(ProjectedLoss):
         tensor(2.0128)
     """
 
+    temperature: float
+    num_negatives: int | None
+    log_z: float | None
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_crd_options)
+
     bank_s: Tensor
     bank_t: Tensor
 
@@ -106,18 +114,21 @@ class CRDLoss(ProjectedLoss):
         chunk_size: int | None = None,
     ) -> None:
         loss = type(self).__name__
-        options: dict[str, Any] = {
-            "temperature": temperature,
-            "num_negatives": num_negatives,
-            "log_z": log_z,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_crd_options(loss, **options)
         check_count(f"{loss}: num_nodes", num_nodes, least=1)
         _check_momentum(loss, momentum)
-        super().__init__(dim_s, dim_t, proj_dim, head, head_takes_edges, **options)
+        super().__init__(
+            dim_s,
+            dim_t,
+            proj_dim,
+            head,
+            head_takes_edges,
+            temperature=temperature,
+            num_negatives=num_negatives,
+            log_z=log_z,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+        )
         self.num_nodes, self.momentum = num_nodes, momentum
         shape = (num_nodes, dim_t if head == "identity" else proj_dim)
         self.register_buffer("bank_s", _first_entries(loss, "bank_s", bank_s, shape))
@@ -145,21 +156,21 @@ class CRDLoss(ProjectedLoss):
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
         loss = type(self).__name__
-        p, q, chosen = self.projected(h_s, h_t, edge_index, index)
+        s, t, chosen = self.projected(h_s, h_t, edge_index, index)
         nodes = node_ids(loss, ids, self.num_nodes, h_s, chosen)
-        rows = traced() or p.size(0) > 0
-        if rows and p.size(1) != self.bank_s.size(1):
+        rows = has_rows(s)
+        if rows and s.size(1) != self.bank_s.size(1):
             raise ValueError(
                 f"{loss}: the banks' entries are {self.bank_s.size(1)} wide, but the heads end in "
-                f"{p.size(1)}. Pass proj_dim={p.size(1)}."
+                f"{s.size(1)}. Pass proj_dim={s.size(1)}."
             )
         moves = rows and self.training and torch.is_grad_enabled() and self.momentum < 1
         # The backward pass may look at all entries as they are now. A draw is a copy of its own.
         count = self.options["num_negatives"]
         held = moves and (count is None or count >= self.num_nodes - 1)
         value = contrast_with_banks(
-            p,
-            q,
+            s,
+            t,
             self.bank_s.clone() if held else self.bank_s,
             self.bank_t.clone() if held else self.bank_t,
             nodes,
@@ -167,8 +178,8 @@ class CRDLoss(ProjectedLoss):
             **self.options,
         )
         if moves:
-            move_entries(self.bank_s, p, nodes, self.momentum)
-            move_entries(self.bank_t, q, nodes, self.momentum)
+            move_entries(self.bank_s, s, nodes, self.momentum)
+            move_entries(self.bank_t, t, nodes, self.momentum)
         return value
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphkd._precision import has_rows
 from graphkd.distributed import refuse, reporting
-from graphkd.functional.contrast._contrast import checked_keys, contrast
-from graphkd.functional.contrast.gcrd import check_gcrd_options
+from graphkd.functional._options import PairOptions
+from graphkd.functional.contrast.gcrd import check_gcrd_options, checked_keys, contrast
 from graphkd.functional.contrast.positives import resolve_positives
 from graphkd.heads import HeadSpec
 from graphkd.losses._base import ProjectedLoss
@@ -90,6 +91,17 @@ class GCRDLoss(ProjectedLoss):
         tensor(1.2446)
     """
 
+    symmetric: bool
+    temperature: float
+    max_samples: int | None
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    precision: str
+    process_group: Any
+    ddp: bool
+    check_options = staticmethod(check_gcrd_options)
+
     def __init__(
         self,
         dim_s: int,
@@ -109,33 +121,35 @@ class GCRDLoss(ProjectedLoss):
         process_group: Any = None,
         ddp: bool = True,
     ) -> None:
-        options: dict[str, Any] = {
-            "temperature": temperature,
-            "max_samples": max_samples,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-            "precision": precision,
-            "process_group": process_group,
-            "ddp": ddp,
-        }
         super().__init__(
-            dim_s, dim_t, proj_dim, head, head_takes_edges, symmetric=symmetric, **options
+            dim_s,
+            dim_t,
+            proj_dim,
+            head,
+            head_takes_edges,
+            symmetric=symmetric,
+            temperature=temperature,
+            max_samples=max_samples,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+            precision=precision,
+            process_group=process_group,
+            ddp=ddp,
         )
         self.queue: KeyQueue | None = None
         if queue_size is not None:
             width = dim_t if head == "identity" else proj_dim
             self.queue = KeyQueue(type(self).__name__, queue_size, width)
-        self._check()
+        self._check_heads()
 
-    def _check(self) -> None:
-        """Refuse what does not go together; in each call, too, as options may be set later."""
-        loss, group = type(self).__name__, self.options["process_group"]
-        check_gcrd_options(loss, **{k: v for k, v in self.options.items() if k != "symmetric"})
+    def _check_heads(self) -> None:
+        """Refuse heads and a queue that do not go with the options."""
+        loss = type(self).__name__
         self.check_ranked_heads()
         remedy = "All ranks' rows are negatives already. Leave queue_size out."
-        refuse(loss, group, queue_size=(self.queue is not None, remedy))
-        if self.queue is not None and self.options["max_samples"] is not None:
+        refuse(loss, self.process_group, queue_size=(self.queue is not None, remedy))
+        if self.queue is not None and self.max_samples is not None:
             raise ValueError(
                 f"{loss}: queue_size is for small batches, max_samples for large ones; got both. "
                 "Leave one out."
@@ -162,32 +176,32 @@ class GCRDLoss(ProjectedLoss):
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
         loss = type(self).__name__
-        with reporting(self.options["process_group"]):
-            self._check()
-        p, q, chosen = self.projected(h_s, h_t, edge_index, index)
-        with reporting(self.options["process_group"]):
+        how = PairOptions(**{name: getattr(self, name) for name in PairOptions._fields})
+        formula = self.temperature, self.symmetric
+        with reporting(self.process_group):
+            # Options may have been set since.
+            self.check()
+            self._check_heads()
+        s, t, chosen = self.projected(h_s, h_t, edge_index, index)
+        with reporting(self.process_group):
             several = resolve_positives(loss, labels, positives, h_s)
             if several is not None:
                 several = several.select(chosen)
-        if self.queue is None or not _has_rows(p):
+        if self.queue is None or not has_rows(s):
             # Without rows there is no width for keys, but for ranks, which have run their heads.
-            ranked = self.options["process_group"] is not None
-            more = extra_keys if ranked or _has_rows(p) else None
-            return contrast(p, q, several, extra_keys=more, generator=generator, **self.options)
+            ranked = self.process_group is not None
+            more = extra_keys if ranked or has_rows(s) else None
+            return contrast(s, t, several, *formula, more, generator, how)
         if several is not None:
             raise ValueError(
                 f"{loss}: a queue does not know the labels of its keys, and would take a row's "
                 "positives for negatives; got labels= or positives=. Leave queue_size out."
             )
         nodes = self.queue.selected_ids(ids, h_s, chosen)
-        more = self.queue.others(q, nodes)
+        more = self.queue.others(t, nodes)
         if extra_keys is not None:
-            more = torch.cat([more, checked_keys(loss, extra_keys, q)])
-        value = contrast(p, q, None, extra_keys=more, generator=generator, **self.options)
+            more = torch.cat([more, checked_keys(loss, extra_keys, t)])
+        value = contrast(s, t, None, *formula, more, generator, how)
         if self.training and torch.is_grad_enabled():
-            self.queue.put(q, nodes)
+            self.queue.put(t, nodes)
         return value
-
-
-def _has_rows(p: Tensor) -> bool:
-    return torch.compiler.is_compiling() or p.size(0) > 0

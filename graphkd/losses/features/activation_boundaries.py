@@ -7,7 +7,6 @@ from torch import Tensor
 from graphkd.functional.features.activation_boundaries import ab_loss, check_ab_options
 from graphkd.heads import HeadSpec
 from graphkd.losses._base import ProjectedLoss
-from graphkd.losses._student_head import student_head
 
 
 class ABLoss(ProjectedLoss):
@@ -57,6 +56,11 @@ class ABLoss(ProjectedLoss):
         tensor(2.5000)
     """
 
+    margin: float
+    reduction: str
+    check_options = staticmethod(check_ab_options)
+    student_only = True
+
     def __init__(
         self,
         dim_s: int,
@@ -67,17 +71,15 @@ class ABLoss(ProjectedLoss):
         head_takes_edges: bool = False,
         reduction: str = "mean",
     ) -> None:
-        loss = type(self).__name__
-        check_ab_options(loss, margin=margin, reduction=reduction)
         if isinstance(head, str) and head in ("mlp", "gcn"):
             raise ValueError(
-                f"{loss}: the student's pre-activations must be able to be negative, and a head "
-                f"that ends in a ReLU cannot; got head={head!r}. Use head='linear', or a pair of "
-                "modules such as (Sequential(Linear, BatchNorm1d), Identity())."
+                f"{type(self).__name__}: the student's pre-activations must be able to be "
+                f"negative, and a head that ends in a ReLU cannot; got head={head!r}. Use "
+                "head='linear', or a pair of modules such as (Sequential(Linear, BatchNorm1d), "
+                "Identity())."
             )
-        pair = student_head(loss, head, dim_s, dim_t, ("linear", "identity"))
         super().__init__(
-            dim_s, dim_t, dim_t, pair, head_takes_edges, margin=margin, reduction=reduction
+            dim_s, dim_t, dim_t, head, head_takes_edges, margin=margin, reduction=reduction
         )
 
     def forward(
@@ -89,5 +91,5 @@ class ABLoss(ProjectedLoss):
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student pre-activations against the teacher's."""
-        p, q, _ = self.projected(h_s, h_t, edge_index, index)
-        return ab_loss(p, q, **self.options)
+        s, t, _ = self.projected(h_s, h_t, edge_index, index)
+        return ab_loss(s, t, **self.options)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from graphkd.functional._rows import check_reduction
+from graphkd.functional._options import check_reduction
 from graphkd.functional.features.attention_transfer import attention_transfer_loss
 from graphkd.losses._base import DistillationLoss
 
@@ -43,8 +43,10 @@ class AttentionTransferLoss(DistillationLoss):
         tensor(0.5097)
     """
 
+    reduction: str
+    check_options = staticmethod(check_reduction)
+
     def __init__(self, *, reduction: str = "mean") -> None:
-        check_reduction(type(self).__name__, reduction)
         super().__init__(reduction=reduction)
 
     def forward(

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,9 +19,40 @@ from graphkd.functional.features.factor_transfer import (
 )
 from graphkd.heads import HeadSpec, head_pair, reset_parameters
 from graphkd.losses._base import ProjectedLoss
-from graphkd.losses.features.paraphraser import Paraphraser, translator
 from graphkd.ops._blocks import slices
 from graphkd.teacher import freeze
+
+# The slope of the leaky ReLUs below zero.
+_SLOPE = 0.1
+
+
+class Paraphraser(nn.Module):
+    """An autoencoder of the teacher's rows. Called, it gives the code: the teacher's factors."""
+
+    def __init__(self, dim: int, dim_code: int) -> None:
+        super().__init__()
+        self.encoder = _translator(dim, dim_code)
+        self.decoder = _layers(dim_code, dim_code, dim, dim)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The factors of the teacher's rows."""
+        factors: Tensor = self.encoder(h)
+        return factors
+
+    def reconstruct(self, h: Tensor) -> Tensor:
+        """The teacher's rows, from their factors."""
+        rows: Tensor = self.decoder(self.encoder(h))
+        return rows
+
+
+def _translator(dim_in: int, dim_out: int) -> nn.Sequential:
+    """Three linear layers, each with a leaky ReLU."""
+    return _layers(dim_in, dim_in, dim_out, dim_out)
+
+
+def _layers(*widths: int) -> nn.Sequential:
+    layers = [(nn.Linear(*pair), nn.LeakyReLU(_SLOPE)) for pair in pairwise(widths)]
+    return nn.Sequential(*(module for layer in layers for module in layer))
 
 
 class FactorTransferLoss(ProjectedLoss):
@@ -77,6 +109,10 @@ class FactorTransferLoss(ProjectedLoss):
         torch.Size([])
     """
 
+    p: int
+    reduction: str
+    check_options = staticmethod(check_factor_transfer_options)
+
     def __init__(
         self,
         dim_s: int,
@@ -89,7 +125,6 @@ class FactorTransferLoss(ProjectedLoss):
         reduction: str = "mean",
     ) -> None:
         loss = type(self).__name__
-        check_factor_transfer_options(loss, p=p, reduction=reduction)
         for name, width in {"dim_s": dim_s, "dim_t": dim_t}.items():
             check_count(f"{loss}: {name}", width, least=1)
         proj_dim = max(dim_t // 2, 1) if proj_dim is None else proj_dim
@@ -97,7 +132,7 @@ class FactorTransferLoss(ProjectedLoss):
         if isinstance(head, str):
             check_choice(f"{loss}: head", head, ("factor", "identity"))
         if head == "factor":
-            head = translator(dim_s, proj_dim), Paraphraser(dim_t, proj_dim).requires_grad_(False)
+            head = _translator(dim_s, proj_dim), Paraphraser(dim_t, proj_dim).requires_grad_(False)
         elif head != "identity":
             mine, theirs = head_pair(loss, head, dim_s, dim_t, proj_dim)
             head = mine, freeze(copy.deepcopy(theirs))
@@ -205,8 +240,8 @@ class FactorTransferLoss(ProjectedLoss):
                 stacklevel=2,
             )
             self._warned = True
-        p, q, _ = self.projected(h_s, h_t, edge_index, index)
-        return factor_transfer_loss(p, q, **self.options)
+        s, t, _ = self.projected(h_s, h_t, edge_index, index)
+        return factor_transfer_loss(s, t, **self.options)
 
     def _trainable(self) -> Paraphraser:
         if not isinstance(self.head_t, Paraphraser):

@@ -4,11 +4,10 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd.functional._rows import check_reduction
+from graphkd.functional._options import check_reduction
 from graphkd.functional.features.fitnet import match_rows
 from graphkd.heads import HeadSpec
 from graphkd.losses._base import ProjectedLoss
-from graphkd.losses._student_head import student_head
 
 
 class FitNetLoss(ProjectedLoss):
@@ -56,6 +55,10 @@ class FitNetLoss(ProjectedLoss):
         tensor(1.)
     """
 
+    reduction: str
+    check_options = staticmethod(check_reduction)
+    student_only = True
+
     def __init__(
         self,
         dim_s: int,
@@ -65,9 +68,6 @@ class FitNetLoss(ProjectedLoss):
         head_takes_edges: bool = False,
         reduction: str = "mean",
     ) -> None:
-        check_reduction(type(self).__name__, reduction)
-        head_takes_edges = head_takes_edges or head == "gcn"
-        head = student_head(type(self).__name__, head, dim_s, dim_t)
         super().__init__(dim_s, dim_t, dim_t, head, head_takes_edges, reduction=reduction)
 
     def forward(
@@ -79,5 +79,5 @@ class FitNetLoss(ProjectedLoss):
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        p, q, _ = self.projected(h_s, h_t, edge_index, index)
-        return match_rows(p, q, index=None, **self.options)
+        s, t, _ = self.projected(h_s, h_t, edge_index, index)
+        return match_rows(s, t, self.reduction)

@@ -1,11 +1,11 @@
 """The flow from one layer to another: FSP matrices."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
-from graphkd.functional.features.fsp import check_fsp_options, fsp_loss
+from graphkd.functional._options import check_blocked_options
+from graphkd.functional.features.fsp import fsp_loss
 from graphkd.losses._base import DistillationLoss
 
 
@@ -47,10 +47,12 @@ class FSPLoss(DistillationLoss):
         tensor(9.)
     """
 
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_blocked_options)
+
     def __init__(self, *, backend: str = "auto", chunk_size: int | None = None) -> None:
-        options: dict[str, Any] = {"backend": backend, "chunk_size": chunk_size}
-        check_fsp_options(type(self).__name__, **options)
-        super().__init__(**options)
+        super().__init__(backend=backend, chunk_size=chunk_size)
 
     def forward(
         self, h_s: Sequence[Tensor], h_t: Sequence[Tensor], batch: Tensor | None = None

@@ -1,7 +1,5 @@
 """The activation patterns of neurons over the nodes: neuron selectivity transfer."""
 
-from typing import Any
-
 from torch import Tensor
 
 from graphkd.functional.features.nst import check_nst_options, nst_loss
@@ -46,16 +44,15 @@ class NSTLoss(DistillationLoss):
         tensor(2.0000)
     """
 
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_nst_options)
+
     def __init__(
         self, *, reduction: str = "mean", backend: str = "auto", chunk_size: int | None = None
     ) -> None:
-        options: dict[str, Any] = {
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_nst_options(type(self).__name__, **options)
-        super().__init__(**options)
+        super().__init__(reduction=reduction, backend=backend, chunk_size=chunk_size)
 
     def forward(self, h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:
         """The loss of student embeddings against the teacher's."""

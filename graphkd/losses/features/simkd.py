@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 from graphkd._checks import check_matrix, check_width, describe
 from graphkd._precision import full_precision, upcast
-from graphkd.functional._rows import check_reduction, resolve_index, select_rows
+from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import resolve_index, select_rows
 from graphkd.functional.features.simkd import simkd_loss
 from graphkd.heads import HeadSpec, project
-from graphkd.losses._base import ProjectedLoss
-from graphkd.losses._student_head import student_head
-from graphkd.losses.several.weighted import arguments_of
+from graphkd.losses._base import ProjectedLoss, arguments_of
 from graphkd.teacher import freeze
 
 
@@ -68,6 +67,10 @@ class SimKDLoss(ProjectedLoss):
         torch.Size([1, 3])
     """
 
+    reduction: str
+    check_options = staticmethod(check_reduction)
+    student_only = True
+
     def __init__(
         self,
         dim_s: int,
@@ -80,15 +83,12 @@ class SimKDLoss(ProjectedLoss):
         reduction: str = "mean",
     ) -> None:
         loss = type(self).__name__
-        check_reduction(loss, reduction)
         if not isinstance(classifier, nn.Module):
             raise TypeError(
                 f"{loss}: classifier must be the module that makes the teacher's logits; got "
                 f"{describe(classifier)}. Pass the teacher's last layer."
             )
-        takes_edges = head_takes_edges or head == "gcn"
-        pair = student_head(loss, head, dim_s, dim_t)
-        super().__init__(dim_s, dim_t, dim_t, pair, takes_edges, reduction=reduction)
+        super().__init__(dim_s, dim_t, dim_t, head, head_takes_edges, reduction=reduction)
         _check_classifier(loss, classifier, dim_t, classifier_takes_edges)
         self.classifier = freeze(copy.deepcopy(classifier))
         self.classifier_takes_edges = classifier_takes_edges
@@ -102,8 +102,8 @@ class SimKDLoss(ProjectedLoss):
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        p, q, _ = self.projected(h_s, h_t, edge_index, index)
-        return simkd_loss(p, q, **self.options)
+        s, t, _ = self.projected(h_s, h_t, edge_index, index)
+        return simkd_loss(s, t, **self.options)
 
     def predict(
         self, h_s: Tensor, edge_index: Any = None, *, index: Tensor | None = None

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from graphkd._checks import check_count, check_positive
 from graphkd.functional.features.vid import check_vid_options, vid_loss
-from graphkd.heads import HEADS, HeadSpec, ProjectionHead
+from graphkd.heads import HEADS, HeadSpec, ProjectionHead, student_head
 from graphkd.losses._base import ProjectedLoss
-from graphkd.losses._student_head import student_head
 
 
 class VIDLoss(ProjectedLoss):
@@ -62,6 +61,10 @@ class VIDLoss(ProjectedLoss):
         1.0
     """
 
+    eps: float
+    reduction: str
+    check_options = staticmethod(check_vid_options)
+
     def __init__(
         self,
         dim_s: int,
@@ -74,20 +77,23 @@ class VIDLoss(ProjectedLoss):
         reduction: str = "mean",
     ) -> None:
         loss = type(self).__name__
-        check_vid_options(loss, eps=eps, reduction=reduction)
         check_positive(f"{loss}: init_pred_var", init_pred_var)
+        if head == "regressor":
+            for name, width in {"dim_s": dim_s, "dim_t": dim_t}.items():
+                check_count(f"{loss}: {name}", width, least=1)
+            pair: tuple[nn.Module, nn.Module] = (
+                _regressor(dim_s, dim_t),
+                ProjectionHead("identity", dim_t, dim_t),
+            )
+        else:
+            pair = student_head(loss, head, dim_s, dim_t, ("regressor", *HEADS))
+        takes_edges = head_takes_edges or head == "gcn"
+        super().__init__(dim_s, dim_t, dim_t, pair, takes_edges, eps=eps, reduction=reduction)
         if init_pred_var <= eps:
             raise ValueError(
                 f"{loss}: init_pred_var must be above eps, the least variance; got "
                 f"{init_pred_var!r} and {eps!r}. Lower eps."
             )
-        takes_edges = head_takes_edges or head == "gcn"
-        if head == "regressor":
-            for name, width in {"dim_s": dim_s, "dim_t": dim_t}.items():
-                check_count(f"{loss}: {name}", width, least=1)
-            head = _regressor(dim_s, dim_t), ProjectionHead("identity", dim_t, dim_t)
-        pair = student_head(loss, head, dim_s, dim_t, ("regressor", *HEADS))
-        super().__init__(dim_s, dim_t, dim_t, pair, takes_edges, eps=eps, reduction=reduction)
         self.init_pred_var = init_pred_var
         # log(exp(x) - 1) of the variance above eps, without overflow
         above = init_pred_var - eps
@@ -112,9 +118,9 @@ class VIDLoss(ProjectedLoss):
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        p, q, _ = self.projected(h_s, h_t, edge_index, index)
+        s, t, _ = self.projected(h_s, h_t, edge_index, index)
         # Without rows, nothing is projected, and one column stands for all.
-        return vid_loss(p, q, self.alpha[: q.size(1)], **self.options)
+        return vid_loss(s, t, self.alpha[: t.size(1)], **self.options)
 
 
 def _regressor(dim_s: int, dim_t: int) -> nn.Module:

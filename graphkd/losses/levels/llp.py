@@ -1,7 +1,5 @@
 """Links from a node to those of its context, by distribution and by rank: LLP."""
 
-from typing import Any
-
 from torch import Tensor
 
 from graphkd.functional.levels.llp import Decoders, check_llp_options, llp_loss
@@ -57,6 +55,16 @@ class LLPLoss(DistillationLoss):
         tensor(0.5526)
     """
 
+    decoder: Decoders
+    temperature: float
+    margin: float
+    distribution_weight: float
+    rank_weight: float
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_llp_options)
+
     def __init__(
         self,
         *,
@@ -70,18 +78,17 @@ class LLPLoss(DistillationLoss):
         chunk_size: int | None = None,
     ) -> None:
         # In a tuple, modules are no submodules: a teacher's must not follow train() and eval().
-        options: dict[str, Any] = {
-            "decoder": tuple(decoder) if isinstance(decoder, list) else decoder,
-            "temperature": temperature,
-            "margin": margin,
-            "distribution_weight": distribution_weight,
-            "rank_weight": rank_weight,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_llp_options(type(self).__name__, **options)
-        super().__init__(**options)
+        decoder = tuple(decoder) if isinstance(decoder, list) else decoder
+        super().__init__(
+            decoder=decoder,
+            temperature=temperature,
+            margin=margin,
+            distribution_weight=distribution_weight,
+            rank_weight=rank_weight,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+        )
 
     def forward(
         self,

@@ -4,11 +4,10 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd._checks import check_pair
+from graphkd.functional._rows import matched_rows
 from graphkd.functional.levels.mugsi import check_mugsi_options, levels
-from graphkd.heads import HeadSpec, ProjectionHead
+from graphkd.heads import HeadSpec, ProjectionHead, student_head
 from graphkd.losses._base import ProjectedLoss
-from graphkd.losses._student_head import student_head
 
 
 class MuGSILoss(ProjectedLoss):
@@ -69,6 +68,13 @@ class MuGSILoss(ProjectedLoss):
         tensor(1.1056)
     """
 
+    graph_weight: float
+    cluster_weight: float
+    path_weight: float
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_mugsi_options)
+
     def __init__(
         self,
         dim_s: int,
@@ -82,22 +88,24 @@ class MuGSILoss(ProjectedLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
     ) -> None:
-        options: dict[str, Any] = {
-            "graph_weight": graph_weight,
-            "cluster_weight": cluster_weight,
-            "path_weight": path_weight,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_mugsi_options(type(self).__name__, **options)
-        head_takes_edges = head_takes_edges or head == "gcn"
-        head = student_head(type(self).__name__, head, dim_s, dim_t)
+        pair = student_head(type(self).__name__, head, dim_s, dim_t)
         if not graph_weight:
-            head = (
+            pair = (
                 ProjectionHead("identity", dim_s, dim_s),
                 ProjectionHead("identity", dim_t, dim_t),
             )
-        super().__init__(dim_s, dim_t, dim_t, head, head_takes_edges, **options)
+        super().__init__(
+            dim_s,
+            dim_t,
+            dim_t,
+            pair,
+            head_takes_edges or head == "gcn",
+            graph_weight=graph_weight,
+            cluster_weight=cluster_weight,
+            path_weight=path_weight,
+            backend=backend,
+            chunk_size=chunk_size,
+        )
 
     def forward(
         self,
@@ -109,10 +117,8 @@ class MuGSILoss(ProjectedLoss):
         edge_index: Any = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        loss, options = type(self).__name__, self.options
-        projected = None
+        loss, projected = type(self).__name__, None
         if self.graph_weight:
-            p, q, _ = self.projected(h_s, h_t, edge_index, None)
-            projected = p, q
-        check_pair(loss, h_s, h_t)
-        return levels(loss, h_s, h_t, projected, batch, clusters, paths, **options)
+            projected = self.projected(h_s, h_t, edge_index, None)[:2]
+        rows = matched_rows(loss, h_s, h_t)[:2]
+        return levels(loss, rows, projected, batch, clusters, paths, **self.options)

@@ -50,6 +50,12 @@ class TINEDLoss(DistillationLoss):
         tensor(2.2500)
     """
 
+    measure: str
+    normalized: bool
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_tined_options)
+
     def __init__(
         self,
         *,
@@ -58,14 +64,9 @@ class TINEDLoss(DistillationLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
     ) -> None:
-        options: dict[str, Any] = {
-            "measure": measure,
-            "normalized": normalized,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_tined_options(type(self).__name__, **options)
-        super().__init__(**options)
+        super().__init__(
+            measure=measure, normalized=normalized, backend=backend, chunk_size=chunk_size
+        )
 
     def forward(self, h_s: Operations, h_t: Operations, edge_index: Any) -> Tensor:
         """The loss of the student's operations against the teacher's on a graph."""

@@ -7,7 +7,6 @@ from torch import Tensor
 from graphkd.functional.levels.vqgraph import check_vqgraph_options, vqgraph_loss
 from graphkd.heads import HeadSpec
 from graphkd.losses._base import ProjectedLoss
-from graphkd.losses._student_head import student_head
 
 
 class VQGraphLoss(ProjectedLoss):
@@ -60,6 +59,14 @@ class VQGraphLoss(ProjectedLoss):
         tensor(0.6031)
     """
 
+    temperature: float
+    similarity: str
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_vqgraph_options)
+    student_only = True
+
     def __init__(
         self,
         dim_s: int,
@@ -73,17 +80,18 @@ class VQGraphLoss(ProjectedLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
     ) -> None:
-        options: dict[str, Any] = {
-            "temperature": temperature,
-            "similarity": similarity,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_vqgraph_options(type(self).__name__, **options)
-        head_takes_edges = head_takes_edges or head == "gcn"
-        head = student_head(type(self).__name__, head, dim_s, dim_t)
-        super().__init__(dim_s, dim_t, dim_t, head, head_takes_edges, **options)
+        super().__init__(
+            dim_s,
+            dim_t,
+            dim_t,
+            head,
+            head_takes_edges,
+            temperature=temperature,
+            similarity=similarity,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+        )
 
     def forward(
         self,
@@ -95,5 +103,5 @@ class VQGraphLoss(ProjectedLoss):
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's, over a codebook."""
-        p, q, _ = self.projected(h_s, h_t, edge_index, index)
-        return vqgraph_loss(p, q, codebook, **self.options)
+        s, t, _ = self.projected(h_s, h_t, edge_index, index)
+        return vqgraph_loss(s, t, codebook, **self.options)

@@ -45,6 +45,12 @@ class DISTLoss(DistillationLoss):
         tensor(1.4197)
     """
 
+    beta: float
+    gamma: float
+    temperature: float
+    reduction: str
+    check_options = staticmethod(check_dist_options)
+
     def __init__(
         self,
         beta: float = 1.0,
@@ -53,7 +59,6 @@ class DISTLoss(DistillationLoss):
         *,
         reduction: str = "mean",
     ) -> None:
-        check_dist_options(type(self).__name__, beta, gamma, temperature, reduction)
         super().__init__(beta=beta, gamma=gamma, temperature=temperature, reduction=reduction)
 
     def forward(self, z_s: Tensor, z_t: Tensor, *, index: Tensor | None = None) -> Tensor:

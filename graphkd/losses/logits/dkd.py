@@ -47,6 +47,12 @@ class DKDLoss(DistillationLoss):
         tensor(2.8224)
     """
 
+    alpha: float
+    beta: float
+    temperature: float
+    reduction: str
+    check_options = staticmethod(check_dkd_options)
+
     def __init__(
         self,
         alpha: float = 1.0,
@@ -55,7 +61,6 @@ class DKDLoss(DistillationLoss):
         *,
         reduction: str = "mean",
     ) -> None:
-        check_dkd_options(type(self).__name__, alpha, beta, temperature, reduction)
         super().__init__(alpha=alpha, beta=beta, temperature=temperature, reduction=reduction)
 
     def forward(

@@ -2,7 +2,12 @@
 
 from torch import Tensor
 
-from graphkd.functional.logits.kd import Standardize, kd_loss, kd_temperature
+from graphkd.functional.logits.kd import (
+    Standardize,
+    check_kd_options,
+    default_temperature,
+    kd_loss,
+)
 from graphkd.losses._base import DistillationLoss
 
 
@@ -47,6 +52,12 @@ class KDLoss(DistillationLoss):
         tensor(0.6031)
     """
 
+    temperature: float | None
+    task: str
+    standardize: Standardize
+    reduction: str
+    check_options = staticmethod(check_kd_options)
+
     def __init__(
         self,
         temperature: float | None = None,
@@ -55,9 +66,8 @@ class KDLoss(DistillationLoss):
         standardize: Standardize = False,
         reduction: str = "mean",
     ) -> None:
-        loss = type(self).__name__
         super().__init__(
-            temperature=kd_temperature(loss, temperature, task, reduction, standardize),
+            temperature=default_temperature(temperature, task),
             task=task,
             standardize=standardize,
             reduction=reduction,

@@ -52,6 +52,15 @@ class FFG2MLoss(DistillationLoss):
         tensor(0.3278)
     """
 
+    low_weight: float
+    high_weight: float
+    low_temperature: float
+    high_temperature: float
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_ff_g2m_options)
+
     def __init__(
         self,
         *,
@@ -63,17 +72,15 @@ class FFG2MLoss(DistillationLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
     ) -> None:
-        options: dict[str, Any] = {
-            "low_weight": low_weight,
-            "high_weight": high_weight,
-            "low_temperature": low_temperature,
-            "high_temperature": high_temperature,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_ff_g2m_options(type(self).__name__, **options)
-        super().__init__(**options)
+        super().__init__(
+            low_weight=low_weight,
+            high_weight=high_weight,
+            low_temperature=low_temperature,
+            high_temperature=high_temperature,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+        )
 
     def forward(
         self, z_s: Tensor, z_t: Tensor, edge_index: Any, *, index: Tensor | None = None

@@ -51,6 +51,15 @@ class GKDLoss(DistillationLoss):
         tensor(0.0344)
     """
 
+    kernel: str
+    gamma: Gamma
+    delta: float
+    num_features: int | None
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_gkd_options)
+
     def __init__(
         self,
         *,
@@ -62,17 +71,15 @@ class GKDLoss(DistillationLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
     ) -> None:
-        options: dict[str, Any] = {
-            "kernel": kernel,
-            "gamma": gamma,
-            "delta": delta,
-            "num_features": num_features,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_gkd_options(type(self).__name__, **options)
-        super().__init__(**options)
+        super().__init__(
+            kernel=kernel,
+            gamma=gamma,
+            delta=delta,
+            num_features=num_features,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+        )
 
     def forward(
         self,

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphkd._checks import check_positive
 from graphkd.functional.neighbours.krd import check_krd_options, krd_loss
 from graphkd.functional.neighbours.reliability import check_fit_options, fit_reliability_power
 from graphkd.losses._base import DistillationLoss
@@ -56,6 +57,10 @@ class KRDLoss(DistillationLoss):
         tensor(0.5077)
     """
 
+    temperature: float
+    reduction: str
+    check_options = staticmethod(check_krd_options)
+
     alpha: Tensor
 
     def __init__(
@@ -68,10 +73,9 @@ class KRDLoss(DistillationLoss):
         reduction: str = "mean",
     ) -> None:
         loss = type(self).__name__
-        options: dict[str, Any] = {"temperature": temperature, "reduction": reduction}
-        check_krd_options(loss, alpha=alpha, **options)
+        check_positive(f"{loss}: alpha", alpha)
         check_fit_options(loss, momentum=momentum, bins=bins)
-        super().__init__(**options)
+        super().__init__(temperature=temperature, reduction=reduction)
         self.momentum, self.bins = momentum, bins
         self.register_buffer("alpha", torch.tensor(alpha, dtype=torch.float64))
 

@@ -5,9 +5,12 @@ from typing import Any
 from torch import Tensor
 
 from graphkd.functional._precomputed import LSPTeacher
-from graphkd.functional.neighbours._sides import Embeddings
-from graphkd.functional.neighbours.lsp import check_lsp_options, lsp_loss
-from graphkd.functional.teacher_side import precompute_lsp
+from graphkd.functional.neighbours.lsp import (
+    Embeddings,
+    check_lsp_options,
+    lsp_loss,
+    precompute_lsp,
+)
 from graphkd.losses._base import DistillationLoss
 from graphkd.similarity import Gamma, KernelFunction
 
@@ -58,6 +61,16 @@ class LSPLoss(DistillationLoss):
         tensor(0.1989)
     """
 
+    kernel: str | KernelFunction
+    gamma: Gamma
+    divergence: str
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    process_group: Any
+    ddp: bool
+    check_options = staticmethod(check_lsp_options)
+
     def __init__(
         self,
         kernel: str | KernelFunction = "cosine",
@@ -70,18 +83,16 @@ class LSPLoss(DistillationLoss):
         process_group: Any = None,
         ddp: bool = True,
     ) -> None:
-        options: dict[str, Any] = {
-            "kernel": kernel,
-            "gamma": gamma,
-            "divergence": divergence,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-            "process_group": process_group,
-            "ddp": ddp,
-        }
-        check_lsp_options(type(self).__name__, **options)
-        super().__init__(**options)
+        super().__init__(
+            kernel=kernel,
+            gamma=gamma,
+            divergence=divergence,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+            process_group=process_group,
+            ddp=ddp,
+        )
 
     def forward(
         self,

@@ -43,8 +43,11 @@ class CKALoss(DistillationLoss):
         tensor(0.2929)
     """
 
+    debiased: bool
+    reduction: str
+    check_options = staticmethod(check_cka_options)
+
     def __init__(self, *, debiased: bool = False, reduction: str = "mean") -> None:
-        check_cka_options(type(self).__name__, debiased=debiased, reduction=reduction)
         super().__init__(debiased=debiased, reduction=reduction)
 
     def forward(self, h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:

@@ -1,7 +1,5 @@
 """Correlations of all pairs of nodes by a truncated Gaussian kernel (CCKD)."""
 
-from typing import Any
-
 from torch import Tensor
 
 from graphkd.functional.pairs.correlation_congruence import (
@@ -49,6 +47,13 @@ class CorrelationCongruenceLoss(DistillationLoss):
         tensor(0.1266)
     """
 
+    gamma: float
+    order: int
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_congruence_options)
+
     def __init__(
         self,
         gamma: float = 0.4,
@@ -58,15 +63,9 @@ class CorrelationCongruenceLoss(DistillationLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
     ) -> None:
-        options: dict[str, Any] = {
-            "gamma": gamma,
-            "order": order,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_congruence_options(type(self).__name__, **options)
-        super().__init__(**options)
+        super().__init__(
+            gamma=gamma, order=order, reduction=reduction, backend=backend, chunk_size=chunk_size
+        )
 
     def forward(self, h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:
         """The loss of student embeddings against the teacher's."""

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from graphkd.functional._precomputed import GlobalLSPTeacher
-from graphkd.functional.pairs.global_lsp import check_global_lsp_options, global_lsp_loss
-from graphkd.functional.teacher_side import precompute_global_lsp
+from graphkd.functional.pairs.global_lsp import (
+    check_global_lsp_options,
+    global_lsp_loss,
+    precompute_global_lsp,
+)
 from graphkd.losses._base import DistillationLoss
 from graphkd.similarity import Gamma, KernelFunction
 
@@ -57,6 +60,17 @@ class GlobalLSPLoss(DistillationLoss):
         tensor(0.5000)
     """
 
+    kernel: str | KernelFunction
+    gamma: Gamma
+    max_samples: int | None
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    precision: str
+    process_group: Any
+    ddp: bool
+    check_options = staticmethod(check_global_lsp_options)
+
     def __init__(
         self,
         kernel: str | KernelFunction = "cosine",
@@ -70,19 +84,17 @@ class GlobalLSPLoss(DistillationLoss):
         process_group: Any = None,
         ddp: bool = True,
     ) -> None:
-        options: dict[str, Any] = {
-            "kernel": kernel,
-            "gamma": gamma,
-            "max_samples": max_samples,
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-            "precision": precision,
-            "process_group": process_group,
-            "ddp": ddp,
-        }
-        check_global_lsp_options(type(self).__name__, **options)
-        super().__init__(**options)
+        super().__init__(
+            kernel=kernel,
+            gamma=gamma,
+            max_samples=max_samples,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
+            precision=precision,
+            process_group=process_group,
+            ddp=ddp,
+        )
 
     def forward(
         self,

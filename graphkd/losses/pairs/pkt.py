@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from graphkd.functional._blocked import check_blocked_options
+from graphkd.functional._options import check_blocked_options
 from graphkd.functional.pairs.pkt import pkt_loss
 from graphkd.losses._base import DistillationLoss
 
@@ -43,12 +43,14 @@ class PKTLoss(DistillationLoss):
         tensor(0.0566)
     """
 
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_blocked_options)
+
     def __init__(
         self, *, reduction: str = "mean", backend: str = "auto", chunk_size: int | None = None
     ) -> None:
-        check_blocked_options(
-            type(self).__name__, reduction=reduction, backend=backend, chunk_size=chunk_size
-        )
         super().__init__(reduction=reduction, backend=backend, chunk_size=chunk_size)
 
     def forward(self, h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:

@@ -1,14 +1,9 @@
 """Relational knowledge distillation: distances of pairs and angles of triples (RKD)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from graphkd.functional._blocked import check_blocked_options
-from graphkd.functional._terms import check_weights
-from graphkd.functional.pairs._relations import check_max_samples
-from graphkd.functional.pairs.rkd import rkd_loss
+from graphkd.functional.pairs.rkd import check_rkd_options, rkd_loss
 from graphkd.losses._base import DistillationLoss
 
 
@@ -60,6 +55,14 @@ class RKDLoss(DistillationLoss):
         tensor(0.3472)
     """
 
+    distance_weight: float
+    angle_weight: float
+    max_samples: int | None
+    reduction: str
+    backend: str
+    chunk_size: int | None
+    check_options = staticmethod(check_rkd_options)
+
     def __init__(
         self,
         distance_weight: float = 25.0,
@@ -70,20 +73,13 @@ class RKDLoss(DistillationLoss):
         backend: str = "auto",
         chunk_size: int | None = None,
     ) -> None:
-        loss = type(self).__name__
-        blocks: dict[str, Any] = {
-            "reduction": reduction,
-            "backend": backend,
-            "chunk_size": chunk_size,
-        }
-        check_weights(loss, distance_weight=distance_weight, angle_weight=angle_weight)
-        check_max_samples(loss, max_samples)
-        check_blocked_options(loss, **blocks)
         super().__init__(
             distance_weight=distance_weight,
             angle_weight=angle_weight,
             max_samples=max_samples,
-            **blocks,
+            reduction=reduction,
+            backend=backend,
+            chunk_size=chunk_size,
         )
 
     def forward(

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from graphkd.functional._rows import check_reduction
+from graphkd.functional._options import check_reduction
 from graphkd.functional.pairs.similarity_preserving import similarity_preserving_loss
 from graphkd.losses._base import DistillationLoss
 
@@ -43,8 +43,10 @@ class SimilarityPreservingLoss(DistillationLoss):
         tensor(0.2929)
     """
 
+    reduction: str
+    check_options = staticmethod(check_reduction)
+
     def __init__(self, *, reduction: str = "mean") -> None:
-        check_reduction(type(self).__name__, reduction)
         super().__init__(reduction=reduction)
 
     def forward(self, h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:

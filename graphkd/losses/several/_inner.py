@@ -13,8 +13,7 @@ from graphkd.functional._rows import resolve_index, select_rows
 from graphkd.functional.several._combine import check_factors, located
 from graphkd.functional.several.layerwise import as_layers, cross_attention
 from graphkd.heads import project, reset_parameters
-from graphkd.losses._base import DistillationLoss
-from graphkd.losses.several.weighted import arguments_of
+from graphkd.losses._base import DistillationLoss, arguments_of
 
 
 class OuterLoss(DistillationLoss):
@@ -73,6 +72,9 @@ class OuterLoss(DistillationLoss):
         self.sides = (takes[0], takes[1]) if len(takes) > 1 else ("h_s", "h_t")
         self.takes = tuple(name for name in takes if name not in self.sides)
         self.needs = tuple(name for name in needs if name not in self.sides)
+
+    def check(self) -> None:
+        """Nothing more: the subclasses check their options before they build the losses inside."""
 
     def reset_parameters(self) -> None:
         """Draw the parameters of all losses and of the attention anew."""

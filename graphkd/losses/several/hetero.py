@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from graphkd._checks import describe
 from graphkd.distributed import reporting
+from graphkd.losses._base import arguments_of
 from graphkd.losses.several._by_type import (
     BY_TYPE,
     OUTPUTS,
@@ -21,7 +22,7 @@ from graphkd.losses.several._by_type import (
     title,
     types_of,
 )
-from graphkd.losses.several.weighted import VOCABULARY, WeightedSum, arguments_of, checked_weight
+from graphkd.losses.several.weighted import VOCABULARY, WeightedSum, checked_weight
 
 Part: TypeAlias = Tensor | dict[str, Tensor]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from graphkd.functional._rows import check_reduction
+from graphkd.functional._options import check_reduction
 from graphkd.functional.several.layerwise import (
     Layers,
     Pairs,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from graphkd._checks import check_choice
 from graphkd._precision import upcast
-from graphkd.functional._rows import check_reduction
+from graphkd.functional._options import check_reduction
 from graphkd.functional.several.layerwise import Layers
 from graphkd.functional.several.multi_teacher import check_entropy, multi_teacher_loss
 from graphkd.losses.several._inner import (

@@ -1,7 +1,6 @@
 """A weighted sum of losses, each fed the arguments that it names, optionally balanced."""
 
 import difflib
-import inspect
 import math
 from numbers import Real
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from graphkd._checks import describe, tensors_in
 from graphkd.functional.several._combine import located
+from graphkd.losses._base import arguments_of
 
 # What a call may name although no loss of this sum takes it.
 VOCABULARY = {
@@ -192,25 +192,6 @@ def checked_weight(name: str, term: Any) -> float:
     if not math.isfinite(weight):
         raise ValueError(f"WeightedSum: the weight of {name!r} must be finite; got {weight!r}.")
     return float(weight)
-
-
-def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names that a loss's forward takes, and those that it cannot do without.
-
-    A loss whose names depend on another loss inside it says them itself.
-    """
-    if callable(own := getattr(loss, "names_of_arguments", None)):
-        takes, needs = own()
-        return tuple(takes), tuple(needs)
-    parameters = inspect.signature(loss.forward).parameters.values()
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    inner = getattr(loss, "_orig_mod", getattr(loss, "module", None))
-    if not named and isinstance(inner, nn.Module):
-        return arguments_of(inner)  # torch.compile and DataParallel name nothing of their own
-    return (
-        tuple(p.name for p in named),
-        tuple(p.name for p in named if p.default is inspect.Parameter.empty),
-    )
 
 
 def _layers_of(h_s: Any) -> list[Tensor]:

@@ -4,19 +4,41 @@ The default on the CPU. What is quadratic in time looks at a block of pairs once
 makes the gradients in the forward pass. Block sizes bound the working memory and change no value.
 """
 
-from graphkd.ops.chunked.edges import edge_similarity
+from graphkd.ops.chunked.angles import angle_gap
+from graphkd.ops.chunked.code_divergence import code_divergence
+from graphkd.ops.chunked.distances import distance_gap, mean_distance
+from graphkd.ops.chunked.edge_differences import difference_divergence
+from graphkd.ops.chunked.edge_divergence import edge_divergence
+from graphkd.ops.chunked.edges import edge_similarity, edge_squares
+from graphkd.ops.chunked.flows import flow_gap
+from graphkd.ops.chunked.grouped import grouped_gap
 from graphkd.ops.chunked.infonce import infonce
 from graphkd.ops.chunked.moment_rows import moment_gap_rows
 from graphkd.ops.chunked.moments import moment_gap, teacher_gram
+from graphkd.ops.chunked.nce import nce
 from graphkd.ops.chunked.pairwise import pairwise_gap
+from graphkd.ops.chunked.row_divergence import row_divergence
+from graphkd.ops.chunked.stars import star_products
 from graphkd.ops.chunked.symmetric import symmetric_infonce
 
 __all__ = [
+    "angle_gap",
+    "code_divergence",
+    "difference_divergence",
+    "distance_gap",
+    "edge_divergence",
     "edge_similarity",
+    "edge_squares",
+    "flow_gap",
+    "grouped_gap",
     "infonce",
+    "mean_distance",
     "moment_gap",
     "moment_gap_rows",
+    "nce",
     "pairwise_gap",
+    "row_divergence",
+    "star_products",
     "symmetric_infonce",
     "teacher_gram",
 ]

@@ -8,11 +8,9 @@ from torch import Tensor
 from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import slices
 from graphkd.ops.chunked.statistics import Side, centre_of, sample_step
-from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio, softmax_kl
-from graphkd.similarity import KERNELS, Kernel, kernel_rows, row_statistic
+from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
+from graphkd.ops.reference.code_divergence import SIMILARITIES
 
-# The kernel that codes are compared by, and its sign: a code is likelier the nearer it is.
-SIMILARITIES = {"l2": (KERNELS["l2"], -1.0), "cosine": (KERNELS["cosine"], 1.0)}
 # A block of rows has at most this many numbers on its codes: some ten such matrices are held.
 _BLOCK = 2**20
 
@@ -28,21 +26,6 @@ def code_divergence(
     """KL(q_i ‖ p_i) for every row i: p, q the softmax over the codes of similarity/temperature."""
     size = chunk_size or max(_BLOCK // max(codes.size(0), 1), 16)
     return _code_divergence(x_s, x_t, codes, similarity, temperature, size)
-
-
-def dense_code_divergence(
-    x_s: Tensor, x_t: Tensor, codes: Tensor, similarity: str, temperature: float
-) -> Tensor:
-    """The same in its obvious form, N × K × d, differentiable to any order: the law."""
-    kernel, sign = SIMILARITIES[similarity]
-    p, q = (_dense(kernel, x, codes) * (sign / temperature) for x in (x_s, x_t))
-    return softmax_kl(q, p)
-
-
-def _dense(kernel: Kernel, x: Tensor, codes: Tensor) -> Tensor:
-    x, codes = kernel_rows(kernel, x), kernel_rows(kernel, codes)
-    statistic = row_statistic(kernel, x.unsqueeze(1), codes.unsqueeze(0))
-    return kernel.value(statistic, 0.0)
 
 
 def _sweep(
@@ -73,7 +56,7 @@ def _sweep(
         # Near convergence it is the difference whose digits count.
         difference = ((target - value) * scale).to(x_s.dtype)
         log_p, log_q = ((x * scale).to(x_s.dtype).log_softmax(dim=1) for x in (value, target))
-        delta = log_ratio(difference, log_p, total=_total, largest=_largest)
+        delta = log_ratio(difference, log_p)
         rows[i] = kl_terms(delta, log_q, log_p).sum(dim=1)
         if need_s:
             pull = kl_slope(delta, log_q, log_p).mul_(scale)
@@ -82,14 +65,6 @@ def _sweep(
             pull = pull.to(value.dtype).mul_(kernel.slope(statistic, value, gamma))
             student.pull(pull, statistic, near, i, book, every)
     return rows, student.finished_gradient(), empty_gradient(x_t, False)
-
-
-def _total(x: Tensor) -> Tensor:
-    return x.sum(dim=1, keepdim=True)
-
-
-def _largest(x: Tensor) -> Tensor:
-    return x.amax(dim=1, keepdim=True)
 
 
 _code_divergence = fused("code_divergence", _sweep, backend="chunked")

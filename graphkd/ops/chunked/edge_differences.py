@@ -9,8 +9,8 @@ from torch import Tensor
 from graphkd.graph import Edges
 from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import slices
-from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio, softmax_kl
-from graphkd.ops.segments import segment_sum
+from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
+from graphkd.ops.reference.edge_differences import apart
 
 # A block of edges has at most this many numbers on its classes: some ten such matrices are held.
 _BLOCK = 2**18
@@ -22,18 +22,6 @@ def difference_divergence(
     """Σ KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges j → i, for every node i."""
     size = chunk_size or max(_BLOCK // max(z_s.size(1), 1), 1)
     return _difference_divergence(z_s, z_t, edges.src, edges.dst, temperature, size)
-
-
-def dense_difference_divergence(
-    z_s: Tensor, z_t: Tensor, edges: Edges, temperature: float
-) -> Tensor:
-    """The same in its obvious form, with E × C tensors, differentiable to any order: the law."""
-    p, q = (_apart(z, edges.src, edges.dst).abs() / temperature for z in (z_s, z_t))
-    return segment_sum(softmax_kl(q, p), edges.dst, edges.num_dst)
-
-
-def _apart(z: Tensor, src: Tensor, dst: Tensor) -> Tensor:
-    return z.index_select(0, src) - z.index_select(0, dst)
 
 
 def _sweep(
@@ -52,25 +40,17 @@ def _sweep(
     gradient = torch.zeros_like(z_s) if need_s else z_s.new_empty(0)
     for edges in slices(src.numel(), chunk_size):
         j, i = src[edges], dst[edges]
-        apart = _apart(z_s, j, i)
-        p, q = apart.abs().div_(temperature), _apart(z_t, j, i).abs_().div_(temperature)
+        gap = apart(z_s, j, i)
+        p, q = gap.abs().div_(temperature), apart(z_t, j, i).abs_().div_(temperature)
         log_p, log_q = p.log_softmax(dim=1), q.log_softmax(dim=1)
-        delta = log_ratio(q.sub_(p), log_p, total=_total, largest=_largest)
+        delta = log_ratio(q.sub_(p), log_p)
         rows.index_add_(0, i, kl_terms(delta, log_q, log_p).sum(dim=1))
         if need_s:
-            pull = kl_slope(delta, log_q, log_p).mul_(apart.sign_()).div_(temperature)
+            pull = kl_slope(delta, log_q, log_p).mul_(gap.sign_()).div_(temperature)
             if weights is not None:
                 pull.mul_(weights[i, None])
             gradient.index_add_(0, j, pull).index_add_(0, i, pull, alpha=-1)
     return rows, gradient, empty_gradient(z_t, False)
-
-
-def _total(x: Tensor) -> Tensor:
-    return x.sum(dim=1, keepdim=True)
-
-
-def _largest(x: Tensor) -> Tensor:
-    return x.amax(dim=1, keepdim=True)
 
 
 _difference_divergence = fused("difference_divergence", _sweep, backend="chunked")

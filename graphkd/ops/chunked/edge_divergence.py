@@ -1,52 +1,27 @@
-"""Divergence between student and teacher over the edges into each centre, from their logits."""
+"""LSP's row values from similarities on edges, and the gradient with them.
 
-from types import ModuleType
+Replaces ``(q * (q.log() - p.log())).sum()`` of the softmaxes over the edges into each centre. The
+gradient for a logit, p − q, is known, so that autograd keeps nothing in between.
+"""
+
 from typing import Any
 
 from torch import Tensor
 
 from graphkd.ops import segments
 from graphkd.ops._autograd import empty_gradient, primitive
-from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
+from graphkd.ops.divergence import kl_slope
+from graphkd.ops.reference.edge_divergence import parts
 
 
 def edge_divergence(
-    student: Tensor,
-    teacher: Tensor,
-    dst: Tensor,
-    count: int,
-    divergence: str,
-    softmax: ModuleType = segments,
+    student: Tensor, teacher: Tensor, dst: Tensor, count: int, divergence: str
 ) -> Tensor:
     """KL(q ‖ p), or Σ (q − p)², of the softmaxes of teacher and student over each centre's edges.
 
-    Differentiable to any order.
+    Differentiable once.
     """
-    return _parts(student, teacher, dst, count, divergence, softmax)[0]
-
-
-def _parts(
-    student: Tensor,
-    teacher: Tensor,
-    dst: Tensor,
-    count: int,
-    divergence: str,
-    softmax: ModuleType,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """The row values, log p, log q, and for KL their accurate difference."""
-    log_p, log_q = (softmax.segment_log_softmax(x, dst, count) for x in (student, teacher))
-    delta = None
-    if divergence == "kl":
-        delta = log_ratio(
-            teacher - student,
-            log_p,
-            total=lambda x: softmax.segment_sum(x, dst, count).index_select(0, dst),
-            largest=lambda x: segments.segment_max(x, dst, count).index_select(0, dst),
-        )
-        terms = kl_terms(delta, log_q, log_p)
-    else:
-        terms = (log_q.exp() - log_p.exp()).square()
-    return softmax.segment_sum(terms, dst, count), log_p, log_q, delta
+    return _edge_divergence(student, teacher, dst, count, divergence)
 
 
 def _fake(
@@ -65,7 +40,7 @@ def _forward(
     need_teacher: bool,
 ) -> tuple[Tensor, Tensor]:
     """The row values, and the derivative of its centre's value for each of the student's logits."""
-    rows, log_p, log_q, delta = _parts(student, teacher, dst, count, divergence, segments)
+    rows, log_p, log_q, delta = parts(student, teacher, dst, count, divergence, segments)
     if not need_student:
         return rows, student.new_empty(0)
     if delta is not None:
@@ -84,7 +59,6 @@ def _backward(
     return gradient, teacher.new_empty(0)
 
 
-# The same, differentiable once, with the gradient made beside the value.
-edge_divergence_once = primitive(
+_edge_divergence = primitive(
     "edge_divergence", _forward, _backward, backend="chunked", fake=_fake, keeps=1
 )

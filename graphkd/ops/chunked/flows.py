@@ -18,21 +18,26 @@ HEIGHT = 1024
 
 
 def flow_gap(
-    a: Tensor, b: Tensor, t_a: Tensor, t_b: Tensor, counts: Tensor, chunk_size: int | None
+    a: Tensor, b: Tensor, t_a: Tensor, t_b: Tensor, graph: Tensor | None, chunk_size: int | None
 ) -> Tensor:
     """Each graph's mean squared difference of the flows AᵀB / n of student and teacher.
 
     Args:
-        a: The student's first layer, the rows of a graph one after the other.
+        a: The student's first layer.
         b: The student's second layer.
         t_a: The teacher's first layer, of the width of ``a``.
         t_b: The teacher's second layer, of the width of ``b``.
-        counts: How many rows each graph has; as many entries as there are rows, zeros at the end.
+        graph: The number of each row's graph, below the number of rows; None: all are one graph.
         chunk_size: Rows per block.
 
     Returns:
-        One value for each entry of ``counts``; 0 for those that are 0.
+        One value for each number that a graph may have; 0 where there is no such graph.
     """
+    one = torch.zeros_like(a[:, 0], dtype=torch.long) if graph is None else graph
+    counts = torch.zeros_like(one).index_add(0, one, torch.ones_like(one))
+    if graph is not None:
+        order = graph.argsort(stable=True)
+        a, b, t_a, t_b = (x.index_select(0, order) for x in (a, b, t_a, t_b))
     return _flow_gap(a, b, t_a, t_b, counts, chunk_size or HEIGHT)
 
 

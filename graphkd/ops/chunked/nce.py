@@ -11,7 +11,7 @@ from torch import Tensor
 from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import Tile, breadth, row_products, slices
 from graphkd.ops.chunked.infonce import tile_height
-from graphkd.ops.reference_contrast import LINEAR
+from graphkd.ops.reference.nce import LINEAR
 
 
 def nce(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def flow_gap(a: Tensor, b: Tensor, t_a: Tensor, t_b: Tensor, graph: Tensor) -> Tensor:
+def flow_gap(a: Tensor, b: Tensor, t_a: Tensor, t_b: Tensor, graph: Tensor | None) -> Tensor:
     """Each graph's mean squared difference of the flows AᵀB / n of student and teacher.
 
     Args:
@@ -12,11 +12,13 @@ def flow_gap(a: Tensor, b: Tensor, t_a: Tensor, t_b: Tensor, graph: Tensor) -> T
         b: The student's second layer.
         t_a: The teacher's first layer, of the width of ``a``.
         t_b: The teacher's second layer, of the width of ``b``.
-        graph: The number of each row's graph, below the number of rows.
+        graph: The number of each row's graph, below the number of rows; None: all are one graph.
 
     Returns:
         One value for each number that a graph may have; 0 where there is no such graph.
     """
+    if graph is None:
+        graph = torch.zeros_like(a[:, 0], dtype=torch.long)
     apart = torch.einsum("ik,il->ikl", a, b) - torch.einsum("ik,il->ikl", t_a, t_b)
     size = torch.zeros_like(graph).index_add(0, graph, torch.ones_like(graph)).clamp(min=1)
     flow = torch.zeros_like(apart).index_add(0, graph, apart) / size.view(-1, 1, 1)

@@ -1,17 +1,6 @@
-"""The primitives of the losses on edges and clusters in their obvious form.
-
-Differentiable by autograd to any order.
-"""
+"""Gaps between inner products within groups of rows in their obvious form: N × N, masked."""
 
 from torch import Tensor
-
-from graphkd.graph import Edges
-from graphkd.similarity import KERNELS, row_statistic
-
-
-def edge_squares(x: Tensor, edges: Edges) -> Tensor:
-    """‖x_j − x_i‖² for every edge j → i."""
-    return row_statistic(KERNELS["l2"], x.index_select(0, edges.src), x.index_select(0, edges.dst))
 
 
 def grouped_gap(x_s: Tensor, x_t: Tensor, group: Tensor) -> Tensor:

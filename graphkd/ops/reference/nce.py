@@ -1,4 +1,4 @@
-"""Noise-contrastive estimation against a bank in its obvious form: dense, differentiable."""
+"""CRD's row values in their obvious form: the logits of all rows and all entries of a bank."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,6 @@ def nce(
     own: Tensor,
     shift: Tensor,
     temperature: float,
-    chunk_size: int | None = None,
 ) -> Tensor:
     """log(1 + exp(−x_i)) + Σ_k log(1 + exp(x_ik)), k ≠ own_i, for x = ⟨p, key⟩/temperature − shift.
 

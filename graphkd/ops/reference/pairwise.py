@@ -1,37 +1,12 @@
-"""The primitives in their obvious form: dense, never optimised, the law for every other backend.
+"""Global LSP's row values in their obvious form: the kernel of all pairs, N × N.
 
-Differentiable by autograd to any order.
+To try another formula for pairs of nodes, change it here and pass ``backend="reference"``.
 """
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from graphkd.graph import Edges
-from graphkd.similarity import (
-    Kernel,
-    KernelFunction,
-    apply_callable,
-    kernel_rows,
-    row_statistic,
-    unit_rows,
-)
-
-
-def infonce(
-    p: Tensor, q: Tensor, more: Tensor, temperature: float, chunk_size: int | None = None
-) -> Tensor:
-    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more."""
-    p, keys = unit_rows(p), unit_rows(torch.cat([q, more]))
-    target = torch.arange(p.size(0), device=p.device)
-    return F.cross_entropy(p @ keys.T / temperature, target, reduction="none")
-
-
-def symmetric_infonce(
-    p: Tensor, q: Tensor, more: Tensor, temperature: float, chunk_size: int | None = None
-) -> Tensor:
-    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
-    return (infonce(p, q, more, temperature) + infonce(q, p, more[:0], temperature)) / 2
+from graphkd.ops.reference.edges import row_similarity
+from graphkd.similarity import Kernel, KernelFunction, kernel_rows
 
 
 def pairwise_gap(
@@ -64,32 +39,6 @@ def diagonal_gap(
         x_s, x_t = kernel_rows(kernel, x_s), kernel_rows(kernel, x_t)
     own_s = row_similarity(kernel, x_s, x_s, gamma_s, loss=loss)
     return own_s - row_similarity(kernel, x_t, x_t, gamma_t, loss=loss)
-
-
-def edge_similarity(
-    x_src: Tensor,
-    x_dst: Tensor,
-    edges: Edges,
-    kernel: Kernel | KernelFunction,
-    gamma: Tensor,
-    *,
-    loss: str,
-) -> Tensor:
-    """k(x_src[src_e], x_dst[dst_e]) for every edge e."""
-    if isinstance(kernel, Kernel):
-        x_src, x_dst = kernel_rows(kernel, x_src), kernel_rows(kernel, x_dst)
-    return row_similarity(
-        kernel, x_src.index_select(0, edges.src), x_dst.index_select(0, edges.dst), gamma, loss=loss
-    )
-
-
-def row_similarity(
-    kernel: Kernel | KernelFunction, x: Tensor, y: Tensor, gamma: Tensor, *, loss: str
-) -> Tensor:
-    """k(x, y) along the last dimension, by broadcasting over the others."""
-    if isinstance(kernel, Kernel):
-        return kernel.value(row_statistic(kernel, x, y), gamma)
-    return apply_callable(loss, kernel, x, y)
 
 
 def _dense(x: Tensor, kernel: Kernel | KernelFunction, gamma: Tensor, loss: str) -> Tensor:

@@ -1,0 +1,96 @@
+r"""What the losses along edges share: which edges end in the chosen centres, and sums over them.
+
+The targets :math:`q_j` of a node enter a divergence through their weighted mean alone:
+
+.. math::
+    \sum_j w_j\,\mathrm{KL}(q_j \Vert p) = W\,\mathrm{KL}(\bar q \Vert p)
+        + W H(\bar q) - \sum_j w_j H(q_j), \qquad
+    W = \sum_j w_j, \quad \bar q = \frac1W \sum_j w_j q_j
+
+The last two terms depend on the teacher only. They are taken in float64, as they may nearly cancel.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphkd._precision import exact, traced
+from graphkd.functional._rows import matched_logits, select_rows
+from graphkd.graph import Edges, resolve_edges
+from graphkd.ops.chunked.neighbours import neighbour_sums
+from graphkd.ops.divergence import softmax_kl
+
+
+def several_classes(loss: str, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
+    """The gate for logits of all nodes, which have to be of at least two classes."""
+    s, t, _ = matched_logits(loss, z_s, z_t)
+    if z_s.size(1) < 2:
+        raise ValueError(
+            f"{loss}: z_s and z_t must have at least two classes; got shape {tuple(z_s.shape)}. "
+            "Pass two logits for a binary output, e.g. torch.cat([z, -z], dim=1) / 2."
+        )
+    return s, t
+
+
+def edges_into(edges: Edges, chosen: Tensor | None) -> Tensor:
+    """Which edges end in the chosen centres."""
+    if chosen is None:
+        return torch.ones_like(edges.dst, dtype=torch.bool)
+    member = torch.zeros(edges.num_dst, dtype=torch.bool, device=edges.dst.device)
+    return member.index_fill(0, chosen, True).index_select(0, edges.dst)
+
+
+def edges_of(loss: str, edge_index: Any, like: Tensor, chosen: Tensor | None) -> Edges:
+    """The edges into the chosen centres; while something is traced, all edges."""
+    every = resolve_edges(loss, edge_index, like.size(0), like.size(0), like.device)
+    if chosen is None or traced():
+        return every
+    select_rows(loss, every.ptr.diff(), chosen)  # names a row that does not exist
+    return every.only(edges_into(every, chosen))
+
+
+def between_nodes(edges: Edges) -> Tensor:
+    """1 for each edge between two nodes and 0 for each self loop."""
+    return exact((edges.src != edges.dst).float())
+
+
+def per_pair(loss: str, sums: Tensor, pairs: Tensor, chosen: Tensor | None) -> Tensor:
+    """Row values whose mean is the mean over all pairs of the chosen rows.
+
+    Args:
+        loss: The loss's name.
+        sums: Each row's sum over its pairs.
+        pairs: How many they are, or their weight.
+        chosen: The rows that count.
+    """
+    sums, pairs = select_rows(loss, sums, chosen), select_rows(loss, pairs, chosen)
+    total = pairs.sum()
+    return sums * (sums.size(0) / total.masked_fill(total == 0, 1)).to(sums.dtype)
+
+
+def neighbourhood_divergence(
+    s: Tensor, t: Tensor, edges: Edges, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Σ w_j KL(q_j ‖ p_i) over node i itself and its neighbours j → i, and their total weight.
+
+    Its own pair has weight 1 and counts once, whether or not there is a self loop.
+
+    Args:
+        s: The student's logits.
+        t: The teacher's.
+        edges: The edges.
+        weight: The weight of each node as a neighbour; default: 1.
+    """
+    target = exact(t).softmax(dim=1)
+    entropy = torch.special.entr(target).sum(dim=1, keepdim=True)
+    own = torch.cat([target, entropy, torch.ones_like(entropy)], dim=1)
+    lent = own if weight is None else own * exact(weight).unsqueeze(1)
+    sums = own + neighbour_sums(lent, between_nodes(edges), edges)
+    total, entropies = sums[:, -1], sums[:, -2]
+    mean = sums[:, :-2] / total.unsqueeze(1)
+    spread = (total * torch.special.entr(mean).sum(dim=1) - entropies).clamp(min=0)
+    # A class that no neighbour has any probability of counts as one of almost none.
+    logits = mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
+    rows = total.to(s.dtype) * softmax_kl(logits.to(s.dtype), s) + spread.to(s.dtype)
+    return rows, total

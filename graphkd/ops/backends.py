@@ -1,0 +1,141 @@
+"""Which backend runs: the names there are, what is asked for, and what ``"auto"`` takes.
+
+This is the only place that chooses.
+"""
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_choice
+from graphkd._precision import has_rows
+
+BACKENDS = ("auto", "reference", "chunked", "triton", "scatter")
+DENSE = ("reference", "chunked")
+RELATIVE = (*DENSE, "triton")
+PRECISIONS = ("float32", "tf32", "bf16")
+
+# What each backend would run.
+Ways: TypeAlias = dict[str, Callable[[], Tensor]]
+
+_logger = logging.getLogger("graphkd")
+
+
+def check_backend(loss: str, backend: str, available: tuple[str, ...]) -> None:
+    """Raise unless ``backend`` is ``"auto"`` or one that this loss has."""
+    check_choice(f"{loss}: backend", backend, BACKENDS)
+    if backend not in ("auto", *available):
+        raise ValueError(
+            f"{loss} has no backend {backend!r}; choose from 'auto', "
+            f"{', '.join(map(repr, available))}."
+        )
+
+
+def check_precision(loss: str, precision: str, backend: str) -> None:
+    """Raise unless the backend, if it is known already, has this precision."""
+    if precision != "float32" and backend not in ("auto", "triton"):
+        raise ValueError(
+            f"{loss}: precision={precision!r} belongs to backend='triton'; this call runs "
+            f"{backend!r}. Leave it at 'float32'."
+        )
+
+
+def pick_backend(
+    loss: str,
+    backend: str,
+    like: Tensor,
+    available: tuple[str, ...],
+    *,
+    chunk_size: int | None = None,
+) -> str:
+    """The backend to run on tensors such as ``like``; one asked for by name is used or raises.
+
+    ``"auto"`` takes triton for float32 on a GPU, where it is installed, the loss has programs and
+    no blocks are asked for. Elsewhere it takes chunked, or the reference where that alone is
+    available. The choice is logged once per loss and device type.
+    """
+    if backend == "triton":
+        _require_triton(loss, like, chunk_size)
+    if backend != "auto":
+        return backend
+    if "triton" in available and _triton_serves(like) and chunk_size is None:
+        choice = "triton"
+    else:
+        choice = "chunked" if "chunked" in available else "reference"
+    if not torch.compiler.is_compiling():
+        _log_choice(loss, choice, like.device.type)
+    return choice
+
+
+def run(
+    loss: str,
+    backend: str,
+    chunk_size: int | None,
+    like: Tensor,
+    ways: Ways,
+    precision: str = "float32",
+) -> Tensor:
+    """Go one of the ways: the one of the backend that is asked for, or that ``"auto"`` takes."""
+    choice = pick_backend(loss, backend, like, tuple(ways), chunk_size=chunk_size)
+    check_precision(loss, precision, choice)
+    return ways[choice]()
+
+
+def run_rows(
+    loss: str,
+    backend: str,
+    chunk_size: int | None,
+    x: Tensor,
+    y: Tensor,
+    ways: Ways,
+    precision: str = "float32",
+) -> Tensor:
+    """The same for one value per row of ``x`` and ``y``. Without rows, no way is gone.
+
+    There are no values then, but they are attached to both sides.
+    """
+
+    def nothing() -> Tensor:
+        return x.sum(dim=1) + y.sum(dim=1)
+
+    if not has_rows(x):
+        ways = dict.fromkeys(ways, nothing)
+    return run(loss, backend, chunk_size, x, ways, precision)
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _triton_serves(like: Tensor) -> bool:
+    # Its float64 is for tests; a GPU's own products are as fast.
+    return like.device.type == "cuda" and like.dtype == torch.float32 and _has_triton()
+
+
+def _require_triton(loss: str, like: Tensor, chunk_size: int | None) -> None:
+    if chunk_size is not None:
+        raise ValueError(
+            f"{loss}: chunk_size belongs to backend='chunked'; got backend='triton'. Leave it out."
+        )
+    if not _has_triton():
+        raise ImportError(
+            f"{loss}: backend='triton' needs triton, which is not installed. Run `pip install "
+            "triton`, or use backend='auto'."
+        )
+    if like.device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(
+            f"{loss}: backend='triton' needs tensors on a GPU; got {like.device}. Move them there, "
+            "or use backend='auto'."
+        )
+
+
+@functools.cache
+def _log_choice(loss: str, choice: str, device: str) -> None:
+    _logger.info("%s: backend 'auto' runs %r on %s", loss, choice, device)

@@ -1,0 +1,341 @@
+"""Each primitive by all its backends: what a loss calls, whatever runs.
+
+``backend`` is what the user asked for, and ``loss`` the name that errors and the log give.
+"""
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from graphkd.graph import Edges
+from graphkd.ops import chunked, reference, scatter, segments
+from graphkd.ops.backends import Ways, run, run_rows
+from graphkd.similarity import Kernel, KernelFunction
+
+
+def infonce(
+    loss: str,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    temperature: float,
+    backend: str,
+    chunk_size: int | None,
+    precision: str,
+) -> Tensor:
+    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more."""
+    ways: Ways = {
+        "reference": lambda: reference.infonce(p, q, more, temperature),
+        "chunked": lambda: chunked.infonce(p, q, more, temperature, chunk_size),
+        "triton": lambda: _triton().infonce(p, q, more, temperature, precision),
+    }
+    return run_rows(loss, backend, chunk_size, p, q, ways, precision)
+
+
+def symmetric_infonce(
+    loss: str,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    temperature: float,
+    backend: str,
+    chunk_size: int | None,
+    precision: str,
+) -> Tensor:
+    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
+    ways: Ways = {
+        "reference": lambda: reference.symmetric_infonce(p, q, more, temperature),
+        "chunked": lambda: chunked.symmetric_infonce(p, q, more, temperature, chunk_size),
+        "triton": lambda: _triton().symmetric_infonce(p, q, more, temperature, precision),
+    }
+    return run_rows(loss, backend, chunk_size, p, q, ways, precision)
+
+
+def nce(
+    loss: str,
+    anchors: Tensor,
+    positives: Tensor,
+    keys: Tensor,
+    own: Tensor,
+    shift: Tensor,
+    temperature: float,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """log(1 + exp(−x_i)) + Σ_k log(1 + exp(x_ik)), k ≠ own_i, for x = ⟨p, key⟩/temperature − shift.
+
+    x_i is that of the anchor's positive, x_ik that of a key.
+    """
+    args = anchors, positives, keys, own, shift, temperature
+    ways: Ways = {
+        "reference": lambda: reference.nce(*args),
+        "chunked": lambda: chunked.nce(*args, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, anchors, positives, ways)
+
+
+def pairwise_gap(
+    loss: str,
+    s: Tensor,
+    t: Tensor,
+    kernel: Kernel | KernelFunction,
+    gammas: tuple[Tensor, Tensor],
+    backend: str,
+    chunk_size: int | None,
+    *,
+    moments: bool = False,
+    precision: str | None = None,
+) -> Tensor:
+    """The mean over j of (k(s_i, s_j) − k(t_i, t_j))², for every row i.
+
+    Args:
+        loss: Who asks.
+        s: Student rows.
+        t: Teacher rows.
+        kernel: The kernel, or a user's function, which only the reference runs.
+        gammas: The kernel's bandwidth for student and teacher.
+        backend: The backend.
+        chunk_size: The side of a tile.
+        moments: Whether d × d moments take the place of tiles, for a kernel of inner products.
+        precision: Of the programs for GPUs; None: the loss has none.
+    """
+    ways: Ways = {"reference": lambda: reference.pairwise_gap(s, t, kernel, *gammas, loss=loss)}
+    if isinstance(kernel, Kernel):
+        known = kernel
+        if moments and chunk_size is None:
+            ways["chunked"] = lambda: chunked.moment_gap_rows(s, t, known.unit)
+            ways["triton"] = ways["chunked"]
+        else:
+            ways["chunked"] = lambda: chunked.pairwise_gap(s, t, known, *gammas, chunk_size)
+            ways["triton"] = lambda: _triton().pairwise_gap(s, t, known, *gammas, precision)
+        if precision is None:
+            del ways["triton"]
+    return run_rows(loss, backend, chunk_size, s, t, ways, precision or "float32")
+
+
+def moments_serve(kernel: Kernel | KernelFunction, s: Tensor, t: Tensor) -> bool:
+    """Whether d × d moments are the kernel's way, and the smaller way."""
+    if not isinstance(kernel, Kernel) or not kernel.inner:
+        return False
+    # A row count that a mask gives is not known while compiling; the moments suit any.
+    return torch.compiler.is_compiling() or s.size(0) > max(4 * s.size(1), 4 * t.size(1), 256)
+
+
+def mean_pairwise_gap(
+    loss: str,
+    s: Tensor,
+    t: Tensor,
+    kernel: Kernel | KernelFunction,
+    gammas: tuple[Tensor, Tensor],
+    backend: str,
+    chunk_size: int | None,
+    *,
+    precision: str,
+    gram: Tensor | None = None,
+) -> Tensor:
+    """The mean over all i of ``pairwise_gap``, without values per row where moments serve.
+
+    ``gram`` is the teacher's TᵀT, where it is known.
+    """
+
+    def of_rows(backend: str) -> Tensor:
+        args = loss, s, t, kernel, gammas, backend, chunk_size
+        return pairwise_gap(*args, precision=precision).sum() / max(s.size(0), 1)
+
+    if chunk_size is not None or not isinstance(kernel, Kernel) or not moments_serve(kernel, s, t):
+        return of_rows(backend)
+    unit = kernel.unit
+    ways: Ways = {
+        "reference": lambda: of_rows("reference"),
+        "chunked": lambda: chunked.moment_gap(s, t, unit, gram),
+    }
+    ways["triton"] = ways["chunked"]
+    return run(loss, backend, chunk_size, s, ways, precision)
+
+
+def row_divergence(
+    loss: str, s: Tensor, t: Tensor, epsilon: float, backend: str, chunk_size: int | None
+) -> Tensor:
+    """Σ_j q_ij log((q_ij + ε)/(p_ij + ε)), q the teacher's and p the student's, for every row i."""
+    ways: Ways = {
+        "reference": lambda: reference.row_divergence(s, t, epsilon),
+        "chunked": lambda: chunked.row_divergence(s, t, epsilon, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, s, t, ways)
+
+
+def mean_distance(loss: str, x: Tensor, backend: str, chunk_size: int | None) -> Tensor:
+    """The mean over j ≠ i of ‖x_i − x_j‖, for every row i."""
+    ways: Ways = {
+        "reference": lambda: reference.mean_distance(x),
+        "chunked": lambda: chunked.mean_distance(x, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, x, x, ways)
+
+
+def distance_gap(loss: str, s: Tensor, t: Tensor, backend: str, chunk_size: int | None) -> Tensor:
+    """The mean over j of the smooth L1 of ‖s_i − s_j‖ − ‖t_i − t_j‖, for every row i."""
+    ways: Ways = {
+        "reference": lambda: reference.distance_gap(s, t),
+        "chunked": lambda: chunked.distance_gap(s, t, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, s, t, ways)
+
+
+def angle_gap(loss: str, s: Tensor, t: Tensor, backend: str, chunk_size: int | None) -> Tensor:
+    """The mean over j and k of the smooth L1 of cos ∠(j, i, k)'s difference, for every row i."""
+    ways: Ways = {
+        "reference": lambda: reference.angle_gap(s, t),
+        "chunked": lambda: chunked.angle_gap(s, t, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, s, t, ways)
+
+
+def code_divergence(
+    loss: str,
+    s: Tensor,
+    t: Tensor,
+    codes: Tensor,
+    similarity: str,
+    temperature: float,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """KL(q_i ‖ p_i) for every row i: p, q the softmax over the codes of similarity/temperature."""
+    args = s, t, codes, similarity, temperature
+    ways: Ways = {
+        "reference": lambda: reference.code_divergence(*args),
+        "chunked": lambda: chunked.code_divergence(*args, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, s, t, ways)
+
+
+def grouped_gap(
+    loss: str, s: Tensor, t: Tensor, group: Tensor, backend: str, chunk_size: int | None
+) -> Tensor:
+    """Σ_j (⟨s_i, s_j⟩ − ⟨t_i, t_j⟩)² over the rows j of row i's group, for every row i.
+
+    A row of a negative group is in none.
+    """
+    ways: Ways = {
+        "reference": lambda: reference.grouped_gap(s, t, group),
+        "chunked": lambda: chunked.grouped_gap(s, t, group, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, s, t, ways)
+
+
+def difference_divergence(
+    loss: str,
+    z_s: Tensor,
+    z_t: Tensor,
+    edges: Edges,
+    temperature: float,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """Σ KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges j → i, for every node i."""
+    args = z_s, z_t, edges, temperature
+    ways: Ways = {
+        "reference": lambda: reference.difference_divergence(*args),
+        "chunked": lambda: chunked.difference_divergence(*args, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, z_s, z_t, ways)
+
+
+def flow_gap(
+    loss: str,
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    graph: Tensor | None,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """Each graph's mean squared difference of the flows AᵀB / n of student and teacher.
+
+    ``graph`` is the number of each row's graph; None: all are one graph.
+    """
+    args = *student, *teacher, graph
+    ways: Ways = {
+        "reference": lambda: reference.flow_gap(*args),
+        "chunked": lambda: chunked.flow_gap(*args, chunk_size),
+    }
+    return run(loss, backend, chunk_size, student[0], ways)
+
+
+def edge_similarity(
+    loss: str,
+    x_src: Tensor,
+    x_dst: Tensor,
+    edges: Edges,
+    kernel: Kernel | KernelFunction,
+    gamma: Tensor,
+    backend: str,
+    chunk_size: int | None,
+    *,
+    programs: bool = True,
+) -> Tensor:
+    """k(x_src[src_e], x_dst[dst_e]) for every edge e; a user's function runs on the reference.
+
+    ``programs`` says whether the loss has programs for GPUs.
+    """
+    args = x_src, x_dst, edges
+    ways: Ways = {"reference": lambda: reference.edge_similarity(*args, kernel, gamma, loss=loss)}
+    if isinstance(kernel, Kernel):
+        known = kernel
+        ways["chunked"] = lambda: chunked.edge_similarity(*args, known, gamma, chunk_size)
+        ways["scatter"] = ways["chunked"]
+        if programs:
+            ways["triton"] = lambda: _triton().edge_similarity(*args, known, gamma)
+    return run(loss, backend, chunk_size, x_src, ways)
+
+
+def edge_squares(
+    loss: str, x: Tensor, edges: Edges, backend: str, chunk_size: int | None
+) -> Tensor:
+    """‖x_j − x_i‖² for every edge j → i."""
+    ways: Ways = {
+        "reference": lambda: reference.edge_squares(x, edges),
+        "chunked": lambda: chunked.edge_squares(x, edges, chunk_size),
+    }
+    return run(loss, backend, chunk_size, x, ways)
+
+
+def edge_divergence(
+    loss: str,
+    student: Tensor,
+    teacher: Tensor,
+    edges: Edges,
+    divergence: str,
+    backend: str,
+) -> Tensor:
+    """KL(q ‖ p), or Σ (q − p)², of the softmaxes of teacher and student over each centre's edges.
+
+    Both come as one number per edge.
+    """
+    args = student, teacher, edges.dst, edges.num_dst, divergence
+    ways: Ways = {
+        "reference": lambda: reference.edge_divergence(*args, segments),
+        "chunked": lambda: chunked.edge_divergence(*args),
+        "scatter": lambda: reference.edge_divergence(*args, scatter),
+    }
+    ways["triton"] = ways["chunked"]
+    return run(loss, backend, None, student, ways)
+
+
+def star_products(
+    loss: str, rows: Tensor, h: Tensor, leaves: Tensor, backend: str, chunk_size: int | None
+) -> Tensor:
+    """⟨row_c, h_l⟩ for every row c and the leaves l of its list, in the shape of the leaves."""
+    ways: Ways = {
+        "reference": lambda: reference.star_products(rows, h, leaves),
+        "chunked": lambda: chunked.star_products(rows, h, leaves, chunk_size),
+    }
+    return run(loss, backend, chunk_size, h, ways)
+
+
+def _triton() -> ModuleType:
+    """The programs for GPUs, imported when they are first used."""
+    from graphkd.ops import triton
+
+    return triton

@@ -1,0 +1,39 @@
+"""The primitives in their obvious form: dense, never optimised, the law for every other backend.
+
+One file a primitive, with the names of ``chunked``. Autograd differentiates them to any order. They
+are the place to try another formula: edit one, and pass ``backend="reference"``.
+"""
+
+from graphkd.ops.reference.angles import angle_gap
+from graphkd.ops.reference.code_divergence import code_divergence
+from graphkd.ops.reference.distances import distance_gap, mean_distance
+from graphkd.ops.reference.edge_differences import difference_divergence
+from graphkd.ops.reference.edge_divergence import edge_divergence
+from graphkd.ops.reference.edges import edge_similarity, edge_squares
+from graphkd.ops.reference.flows import flow_gap
+from graphkd.ops.reference.grouped import grouped_gap
+from graphkd.ops.reference.infonce import infonce, symmetric_infonce
+from graphkd.ops.reference.nce import nce
+from graphkd.ops.reference.pairwise import diagonal_gap, pairwise_gap
+from graphkd.ops.reference.row_divergence import row_divergence
+from graphkd.ops.reference.stars import star_products
+
+__all__ = [
+    "angle_gap",
+    "code_divergence",
+    "diagonal_gap",
+    "difference_divergence",
+    "distance_gap",
+    "edge_divergence",
+    "edge_similarity",
+    "edge_squares",
+    "flow_gap",
+    "grouped_gap",
+    "infonce",
+    "mean_distance",
+    "nce",
+    "pairwise_gap",
+    "row_divergence",
+    "star_products",
+    "symmetric_infonce",
+]

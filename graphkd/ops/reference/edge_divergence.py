@@ -1,0 +1,50 @@
+"""LSP's row values in their obvious form: the divergence over the edges into each centre.
+
+To try another divergence, change it here and pass ``backend="reference"``.
+"""
+
+from types import ModuleType
+
+from torch import Tensor
+
+from graphkd.ops import segments
+from graphkd.ops.divergence import kl_terms, log_ratio
+
+
+def edge_divergence(
+    student: Tensor,
+    teacher: Tensor,
+    dst: Tensor,
+    count: int,
+    divergence: str,
+    softmax: ModuleType = segments,
+) -> Tensor:
+    """KL(q ‖ p), or Σ (q − p)², of the softmaxes of teacher and student over each centre's edges.
+
+    Differentiable to any order.
+    """
+    return parts(student, teacher, dst, count, divergence, softmax)[0]
+
+
+def parts(
+    student: Tensor,
+    teacher: Tensor,
+    dst: Tensor,
+    count: int,
+    divergence: str,
+    softmax: ModuleType,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """The row values, log p, log q, and for KL their accurate difference."""
+    log_p, log_q = (softmax.segment_log_softmax(x, dst, count) for x in (student, teacher))
+    delta = None
+    if divergence == "kl":
+        delta = log_ratio(
+            teacher - student,
+            log_p,
+            total=lambda x: softmax.segment_sum(x, dst, count).index_select(0, dst),
+            largest=lambda x: segments.segment_max(x, dst, count).index_select(0, dst),
+        )
+        terms = kl_terms(delta, log_q, log_p)
+    else:
+        terms = (log_q.exp() - log_p.exp()).square()
+    return softmax.segment_sum(terms, dst, count), log_p, log_q, delta
