@@ -7,82 +7,21 @@
 True
 """
 
-from graphkd import functional
+from graphkd import functional, losses
 from graphkd.graph import Graph
-from graphkd.losses import (
-    ABLoss,
-    AttentionTransferLoss,
-    CKALoss,
-    CorrelationCongruenceLoss,
-    CRDLoss,
-    DISTLoss,
-    DKDLoss,
-    FactorTransferLoss,
-    FFG2MLoss,
-    FitNetLoss,
-    FSPLoss,
-    GCRDLoss,
-    GKDLoss,
-    GlobalLSPLoss,
-    HeteroLoss,
-    KDLoss,
-    KRDLoss,
-    LayerwiseLoss,
-    LLPLoss,
-    LSPLoss,
-    MuGSILoss,
-    MultiTeacherLoss,
-    NSTLoss,
-    PKTLoss,
-    RKDLoss,
-    SimilarityPreservingLoss,
-    SimKDLoss,
-    TINEDLoss,
-    VIDLoss,
-    VQGraphLoss,
-    WeightedSum,
-)
+from graphkd.losses import *
 from graphkd.rows import rows_of
 from graphkd.store import TeacherStore
 from graphkd.teacher import Tap, freeze
 
 __version__ = "0.1.0"
 
+# The names of the losses stand once, in graphkd.losses.
 __all__ = [
-    "ABLoss",
-    "AttentionTransferLoss",
-    "CKALoss",
-    "CRDLoss",
-    "CorrelationCongruenceLoss",
-    "DISTLoss",
-    "DKDLoss",
-    "FFG2MLoss",
-    "FSPLoss",
-    "FactorTransferLoss",
-    "FitNetLoss",
-    "GCRDLoss",
-    "GKDLoss",
-    "GlobalLSPLoss",
+    *losses.__all__,
     "Graph",
-    "HeteroLoss",
-    "KDLoss",
-    "KRDLoss",
-    "LLPLoss",
-    "LSPLoss",
-    "LayerwiseLoss",
-    "MuGSILoss",
-    "MultiTeacherLoss",
-    "NSTLoss",
-    "PKTLoss",
-    "RKDLoss",
-    "SimKDLoss",
-    "SimilarityPreservingLoss",
-    "TINEDLoss",
     "Tap",
     "TeacherStore",
-    "VIDLoss",
-    "VQGraphLoss",
-    "WeightedSum",
     "__version__",
     "freeze",
     "functional",

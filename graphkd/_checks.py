@@ -14,7 +14,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def describe(value: Any) -> str:
-    """``value`` in the words of an error message."""
+    """Describe ``value`` for an error message."""
     if isinstance(value, Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
         return f"{dtype} tensor of shape {tuple(value.shape)}"
@@ -25,7 +25,7 @@ def describe(value: Any) -> str:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors of nested lists, tuples and dictionaries, in their order."""
+    """The tensors in nested lists, tuples and dictionaries, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple | Mapping):
@@ -98,8 +98,8 @@ def check_pair(
 ) -> None:
     """Raise unless student and teacher are matrices whose rows match.
 
-    With ``projecting``, the widths have to match too, and the error names that loss as the one
-    which projects.
+    With ``projecting``, the widths must match too. It is the last sentence of that error: what the
+    user can do.
     """
     check_matrix(loss, names[0], h_s, what)
     check_matrix(loss, names[1], h_t, what)
@@ -118,7 +118,7 @@ def check_pair(
 
 
 def check_devices(loss: str, **tensors: Tensor) -> None:
-    """Raise a ValueError that names both devices unless all tensors lie on one."""
+    """Raise a ValueError that names both devices, unless all tensors are on one device."""
     (first, reference), *others = tensors.items()
     for name, tensor in others:
         if tensor.device != reference.device:
@@ -145,7 +145,7 @@ def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy:
 def check_node_ids(loss: str, name: str, ids: Any, like: Tensor, dim: int, remedy: str) -> None:
     """Raise unless ``ids`` is an integer tensor of ``dim`` dimensions that names rows of ``like``.
 
-    On a GPU the values are left to the operations that use them, lest each step wait for it.
+    On a GPU, the operations that use the ids check their values, so that no step waits for the GPU.
     """
     shape = "[M]" if dim == 1 else "[M, k]"
     if not isinstance(ids, Tensor) or ids.dtype not in (torch.int32, torch.int64):

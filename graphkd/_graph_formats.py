@@ -1,4 +1,4 @@
-"""Reads sources and targets out of every graph format that PyG users have."""
+"""Read sources and targets from every graph format that PyG users have."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def is_edge_index(graph: Any) -> bool:
 
 
 def source_target(graph: Any, num_src: int, num_dst: int) -> tuple[Tensor, Tensor]:
-    """Read sources and targets out of any accepted format."""
+    """Read sources and targets from any accepted format."""
     if is_edge_index(graph):
         graph = graph.as_tensor()
     if type(graph).__module__.startswith("torch_sparse"):
@@ -45,7 +45,7 @@ def source_target(graph: Any, num_src: int, num_dst: int) -> tuple[Tensor, Tenso
 def _from_torch_sparse(adj_t: Tensor, num_src: int, num_dst: int) -> tuple[Tensor, Tensor]:
     _check_sparse_shape(adj_t.shape[:2], num_src, num_dst)
     if adj_t.layout == torch.sparse_coo:
-        # An uncoalesced tensor keeps its duplicate edges only through the raw indices.
+        # Only the raw indices keep the duplicate edges of an uncoalesced tensor.
         dst, src = adj_t._indices()
         return src, dst
     if adj_t.layout == torch.sparse_csr:
@@ -59,8 +59,8 @@ def _from_torch_sparse(adj_t: Tensor, num_src: int, num_dst: int) -> tuple[Tenso
 
 
 def _expand_pointer(pointer: Tensor) -> Tensor:
-    rows = torch.arange(pointer.numel() - 1, device=pointer.device)
-    return rows.repeat_interleave(pointer.diff())
+    numbers = torch.arange(pointer.numel() - 1, device=pointer.device)
+    return numbers.repeat_interleave(pointer.diff())
 
 
 def _check_sparse_shape(shape: Any, num_src: int, num_dst: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Switch autocast off, so that arithmetic is done in the dtype of its inputs."""
+    """Switch autocast off, so that arithmetic runs in the dtype of its inputs."""
     if torch.amp.is_autocast_available(device.type):
         with torch.autocast(device_type=device.type, enabled=False):
             yield
@@ -20,19 +20,20 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def traced() -> bool:
-    """Whether something follows the operations instead of running them: no value may be read."""
+    """Whether operations are traced rather than run; then no value can be read."""
     return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
 
 def has_rows(h: Tensor) -> bool:
-    """Whether there is a row; while something is traced, there may be."""
+    """Whether there is a row; True while traced, because there may be one."""
     return traced() or h.size(0) > 0
 
 
 def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
-    """Apply a Function, or its forward alone where none of its tensors needs a gradient.
+    """Apply a Function; run only its forward if none of its tensors needs a gradient.
 
-    torch.compile cannot trace a Function there. Inside torch.func, it unwraps the tensors.
+    torch.compile cannot trace a Function in that case. Inside torch.func, ``apply`` is needed: it
+    unwraps the tensors.
     """
     needed = any(isinstance(x, Tensor) and x.requires_grad for x in args)
     plain = torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active()
@@ -43,27 +44,27 @@ def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
 
 
 def quick(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
-    """Let torch look up the signature of a Function once, and not in each of its calls."""
+    """Let torch look up the signature of a Function once, not in each call."""
     forward: Any = function.forward
     forward.__signature__ = inspect.signature(forward)
     return function
 
 
 def upcast(h: Tensor) -> Tensor:
-    """Half precision to float32; float32 and float64 stay."""
+    """Convert half precision to float32; float32 and float64 stay."""
     return h if h.dtype in (torch.float32, torch.float64) else h.float()
 
 
 def exact(h: Tensor) -> Tensor:
-    """Float64, for sums whose rounding would show; unchanged on Apple's GPUs, which lack it."""
+    """Convert to float64, for sums whose rounding would show; not on Apple's GPUs: they lack it."""
     return h if h.device.type == "mps" else h.double()
 
 
 def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in one dtype of at least float32, the teacher cut from its graph."""
+    """Both sides in one dtype of at least float32; the teacher is detached."""
     h_t = h_t.detach()
     if not torch.compiler.is_compiling() and h_t.is_inference():
-        h_t = h_t.clone()  # outside of inference mode, autograd may not save what it made
+        h_t = h_t.clone()  # autograd cannot save a tensor from inference mode
     h_s, h_t = upcast(h_s), upcast(h_t)
     dtype = torch.promote_types(h_s.dtype, h_t.dtype)
     return h_s.to(dtype), h_t.to(dtype)

@@ -1,7 +1,7 @@
-"""What a loss over the ranks of :mod:`torch.distributed` is made of.
+"""The parts of a loss over the ranks of :mod:`torch.distributed`.
 
-Each rank holds its own rows, as many as it has. The ranks meet once, to learn of one another's row
-counts and to agree, or to fail together. Then they sum, or pass blocks of rows around a ring.
+Each rank holds its own rows, of any number. The ranks meet once: they exchange their row counts,
+and agree or fail together. Then they sum, or pass blocks of rows around a ring.
 """
 
 import json
@@ -18,7 +18,7 @@ from graphkd._checks import describe
 
 RANKED = ("auto", "chunked")
 ALL_RANKS = "Its value is one, of all ranks' rows. Pass 'mean' or 'sum'."
-# What a rank says of itself when the ranks meet has at most so many bytes.
+# The most bytes that a rank can send about itself when the ranks meet.
 _ROOM = 2048
 _LONGEST_ERROR = 300
 
@@ -41,20 +41,21 @@ def check_group(loss: str, process_group: Any, ddp: Any) -> None:
 
 
 def refuse(loss: str, process_group: Any, **refused: tuple[bool, str]) -> None:
-    """Raise a ValueError for what does not go with a process group, with its remedy."""
+    """Raise a ValueError, with a remedy, for an option that does not go with a process group."""
     for name, (given, remedy) in refused.items():
         if process_group is not None and given:
             raise ValueError(f"{loss}: {name} does not go with process_group. {remedy}")
 
 
 class Ranks:
-    """The ranks of a process group, after they met: how many rows each holds, and ways to share.
+    """The ranks of a process group after they met: how many rows each holds, and ways to share.
 
-    All but ``rows``, ``total`` and ``needed`` are collective: every rank calls them, in one order.
+    All methods except ``rows``, ``total`` and ``needed`` are collective: every rank calls them, in
+    the same order.
 
     Args:
         group: The group.
-        facts: What each rank said of itself.
+        facts: What each rank said about itself.
     """
 
     def __init__(self, group: "dist.ProcessGroup", facts: Sequence[dict[str, Any]]) -> None:
@@ -62,7 +63,7 @@ class Ranks:
         self._facts = facts
 
     def rows(self, kind: int = 0) -> list[int]:
-        """The number of rows of each rank; of the given kind, where the loss has several."""
+        """The number of rows of each rank, of the given kind if the loss has several kinds."""
         return [fact["rows"][kind] for fact in self._facts]
 
     def total(self, kind: int = 0) -> int:
@@ -74,7 +75,7 @@ class Ranks:
         return any(fact["needs"][place] for fact in self._facts)
 
     def sum(self, x: Tensor) -> Tensor:
-        """The sum over the ranks, in place: the same on all of them to the last bit."""
+        """The sum over the ranks, in place. It is the same on all ranks to the last bit."""
         dist.all_reduce(x, group=self.group)
         return x
 
@@ -83,9 +84,9 @@ class Ranks:
         return not self.sum(torch.tensor(int(not flag), device=device)).item()
 
     def pick(self, x: Tensor, numbers: Tensor) -> Tensor:
-        """The rows of these numbers, where each rank's rows ``x`` follow those of the rank before.
+        """The rows with these numbers, which count through the rows ``x`` of all ranks in order.
 
-        Zeros are added to each, which is exact.
+        Each row is added to zeros, which is exact.
         """
         local = numbers.to(x.device) - sum(self.rows()[: self.rank])
         here = (local >= 0) & (local < x.size(0))
@@ -94,25 +95,25 @@ class Ranks:
         return self.sum(picked)
 
     def draw(self, most: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-        """The numbers of at most ``most`` rows of all ranks: those that the first rank draws."""
+        """The numbers of at most ``most`` rows of all ranks, drawn by the first rank."""
         total = self.total()
         if total <= most:
             return torch.arange(total, device=device)
         at = device if generator is None else generator.device
-        # All of them draw, so that their generators stay in step.
+        # All ranks draw, so that their generators stay in step.
         numbers = torch.randperm(total, generator=generator, device=at)[:most].to(device)
         dist.broadcast(numbers, dist.get_global_rank(self.group, 0), group=self.group)
         return numbers
 
     def ring(self, block: Tensor, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """The ranks' blocks of rows in turn, each with its owner's rank; one's own comes first.
+        """Yield the ranks' blocks of rows in turn, each with its owner's rank; the own comes first.
 
-        The next block travels while one is used. At most three are held, however many ranks there
-        are.
+        The next block travels while one is used. A rank holds at most three blocks, for any number
+        of ranks.
 
         Args:
             block: This rank's rows.
-            rows: How many each rank has.
+            rows: How many rows each rank has.
         """
         after, before = (self.rank + 1) % self.world, (self.rank - 1) % self.world
         owner, current = self.rank, block.contiguous()
@@ -120,7 +121,7 @@ class Ranks:
             follower, coming, transfers = (owner - 1) % self.world, current, []
             if step + 1 < self.world:
                 coming = block.new_empty(rows[follower], block.size(1))
-                # gloo takes no empty message; both ends know where there is none.
+                # gloo takes no empty message; both ends know which block is empty.
                 moves = [
                     dist.P2POp(move, x, dist.get_global_rank(self.group, peer), self.group)
                     for move, x, peer in (
@@ -136,10 +137,10 @@ class Ranks:
             owner, current = follower, coming
 
     def median(self, lengths: Tensor) -> Tensor:
-        """The lower median of the non-negative numbers of all ranks; infinite where there are none.
+        """The lower median of the non-negative numbers of all ranks; infinite if there are none.
 
-        Such numbers are ordered as the integers of their bits are. Eight bits are found at a time,
-        by counting.
+        Such floats are in the same order as the integers with the same bits. Counting finds eight
+        bits at a time.
         """
         whole = torch.int64 if lengths.dtype == torch.float64 else torch.int32
         bits = lengths.abs().view(whole).long().sort().values
@@ -148,7 +149,7 @@ class Ranks:
             return lengths.new_full((), torch.inf)
         low = torch.zeros_like(count)
         for shift in range(8 * lengths.element_size() - 8, -1, -8):
-            # How many are below each inner border of 256 intervals; 128 where the sign is.
+            # Count the numbers below each inner border of 256 intervals; 128 with the sign bit.
             borders = torch.arange(1, 256 if shift < 56 else 128, device=low.device)
             ends = low + (borders << shift)
             below = self.sum(torch.searchsorted(bits, ends))
@@ -157,7 +158,7 @@ class Ranks:
 
 
 def reporting(group: Any) -> AbstractContextManager[None]:
-    """An error inside, before the ranks meet, is reported to those that wait at the meeting."""
+    """Report an error inside, before the ranks meet, to the ranks that wait at the meeting."""
     return nullcontext() if group is None else _reporting(group)
 
 
@@ -167,7 +168,7 @@ def _reporting(group: Any) -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(group, dist.ProcessGroup):
-            # In ASCII, so that its length is that of the message.
+            # ASCII has one byte per character, so that the cut limits the bytes.
             text = f"{type(error).__name__}: {error}".encode("ascii", "replace").decode()
             _exchange(group, {"error": text[:_LONGEST_ERROR]})
         raise
@@ -181,17 +182,17 @@ def meet(
     needs: Sequence[bool] = (),
     **same: Any,
 ) -> Ranks:
-    """Let every rank know of the others, or raise on all of them.
+    """Let the ranks learn about one another, or raise on all of them.
 
     Args:
         loss: The loss's name.
         group: The process group.
         rows: How many rows this rank has, of each kind.
-        needs: Which gradients it needs.
-        same: What all ranks must agree in: widths, dtype, options.
+        needs: Which gradients this rank needs.
+        same: Values that must be equal on all ranks: widths, dtype, options.
 
     Raises:
-        ValueError: If a rank failed before, or if they do not agree.
+        ValueError: If a rank failed before, or these values differ.
     """
     agreed = {"loss": loss, **{name: str(value) for name, value in same.items()}}
     facts = _exchange(group, {"rows": list(rows), "needs": list(needs), "same": agreed})
@@ -217,7 +218,7 @@ def _listed(ranks: list[int]) -> str:
 
 
 def _exchange(group: "dist.ProcessGroup", fact: dict[str, Any]) -> list[dict[str, Any]]:
-    """What every rank says, as JSON in messages of one size."""
+    """The facts of every rank, sent as JSON in messages of one size."""
     text = json.dumps(fact).encode()
     if len(text) > _ROOM:
         raise ValueError(f"What a rank says of itself must fit in {_ROOM} bytes; got {len(text)}.")

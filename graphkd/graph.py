@@ -1,4 +1,4 @@
-"""Graphs: every accepted format becomes one sorted edge list, and node selection.
+"""Graphs: every accepted format becomes one sorted edge list.
 
 Rows are centres and columns neighbours, as in the ``adj_t`` that a PyG convolution takes:
 ``edge_index[0]`` is the neighbour j, ``edge_index[1]`` the centre i.
@@ -20,7 +20,7 @@ _CACHE_SIZE = 8
 
 
 class Edges(NamedTuple):
-    """An edge list sorted by centre, with the way to it from either end.
+    """An edge list sorted by centre, with the edges of each centre and of each source.
 
     Edge k runs from node ``src[k]`` to its centre ``dst[k]``.
     """
@@ -30,14 +30,14 @@ class Edges(NamedTuple):
     num_src: int
     num_dst: int
     ptr: Tensor
-    """The edges into centre i are numbers ``ptr[i]`` to ``ptr[i + 1] - 1``."""
+    """The edges into centre i have the numbers ``ptr[i]`` to ``ptr[i + 1] - 1``."""
     order: Tensor
     """The numbers of the edges, sorted by source."""
     src_ptr: Tensor
     """The edges out of node j are ``order[src_ptr[j]]`` to ``order[src_ptr[j + 1] - 1]``."""
 
     def only(self, active: Tensor) -> "Edges":
-        """The edges that are marked, in the same order."""
+        """The marked edges, in the same order."""
         before = _pointer(active)
         by_source = active.index_select(0, self.order)
         return self._replace(
@@ -50,7 +50,7 @@ class Edges(NamedTuple):
 
 
 def sort_edges(src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> Edges:
-    """Edges in any order, sorted by centre."""
+    """Sort edges by centre."""
     dst, order = dst.long().sort(stable=True)
     src = src.long().index_select(0, order)
     by_source, order = src.sort(stable=True)
@@ -62,15 +62,15 @@ def sort_edges(src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> Edges:
 
 
 def _pointer(counts: Tensor) -> Tensor:
-    """0, and the running sums of the counts."""
+    """0, followed by the running sums of the counts."""
     return torch.cat([counts.new_zeros(1, dtype=torch.long), counts.cumsum(0)])
 
 
 class Graph:
-    r"""An immutable, validated graph, sorted by centre, for reuse over training steps.
+    r"""An immutable, checked graph, sorted by centre, for reuse over training steps.
 
-    A loss accepts it wherever it accepts ``edge_index`` and then neither checks nor sorts again.
-    Duplicate edges and self loops are kept: each counts once per occurrence.
+    A loss accepts it instead of ``edge_index``, and then neither checks nor sorts again. Duplicate
+    edges and self loops are kept: each occurrence counts.
 
     Args:
         edge_index: A :math:`[2, E]` tensor (int32 or int64) in PyG's source-to-target
@@ -99,7 +99,7 @@ class Graph:
 
     def __init__(self, edge_index: Any, num_nodes: int | tuple[int, int]) -> None:
         num_src, num_dst = _node_counts(num_nodes)
-        # A graph built (or cached) during evaluation must still serve in training.
+        # A graph built (or cached) during evaluation must also work in training.
         with torch.inference_mode(False):
             src, dst = source_target(edge_index, num_src, num_dst)
             _check_range("source", src, num_src)
@@ -164,7 +164,7 @@ def resolve_edges(loss: str, graph: Any, num_src: int, num_dst: int, device: tor
             )
         edges = graph.edges
     elif traced():
-        # Values cannot be looked at; the operators check them when they run.
+        # Values cannot be read; the operators check them when they run.
         src, dst = source_target(graph, num_src, num_dst)
         edges = sort_edges(src, dst, num_src, num_dst)
     else:
@@ -189,10 +189,10 @@ _cache_lock = threading.Lock()
 
 
 def _cached_graph(edge_index: Any, num_src: int, num_dst: int) -> Graph:
-    """Build a Graph, or take the one built before from this very tensor if it is unchanged.
+    """Build a Graph, or reuse the one built before from the same tensor if it is unchanged.
 
-    The key is the tensor's identity with torch's version counter, which in-place operations
-    advance. Tensors without a counter (made in inference mode) are not cached.
+    The key is the tensor's identity. Torch's version counter, which in-place operations advance,
+    tells whether it changed. Tensors without a counter (from inference mode) are not cached.
     """
     nodes = (num_src, num_dst)
     if (
@@ -222,7 +222,7 @@ def _cached_graph(edge_index: Any, num_src: int, num_dst: int) -> Graph:
 
 
 def _version(edge_index: Tensor) -> tuple[int, ...]:
-    """Torch's counters of in-place changes; an EdgeIndex counts apart from what it wraps."""
+    """Torch's counters of in-place changes; an EdgeIndex and the tensor inside have one each."""
     if is_edge_index(edge_index):
         return edge_index._version, edge_index.as_tensor()._version  # type: ignore[attr-defined]
     return (edge_index._version,)
@@ -239,7 +239,7 @@ def _node_counts(num_nodes: Any) -> tuple[int, int]:
     return int(counts[0]), int(counts[1])
 
 
-def _check_range(side: str, ids: Tensor, count: int) -> None:
+def _check_range(end: str, ids: Tensor, count: int) -> None:
     """Raise an IndexError that names the first node id outside 0 … count − 1."""
     if ids.numel() == 0 or traced():
         return
@@ -247,6 +247,6 @@ def _check_range(side: str, ids: Tensor, count: int) -> None:
     if bool((low < 0) | (high >= count)):
         bad = ids[(ids < 0) | (ids >= count)][0].item()
         raise IndexError(
-            f"edge_index names {side} node {bad}, but there are {count} {side} nodes, numbered "
+            f"edge_index names {end} node {bad}, but there are {count} {end} nodes, numbered "
             f"from 0. Ids must lie in [0, {count}): of a sampled batch, pass its own edge_index."
         )

@@ -1,4 +1,4 @@
-"""Projection heads: what brings student and teacher embeddings to one width, and learns to."""
+"""Projection heads: learned maps that bring student and teacher embeddings to one width."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -19,9 +19,9 @@ HeadSpec: TypeAlias = str | Sequence[nn.Module]
 class ProjectionHead(nn.Module):
     r"""A learned map of embeddings to another width.
 
-    ``"linear"`` is :math:`hW + b`. ``"mlp"`` is BatchNorm and ReLU after it, as in the paper.
-    ``"gcn"`` has a :class:`~torch_geometric.nn.conv.GCNConv` in the place of the linear map and
-    needs ``edge_index``. ``"identity"`` is no map.
+    ``"linear"`` is :math:`hW + b`. ``"mlp"`` adds BatchNorm and ReLU, as in the paper of G-CRD.
+    ``"gcn"`` is ``"mlp"`` with a :class:`~torch_geometric.nn.conv.GCNConv` instead of the linear
+    map; it needs ``edge_index``. ``"identity"`` changes nothing.
 
     Args:
         kind: One of these names.
@@ -34,7 +34,7 @@ class ProjectionHead(nn.Module):
         - **output:** :math:`[N, d_{out}]`
 
     Raises:
-        ValueError: If ``kind`` is unknown, or ``"identity"`` is asked to change the width.
+        ValueError: If ``kind`` is unknown, or ``"identity"`` would have to change the width.
 
     Example:
         >>> head = ProjectionHead("mlp", 64, 16)
@@ -63,7 +63,7 @@ class ProjectionHead(nn.Module):
         self.norm = nn.BatchNorm1d(dim_out) if kind in ("mlp", "gcn") else None
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew and forget the running statistics."""
+        """Draw new parameters and reset the running statistics."""
         reset_parameters(self.map)
         if self.norm is not None:
             reset_parameters(self.norm)
@@ -71,7 +71,7 @@ class ProjectionHead(nn.Module):
     def forward(
         self, h: Tensor, edge_index: Tensor | None = None, ranks: Ranks | None = None
     ) -> Tensor:
-        """Project the rows; with ``ranks``, BatchNorm's moments are those of all their rows."""
+        """Project the rows; with ``ranks``, BatchNorm takes its moments over all ranks' rows."""
         out: Tensor = self.map(h, edge_index) if self.takes_edges else self.map(h)
         if self.norm is None:
             return out
@@ -79,7 +79,7 @@ class ProjectionHead(nn.Module):
 
 
 def reset_parameters(module: nn.Module) -> None:
-    """Call a module's own ``reset_parameters``, or its children's where it has none."""
+    """Call a module's own ``reset_parameters``, or its children's if it has none."""
     if callable(reset := getattr(module, "reset_parameters", None)):
         reset()
     else:
@@ -115,7 +115,7 @@ def head_pair(
 def student_head(
     loss: str, head: Any, dim_s: int, dim_t: int, choices: Sequence[str] = HEADS
 ) -> tuple[nn.Module, nn.Module]:
-    """The named head to the teacher's width, and none for the teacher; or the user's pair."""
+    """A named head to the teacher's width, and the identity for the teacher; or the user's pair."""
     if not isinstance(head, str):
         return head_pair(loss, head, dim_s, dim_t, dim_t)
     for name, value in {"dim_s": dim_s, "dim_t": dim_t}.items():
@@ -125,7 +125,7 @@ def student_head(
 
 
 def check_ranked(loss: str, *heads: nn.Module) -> None:
-    """Raise where a user's head would take its BatchNorm's moments on one rank."""
+    """Raise if BatchNorm in a user's head would take its moments on one rank."""
     for head in heads:
         for module in head.modules() if not isinstance(head, ProjectionHead) else ():
             if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm):
@@ -145,7 +145,7 @@ def project(
     name: str,
     ranks: Ranks | None = None,
 ) -> Tensor:
-    """Run a head, after a look at the mistakes whose errors from inside would be obscure."""
+    """Run a head, after checks for mistakes whose own errors would be hard to understand."""
     for parameter in head.parameters():
         if parameter.dtype != h.dtype:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Which rows of a sampled batch belong to given nodes."""
+"""Find the rows of a sampled batch that belong to given nodes."""
 
 import torch
 from torch import Tensor
@@ -10,16 +10,16 @@ _INTEGERS = (torch.int32, torch.int64)
 
 
 def rows_of(ids: Tensor, n_id: Tensor) -> Tensor:
-    """The row of each node in a sampled batch, for ``index=``.
+    """The row number of each node in a sampled batch, for ``index=``.
 
-    A loader need not put the seeds first: it does so for the input type alone of a heterogeneous
-    batch, and not at all for clusters or GraphSAINT. Node ids say where they are. Of PyG's
-    ``NeighborLoader``, ``n_id`` is ``batch.n_id``, and the seeds' ids are ``batch.input_id``, if
-    ``input_nodes`` is a mask or left out; if it is a tensor of ids, they are
-    ``input_nodes[batch.input_id]``.
+    A loader need not put the seeds first. In a heterogeneous batch it does so only for the input
+    type, and for clusters or GraphSAINT not at all. Node ids tell where the seeds are. With PyG's
+    ``NeighborLoader``, ``n_id`` is ``batch.n_id``. The seeds' ids are ``batch.input_id`` if
+    ``input_nodes`` is a mask or left out, and ``input_nodes[batch.input_id]`` if it is a tensor of
+    ids.
 
     Args:
-        ids: The nodes to find, each of them in the batch.
+        ids: The nodes to find; all must be in the batch.
         n_id: The node of each row.
 
     Shapes:
@@ -28,9 +28,9 @@ def rows_of(ids: Tensor, n_id: Tensor) -> Tensor:
         - **output:** :math:`[M]`, with ``n_id[output] == ids``
 
     Raises:
-        TypeError: If one of them is not an integer tensor.
-        ValueError: If one is not one-dimensional, devices differ, a node is not in the batch, or
-            one that is looked for has several rows.
+        TypeError: If an argument is not an integer tensor.
+        ValueError: If an argument is not one-dimensional, devices differ, or a node to find has no
+            row or several rows in the batch.
 
     Example:
         >>> import torch, graphkd

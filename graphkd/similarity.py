@@ -1,7 +1,7 @@
-"""The similarity kernels, each formula once, and the two maps they rest on.
+"""The similarity kernels, each formula once, with unit rows and the median bandwidth.
 
 A kernel is a scalar function of one statistic of a pair of rows: their inner product or their
-squared distance. Whoever can compute the statistic of many pairs (dense, in tiles, along edges)
+squared distance. Code that computes the statistic of many pairs (dense, in tiles, along edges)
 gets every kernel from the table ``KERNELS``.
 """
 
@@ -20,7 +20,7 @@ Gamma: TypeAlias = float | Literal["median"]
 KernelFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 DEFAULT_GAMMA = 0.5
-# As many numbers stay in a core's cache.
+# So many numbers fit in a core's cache.
 _CACHED = 2**18
 
 
@@ -32,26 +32,26 @@ class Kernel:
     unit: bool
     """Whether the kernel acts on normalised rows."""
     statistic: Literal["dot", "square"]
-    """What it is a function of: the inner product or the squared distance."""
+    """The statistic that it is a function of: the inner product or the squared distance."""
     value: Callable[[Tensor, Tensor | float], Tensor]
     """The kernel value, from the statistic and gamma."""
     slope: Callable[[Tensor, Tensor, Tensor | float], Tensor]
-    """The derivative of ``value`` with respect to the statistic, from that, the value and gamma."""
+    """The derivative of ``value`` by the statistic, from the statistic, the value and gamma."""
     inner: bool = False
     """Whether the kernel is the inner product itself."""
 
     def __reduce__(self) -> tuple[Callable[[str], "Kernel"], tuple[str]]:
-        """Its functions have no names to be pickled by, but a row of the table has."""
+        """Pickle the kernel by its name, because its lambdas cannot be pickled."""
         return kernel_named, (self.name,)
 
 
 def kernel_named(name: str) -> Kernel:
-    """The row of the table of that name, or ``SERIES`` or ``SIGMOID``."""
+    """The row of the table with that name, or ``SERIES`` or ``SIGMOID``."""
     return {SERIES.name: SERIES, SIGMOID.name: SIGMOID}.get(name) or KERNELS[name]
 
 
 def _distance(square: Tensor) -> Tensor:
-    """The square root with derivative zero at zero, at every order."""
+    """The square root; at zero, its derivatives of every order are zero."""
     if not square.requires_grad:
         return square.sqrt()
     zero = square == 0
@@ -91,18 +91,18 @@ KERNELS: dict[str, Kernel] = {
 
 
 def _series(t: Tensor, coefficients: Any, *, slope: bool = False) -> Tensor:
-    """c_1 t + c_2 t² + …, or its derivative, of the vector of coefficients."""
+    """c_1 t + c_2 t² + …, or its derivative, for a vector of coefficients."""
     total = torch.zeros_like(t)
     for power, coefficient in reversed(list(enumerate(coefficients.unbind(), 1))):
         total = total * t + (power * coefficient if slope else coefficient)
     return total if slope else total * t
 
 
-# No kernel that a user names: its coefficients take the place of gamma.
+# Users cannot name this kernel. Its coefficients are passed as gamma.
 SERIES = Kernel("series", True, "dot", _series, lambda t, k, c: _series(t, c, slope=True))
 
 
-# GKD's kernel, which the programs for GPUs do not have.
+# GKD's kernel. The programs for GPUs do not have it.
 SIGMOID = Kernel("sigmoid", False, "dot", lambda t, _: t.tanh(), lambda t, k, _: 1 - k * k)
 
 
@@ -137,8 +137,8 @@ def unit_rows(h: Tensor) -> Tensor:
 
     .. math:: u_i = h_i / \lVert h_i \rVert_2, \qquad u_i = 0 \text{ where } h_i = 0
 
-    The norm is taken after dividing by the row's largest absolute entry, so that no square
-    overflows or underflows. There is no epsilon.
+    Each row is first divided by its largest absolute entry, so that no square overflows or
+    underflows. There is no epsilon.
 
     Shapes:
         - **h:** :math:`[N, d]`
@@ -160,11 +160,11 @@ def unit_and_inverse(h: Tensor) -> tuple[Tensor, Tensor]:
     if h.device.type == "cpu" and not (recorded or traced()):
         norm = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
         low, high = (float(extreme) for extreme in norm.aminmax()) if h.numel() else (1.0, 1.0)
-        # Squares of these neither underflow nor overflow.
+        # Squares of such norms neither underflow nor overflow.
         if low > 1e-15 and high < 1e15:
             return h / norm, 1 / norm
-    # The result does not depend on the scale, so that its derivative through `largest` is zero
-    # and detaching is exact.
+    # The result does not depend on the scale. So its derivative through `largest` is zero, and
+    # detaching is exact.
     largest = h.detach().abs().amax(dim=-1, keepdim=True)
     zero = largest == 0
     largest = largest.masked_fill(zero, 1)
@@ -175,7 +175,7 @@ def unit_and_inverse(h: Tensor) -> tuple[Tensor, Tensor]:
 
 @quick
 class _UnitRows(torch.autograd.Function):
-    """∂L/∂h = (g − u ⟨u, g⟩) / ‖h‖, from h alone: nothing else is kept for the backward pass."""
+    """∂L/∂h = (g − u ⟨u, g⟩) / ‖h‖, from h alone: the backward pass keeps nothing else."""
 
     @staticmethod
     def forward(h: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ class _UnitRows(torch.autograd.Function):
 
 
 def unit_gradient(grad: Tensor, unit: Tensor, inverse: Tensor) -> Tensor:
-    """The gradient for rows, from that for the unit rows."""
+    """The gradient for rows, from the gradient for the unit rows."""
     along = torch.linalg.vecdot(unit, grad).unsqueeze(-1)
     return torch.addcmul(grad, unit, along, value=-1) * inverse
 
@@ -218,7 +218,7 @@ def row_statistic(kernel: Kernel, x: Tensor, y: Tensor) -> Tensor:
 
 
 def apply_callable(loss: str, kernel: KernelFunction, x: Tensor, y: Tensor) -> Tensor:
-    """Evaluate a user's kernel on broadcastable ``[..., d]`` inputs and check what it returns."""
+    """Evaluate a user's kernel on broadcastable ``[..., d]`` inputs and check its result."""
     expected = (x[..., 0] + y[..., 0]).shape
     value: Any = kernel(x, y)
     if not isinstance(value, Tensor) or value.shape != expected:
@@ -231,7 +231,7 @@ def apply_callable(loss: str, kernel: KernelFunction, x: Tensor, y: Tensor) -> T
 
 
 def masked_median(distances: Tensor, counts: Tensor) -> Tensor:
-    """The lower median of the ``distances`` where ``counts`` is true, in static shapes."""
+    """The lower median of the ``distances`` where ``counts`` is true, with static shapes."""
     ordered = distances.masked_fill(~counts, torch.inf).sort().values
     middle = ((counts.sum() - 1) // 2).clamp(min=0)
     return ordered.gather(0, middle.view(1)).squeeze(0)

@@ -27,7 +27,7 @@ from graphkd._store.writer import PartialStore
 
 
 class TeacherRows(NamedTuple):
-    """Rows of a teacher: embeddings and logits, row k those of the k-th id asked for."""
+    """A teacher's embeddings and logits; row k belongs to the k-th id of the request."""
 
     h: Tensor | None
     """Embeddings :math:`[n, d]`; None in a store of logits only."""
@@ -39,8 +39,8 @@ class TeacherStore:
     r"""A teacher's embeddings and logits on disk, by node id.
 
     :meth:`build` makes it, :meth:`open` opens it, and ``store[n_id]`` reads rows. The files are
-    memory-mapped: a store may be larger than the memory, and processes share its pages. It can be
-    pickled, by path, so that it works in the workers of a DataLoader.
+    memory-mapped: a store may be larger than the memory, and processes share its pages. A store is
+    pickled by its path, so that it works in the workers of a DataLoader.
 
     ``n_id`` is an integer tensor :math:`[n]`, in any order and with repetitions, a boolean mask
     :math:`[N]`, an int (which gives one row, :math:`[d]`), or a slice. The rows are copies in the
@@ -49,16 +49,16 @@ class TeacherStore:
 
     Args:
         path: The folder that was given to :meth:`build`.
-        data: If given, the ``Data``, ``HeteroData`` or data set of graphs that the store must be
-            of. The number of nodes, the edges (in any order and format) and a sample of the
-            features are compared; of a data set, its length, first and last graph.
-        num_nodes: If given, the number of nodes or graphs that the store must be of.
+        data: If given, the ``Data``, ``HeteroData`` or data set of graphs that the store must
+            belong to. The number of nodes, the edges (in any order and format) and a sample of the
+            features are compared; for a data set, its length and its first and last graph.
+        num_nodes: If given, the number of nodes or graphs that the store must have.
 
     Raises:
         FileNotFoundError: If there is nothing at ``path``.
         ValueError: If it is not a store, is damaged, or is a store for another graph.
-        IndexError: Reading an id below 0, an id from N on, or one that no batch delivered.
-        TypeError: Reading by anything else than the above.
+        IndexError: If an id to read is below 0, is N or more, or was in no batch of the build.
+        TypeError: If ``n_id`` is of another type.
 
     Example:
         >>> import tempfile, torch, graphkd
@@ -80,7 +80,7 @@ class TeacherStore:
     ) -> None:
         self.path = Path(path).absolute()
         self.manifest: dict[str, Any] = read_manifest(self.path)
-        """What is in the store, and what made it."""
+        """The contents of the store, and how they were made."""
         self.num_nodes: int = self.manifest["num_nodes"]
         self.dtype: torch.dtype = DTYPES[self.manifest["dtype"]]
         check_graph(self.path, self.manifest, data, num_nodes)
@@ -101,7 +101,7 @@ class TeacherStore:
     def open(
         cls, path: str | os.PathLike[str], data: Any = None, *, num_nodes: int | None = None
     ) -> "TeacherStore":
-        """Open a finished store; arguments and errors are those of the class."""
+        """Open a finished store, with the arguments and errors of the class."""
         return cls(path, data, num_nodes=num_nodes)
 
     @classmethod
@@ -122,16 +122,17 @@ class TeacherStore:
     ) -> "TeacherStore":
         """Run the teacher once over all nodes or graphs, and open the store of its outputs.
 
-        The teacher runs in eval mode without gradients; its mode is restored. Of a batch that
-        knows its seeds (a ``NeighborLoader``'s), the seeds are kept, of any other all rows. The
-        first rows delivered for an id count. Nothing is at ``path`` before all is done. A build
-        that was stopped, or killed, continues when it is called again with the same arguments; the
-        unfinished build of another teacher or graph is discarded with a warning. A finished store
-        that the same arguments made is opened as it is. Batches that can only be iterated over are
-        never taken for the same: such a build starts anew, and needs ``overwrite=True``.
+        The teacher runs in eval mode without gradients; its mode is restored. If a batch knows its
+        seeds (as from a ``NeighborLoader``), only the seeds are kept, otherwise all rows. If an id
+        comes several times, its first row counts. Nothing is at ``path`` until the store is
+        complete. A build that was stopped or killed continues when it is called again with the same
+        arguments; an unfinished build of another teacher or graph is discarded with a warning. A
+        finished store that the same arguments made is opened as it is. Batches that can only be
+        iterated over cannot be compared: such a build starts anew, and needs ``overwrite=True`` to
+        replace a store.
 
         Args:
-            path: The folder to make. The unfinished build lies beside it, in ``path + ".partial"``.
+            path: The folder to make. The unfinished build is beside it, in ``path + ".partial"``.
             teacher: The trained model. Batches are moved to its device.
             data_or_loader: A ``Data`` or ``HeteroData`` (a full graph), a PyG loader, or any
                 iterable of batches. A batch names its rows by ``n_id``; a full graph without it
@@ -140,19 +141,19 @@ class TeacherStore:
             tap: The layer whose output is h, as in :class:`graphkd.Tap`. With None, the teacher
                 (or ``forward``) returns the pair (h, z), or z alone for a store of logits.
             dtype: float16, bfloat16, float32 or float64, for h and z.
-            forward: Calls the teacher on a batch where ``model(x, edge_index)`` (``x_dict`` and
-                ``edge_index_dict`` for ``HeteroData``) is not right. Returns logits for all rows
-                of a batch, or for its seeds.
-            ids: The attribute that names the rows of a batch in place of ``n_id``, or a function
+            forward: A function ``forward(model, batch)``, if the call ``model(x, edge_index)``
+                (``x_dict`` and ``edge_index_dict`` for ``HeteroData``) is not right. It returns
+                logits for all rows of a batch, or for its seeds.
+            ids: The attribute that names the rows of a batch instead of ``n_id``, or a function
                 of the batch that gives the id of each row of the output.
-            node_type: Of ``HeteroData``, the type whose rows are kept; by default the type of the
+            node_type: For ``HeteroData``, the type whose rows are kept; by default the type of the
                 loader's input nodes.
-            num_nodes: N, where the ids are not those of the graph or loader that was passed.
+            num_nodes: N, if the ids are not those of the graph or loader that was passed.
             overwrite: Replace a store at ``path``, once the new one is complete.
             progress: Show a progress bar.
 
         Raises:
-            TypeError: If teacher, batches or outputs are not of these kinds.
+            TypeError: If teacher, batches or outputs are not of these types.
             ValueError: If a value overflows ``dtype``, rows and ids do not match, or ``path``
                 holds something else, e.g. a store that other arguments made.
             IndexError: If an id is negative, or not below N.
@@ -169,7 +170,7 @@ class TeacherStore:
         elif is_taken(folder):
             return cls._same(folder, recipe)
         with PartialStore(folder, recipe) as partial:
-            # Another process may have finished it before this one was alone.
+            # Another process may have finished the store before this one got the lock.
             if not overwrite and is_taken(folder):
                 return cls._same(folder, recipe)
             _build.run(partial, model, batches, recipe, overwrite, progress)
@@ -205,7 +206,7 @@ class TeacherStore:
         return TeacherRows(rows.get("h"), rows["z"])
 
     def verify(self) -> None:
-        """Check every block now rather than when it is first read.
+        """Check every block now, not at its first read.
 
         Raises:
             ValueError: If one is damaged.
@@ -214,7 +215,7 @@ class TeacherStore:
             part.verify()
 
     def close(self) -> None:
-        """Let go of the files. Closing twice is harmless."""
+        """Close the files. Closing twice is harmless."""
         for part in self._parts.values():
             part.close()
         self._parts = {}

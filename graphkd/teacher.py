@@ -1,4 +1,4 @@
-"""What a teacher needs: to be frozen for good, and a tap on its hidden states."""
+"""Tools for a teacher: freeze it for good, and tap its hidden states."""
 
 import difflib
 from functools import partial
@@ -24,8 +24,8 @@ def _back_to_eval(module: nn.Module, inputs: Any) -> None:
 def freeze(teacher: ModuleT) -> ModuleT:
     """Put a teacher into eval mode for good, and switch its gradients off.
 
-    An outer ``.train()``, of a module that holds the teacher and the student, does not wake its
-    dropout or BatchNorm again. To thaw it, load its ``state_dict`` into a new module.
+    ``.train()`` of an outer module, which holds the teacher and the student, does not switch the
+    teacher's dropout or BatchNorm on again. To train it, load its ``state_dict`` into a new module.
 
     Args:
         teacher: Any module; it is changed in place.
@@ -49,7 +49,7 @@ def freeze(teacher: ModuleT) -> ModuleT:
     for module in teacher.modules():
         # A partial, unlike a closure, follows the module through deepcopy and pickle.
         module.train = partial(_stay_in_eval, module)  # type: ignore[method-assign]
-    # torch.compile's wrapper sets the flag of the module that it wraps past its train().
+    # torch.compile's wrapper sets the flag of the module inside without calling its train().
     teacher.register_forward_pre_hook(_back_to_eval)
     return teacher
 
@@ -68,19 +68,19 @@ class _Capture:
 
 
 class Tap:
-    """Captures the latest output of a layer, by its name, without touching the model.
+    """Captures the latest output of a layer, given its name, without changing the model.
 
     Use it as a context manager, or keep it and call :meth:`close`. The output keeps its autograd
-    graph, and stays readable after the tap is closed. Only modules can be tapped: PyG's ``MLP``,
-    for one, drops out by a function after its ``act``, so that ``"act"`` gives the state before
-    dropout.
+    graph, and stays readable after the tap is closed. Only modules can be tapped. For example,
+    PyG's ``MLP`` applies dropout as a function after its ``act``, so ``"act"`` gives the state
+    before dropout.
 
     Args:
         model: The model that holds the layer.
         layer: The layer's name as in ``model.named_modules()``, e.g. ``"convs.1"``.
 
     Raises:
-        ValueError: If the model has no layer of that name; the error lists those there are.
+        ValueError: If the model has no layer of that name; the error lists its layers.
         TypeError: If ``model`` is not a Module, or is compiled: a hook added after compilation
             does not fire.
         RuntimeError: If :attr:`value` is read before the layer has run.
@@ -126,7 +126,7 @@ class Tap:
 
     @property
     def value(self) -> Any:
-        """What the layer returned last."""
+        """The latest output of the layer."""
         if not self._capture.outputs:
             raise RuntimeError(
                 f"Tap: layer {self.layer!r} has not run since the tap was made. Call the model "

@@ -1,4 +1,4 @@
-"""Which rows of a batch are kept, and under which ids."""
+"""Choose the rows of a batch that are kept, and find their ids."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,14 +21,14 @@ _WHERE = "TeacherStore.build"
 
 
 class Selection(NamedTuple):
-    """Row ``rows[k]`` of the ``total`` rows of a batch belongs to ``ids[k]``."""
+    """Row ``chosen[k]`` of the ``total`` rows of a batch belongs to ``ids[k]``."""
 
     ids: Tensor
-    rows: Tensor
+    chosen: Tensor
     total: int
 
     def check(self, name: str, output: Tensor) -> None:
-        """Raise unless the output has a row for every row of the batch, or for the kept alone."""
+        """Raise unless the output has one row per row of the batch, or one per kept row."""
         if output.size(0) in (self.total, len(self.ids)):
             return
         raise ValueError(
@@ -39,7 +39,7 @@ class Selection(NamedTuple):
 
     def of(self, output: Tensor, some: Tensor) -> Tensor:
         """The rows of an output that belong to ``ids[some]``."""
-        at = self.rows[some] if output.size(0) == self.total else some
+        at = self.chosen[some] if output.size(0) == self.total else some
         return output.index_select(0, at.to(output.device))
 
 
@@ -68,17 +68,17 @@ class Batches:
         dataset = getattr(source, "dataset", None)
         graphs = isinstance(source, DataLoader) and _holds_graphs(dataset)
         self.origin = dataset if self.graph is None and graphs else self.graph
-        """What the batches are cut from: a graph, a data set of graphs, or None for unknown."""
+        """The source of the batches: a graph, a data set of graphs, or None if unknown."""
         self.num_nodes = num_nodes
         self.counted: str | None = None
-        """Where no batch names its rows, what is counted: "nodes" or "graphs"."""
+        """If no batch names its rows, what is counted: "nodes" or "graphs"."""
         self._next = 0
 
     def __iter__(self) -> Any:
         return iter([self.source] if self.single else self.source)
 
     def store(self, batch: Any) -> Any:
-        """What holds the attributes of the rows: the batch, or its part of the input's type."""
+        """The holder of the rows' attributes: the batch, or its part for the input's node type."""
         if not hasattr(batch, "node_types"):
             return batch
         if self.node_type is None:
@@ -97,7 +97,7 @@ class Batches:
         return batch[self.node_type]
 
     def total_rows(self) -> int | None:
-        """N where it is known before the end."""
+        """N, if it is known before the end."""
         if self.num_nodes is not None:
             return self.num_nodes
         if self.counted == "graphs":
@@ -106,11 +106,11 @@ class Batches:
         if self.graph is None or callable(self.ids):
             return None
         store = self.store(self.graph)
-        # Where the graph itself names its nodes, these ids may reach beyond it.
+        # If the graph itself names its nodes, these ids may be larger than their number.
         return None if (self.ids or "n_id") in store else int(store.num_nodes)
 
     def select(self, batch: Any, output_rows: int | None) -> Selection | None:
-        """The rows to keep; None if only the output can tell: call again with its row count."""
+        """The rows to keep. None if only the output can tell: call again with its row count."""
         if callable(self.ids):
             ids = _checked(self.ids(batch), "ids= returned")
             return Selection(ids, torch.arange(len(ids)), len(ids))
@@ -119,16 +119,16 @@ class Batches:
         if name not in store:
             return self._count(batch, store, output_rows)
         ids = _checked(store[name], f"batch.{name} is")
-        if "root_n_id" in store:  # of a ShaDowKHopSampler
-            rows = store.root_n_id.cpu()
+        if "root_n_id" in store:  # from a ShaDowKHopSampler
+            chosen = store.root_n_id.cpu()
         elif "batch_size" in store:
-            rows = self._seeds(store, int(store.batch_size))
+            chosen = self._seeds(store, int(store.batch_size))
         else:
-            rows = torch.arange(len(ids))
-        return Selection(ids[rows], rows, len(ids))
+            chosen = torch.arange(len(ids))
+        return Selection(ids[chosen], chosen, len(ids))
 
     def _seeds(self, store: Any, count: int) -> Tensor:
-        """PyG puts the seeds first; a transform may not. They are looked up by their ids."""
+        """The seeds' row numbers, by their ids: PyG puts them first, but a transform may not."""
         first = torch.arange(count)
         if "n_id" not in store or "input_id" not in store:
             return first
@@ -138,7 +138,7 @@ class Batches:
             return first
         if given is None:  # input_id numbers the loader's input_nodes
             seeds = nodes.cpu()[places]
-        elif torch.equal(given, nodes):  # of a mask: it is the node's id
+        elif torch.equal(given, nodes):  # from a mask: input_id is the node's id
             seeds = places
         else:
             return first
@@ -167,7 +167,7 @@ class Batches:
         return Selection(ids, torch.arange(size), size)
 
     def _check_order(self, batched: bool) -> None:
-        """Rows are counted only where they surely come in the order of the data set."""
+        """Raise unless the rows surely come in the order of the data set, to be counted."""
         source = self.source
         ordered = isinstance(source, list | tuple)
         if isinstance(source, DataLoader):

@@ -1,4 +1,4 @@
-"""Runs the teacher over the batches and hands its rows to the unfinished store."""
+"""Run the teacher over the batches, and hand its rows to the unfinished store."""
 
 import copy
 import datetime
@@ -26,14 +26,14 @@ from graphkd._store.writer import PartialStore
 from graphkd.teacher import Tap
 
 _WHERE = "TeacherStore.build"
-# A graph's rows are cast and written in slices of this many, so that no second copy is held.
+# A graph's rows are cast and written in slices of this size, to avoid a second copy.
 _SLICE = 2**16
 
 Forward = Callable[[Any, Any], Any]
 
 
 class Teacher:
-    """The teacher, where its embeddings come from, and the dtype that they are kept in."""
+    """The teacher, the layer that gives its embeddings, and the dtype of the kept rows."""
 
     def __init__(
         self, model: nn.Module, tap: str | None, forward: Forward | None, dtype: torch.dtype
@@ -63,7 +63,7 @@ class Teacher:
 
     @torch.no_grad()
     def outputs(self, batch: Any, node_type: str | None) -> dict[str, Tensor]:
-        """What the teacher gives for a batch: z, and h unless there are logits only."""
+        """The teacher's outputs for a batch: z, and h unless there are logits only."""
         if self.device is not None and hasattr(batch, "to"):
             batch = copy.copy(batch).to(self.device)  # PyG's .to() moves a graph in place
         h = None
@@ -93,7 +93,7 @@ class Teacher:
         return found
 
     def cast(self, name: str, rows: Tensor) -> Tensor:
-        """Rows as they are kept, on the CPU; a number that does not fit is an error."""
+        """The rows in the kept dtype, on the CPU; raises if a number does not fit."""
         cast = rows.to(self.dtype)
         if not cast.isfinite().all() and (rows.isfinite() & ~cast.isfinite()).any():
             largest = rows[rows.isfinite()].abs().max().item()
@@ -105,7 +105,7 @@ class Teacher:
 
 
 def _call(model: Any, batch: Any) -> Any:
-    """``model(x, edge_index)``, by type where the graph is heterogeneous."""
+    """Call ``model(x, edge_index)``, by type if the graph is heterogeneous."""
     nodes, edges = getattr(batch, "node_stores", []), getattr(batch, "edge_stores", [])
     graph = "edge_index" if any("edge_index" in store for store in edges) else "adj_t"
     if not any("x" in store for store in nodes) or not any(graph in store for store in edges):
@@ -120,7 +120,7 @@ def _call(model: Any, batch: Any) -> Any:
 def make_recipe(
     teacher: Teacher, batches: Batches, forward: Forward | None, num_nodes: int | None
 ) -> dict[str, Any]:
-    """What the rows depend on, as far as it can be told: two equal recipes make equal stores."""
+    """All that is known to change the rows: two equal recipes make equal stores."""
     nodes = getattr(getattr(batches.source, "input_data", None), "node", None)
     return {
         "teacher class": type(teacher.model).__qualname__,
@@ -146,7 +146,7 @@ def run(
     overwrite: bool,
     progress: bool,
 ) -> None:
-    """Build the store, from where an earlier build of it was stopped."""
+    """Build the store, starting where an earlier build of it was stopped."""
     from graphkd import __version__
 
     batches.counted = partial.plan.get("rows")
@@ -187,20 +187,20 @@ def run(
 def _add(
     partial: PartialStore, teacher: Teacher, batches: Batches, batch: Any, recipe: dict[str, Any]
 ) -> int:
-    """Run the teacher on a batch, unless its rows are done; gives the number of new rows."""
-    chosen = batches.select(batch, None)
-    if chosen is not None:
-        todo = _todo(partial, batches, chosen)
+    """Run the teacher on a batch, unless its rows are done; gives the number of its kept rows."""
+    selection = batches.select(batch, None)
+    if selection is not None:
+        todo = _todo(partial, batches, selection)
         if not len(todo) and partial.plan:
-            return len(chosen.ids)
+            return len(selection.ids)
     outputs = teacher.outputs(batch, batches.node_type)
-    if chosen is None:
-        chosen = batches.select(batch, outputs["z"].size(0))
-        assert chosen is not None  # it is told the number of rows
-        todo = _todo(partial, batches, chosen)
+    if selection is None:
+        selection = batches.select(batch, outputs["z"].size(0))
+        assert selection is not None  # the number of rows is known now
+        todo = _todo(partial, batches, selection)
     widths = {name: output.size(1) for name, output in outputs.items()}
     for name, output in outputs.items():
-        chosen.check(name, output)
+        selection.check(name, output)
     if not partial.plan:
         partial.begin({"recipe": recipe, "widths": widths, "rows": batches.counted})
     elif partial.plan["widths"] != widths:
@@ -209,16 +209,16 @@ def _add(
             f"{partial.plan['widths']} before. Every batch must give the same."
         )
     for some in torch.split(todo, _SLICE):
-        rows = {n: teacher.cast(n, chosen.of(output, some)) for n, output in outputs.items()}
-        partial.write(chosen.ids[some], rows)
-    return len(chosen.ids)
+        rows = {n: teacher.cast(n, selection.of(output, some)) for n, output in outputs.items()}
+        partial.write(selection.ids[some], rows)
+    return len(selection.ids)
 
 
-def _todo(partial: PartialStore, batches: Batches, chosen: Selection) -> Tensor:
+def _todo(partial: PartialStore, batches: Batches, selection: Selection) -> Tensor:
     limit = batches.total_rows()
-    if limit is not None and len(chosen.ids) and int(chosen.ids.max()) >= limit:
+    if limit is not None and len(selection.ids) and int(selection.ids.max()) >= limit:
         raise IndexError(
-            f"{_WHERE}: a batch holds the id {int(chosen.ids.max())}, and there are {limit} "
+            f"{_WHERE}: a batch holds the id {int(selection.ids.max())}, and there are {limit} "
             "nodes. Pass num_nodes= if the ids are of a larger graph."
         )
-    return partial.missing(chosen.ids)
+    return partial.missing(selection.ids)

@@ -44,7 +44,7 @@ def raw(rows: Tensor) -> memoryview:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can."""
+    """Make the names in a folder durable, if the system can."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -71,13 +71,13 @@ def rows_crc(rows: dict[str, Tensor]) -> int:
 
 
 def write_all(file: FileIO, content: memoryview) -> None:
-    """Write all of it: one call to the system may write less."""
+    """Write all bytes: one call to the system may write fewer."""
     while content:
         content = content[file.write(content) or 0 :]
 
 
 class MappedRows:
-    """The rows of one file, mapped read-only, their blocks checked as they are first read."""
+    """The rows of one file, mapped read-only. Each block is checked when it is first read."""
 
     def __init__(
         self, file: Path, shape: Sequence[int], dtype: torch.dtype, crcs: bytes | None = None
@@ -95,10 +95,10 @@ class MappedRows:
             self._rows = torch.empty(0, width, dtype=dtype)
             return
         with file.open("rb") as stream:
-            # A private writable mapping would be refused when it is larger than the memory.
+            # The system refuses a private writable mapping that is larger than the memory.
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         with warnings.catch_warnings():
-            # torch warns that it could not write there: nothing here does.
+            # torch warns that the buffer is read-only, but nothing here writes to it.
             warnings.filterwarnings("ignore", message="The given buffer is not writable")
             flat = torch.frombuffer(self._map, dtype=dtype, count=num_rows * width)
         self._rows = flat.view(num_rows, width)
@@ -110,7 +110,7 @@ class MappedRows:
         return self._rows.index_select(0, ids)
 
     def verify(self) -> None:
-        """Check every block that was not read yet."""
+        """Check every block that has not been read yet."""
         if not self._all_seen:
             self._check(torch.arange(self.num_blocks))
 
@@ -122,7 +122,7 @@ class MappedRows:
             return zlib.crc32(view[block * size : (block + 1) * size])
 
     def _check(self, blocks: Tensor) -> None:
-        assert self._crcs is not None  # else all are taken as seen
+        assert self._crcs is not None  # without checksums, all blocks count as seen
         # Reading a mapped page that is no longer in the file would kill the process.
         if self._map is not None and self._map.size() < self.num_rows * self.row_bytes:
             raise ValueError(
@@ -145,7 +145,7 @@ class MappedRows:
 
 
 def pack_bits(mask: Tensor) -> bytes:
-    """Eight rows a byte, the first in the lowest bit."""
+    """Pack eight rows into a byte, the first into the lowest bit."""
     padded = torch.nn.functional.pad(mask.to(torch.uint8), (0, -len(mask) % 8)).view(-1, 8)
     weights = torch.tensor([1 << bit for bit in range(8)], dtype=torch.uint8)
     return bytes(raw((padded * weights).sum(1, dtype=torch.uint8)))
@@ -160,7 +160,7 @@ def unpack_bits(content: bytes, count: int) -> Tensor:
 
 
 def render_manifest(manifest: dict[str, Any]) -> bytes:
-    """The manifest as text, closed by its own checksum."""
+    """The manifest as text, with its own checksum at the end."""
     body = {name: value for name, value in manifest.items() if name != "checksum"}
     text = json.dumps(body, sort_keys=True)
     return (json.dumps({**body, "checksum": zlib.crc32(text.encode())}, indent=1) + "\n").encode()
@@ -185,7 +185,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     content = (folder / MANIFEST).read_bytes()
     try:
         manifest = json.loads(content)
-    except (ValueError, RecursionError) as error:  # also what is not UTF-8
+    except (ValueError, RecursionError) as error:  # a ValueError also if it is not UTF-8
         raise ValueError(f"{foreign} Its {MANIFEST} cannot be read: {error}.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f"{foreign} Its {MANIFEST} is of something else.")
@@ -194,7 +194,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"TeacherStore: {folder} is of version {manifest.get('version')!r} of the format; this "
             f"graphkd reads version {VERSION}. Build it again, or use the graphkd that made it."
         )
-    # Compared as text, so that not even a space may differ.
+    # Compare the text, so that not even a space may differ.
     if render_manifest(manifest) != content:
         raise ValueError(
             f"TeacherStore: {folder / MANIFEST} was changed: its checksum does not match. "
@@ -209,12 +209,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def partial_folder(folder: Path) -> Path:
-    """Where the unfinished build of a store lies."""
+    """The folder of a store's unfinished build."""
     return folder.with_name(folder.name + ".partial")
 
 
 def read_files(folder: Path, manifest: dict[str, Any]) -> dict[str, bytes]:
-    """The small files, checked; of the large ones, the size is."""
+    """The small files, checked; of the large files, only the size is checked."""
     contents = {}
     for name, facts in manifest["files"].items():
         file = folder / name

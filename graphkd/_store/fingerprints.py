@@ -1,4 +1,4 @@
-"""What a store was made by, as text that can be compared: teacher, graph, forward."""
+"""Text for comparing what made a store: teacher, graph, forward."""
 
 import functools
 import hashlib
@@ -17,13 +17,13 @@ _CHUNK = 2**22
 _SAMPLED_ROWS = 1024
 _BITS = 2**64 - 1
 _PLAIN = (int, float, complex, str, bytes, NoneType, EllipsisType)
-# What is hashed elsewhere, and what does not change what a teacher returns.
+# Attributes hashed elsewhere, and those that do not change the teacher's outputs.
 _OTHER_KEYS = {"x", "edge_index", "adj_t", "n_id", "batch", "ptr"}
 _OTHER_KEYS |= {"y", "train_mask", "val_mask", "test_mask"}
 
 
 def teacher_fingerprint(teacher: nn.Module) -> str:
-    """A hash of every parameter and persistent buffer, of the classes and plain attributes."""
+    """A hash of all parameters, persistent buffers, classes and plain attributes."""
     digest = hashlib.blake2b(digest_size=16)
     for name, module in teacher.named_modules():
         functions = {
@@ -49,9 +49,9 @@ def teacher_fingerprint(teacher: nn.Module) -> str:
 
 
 def graph_fingerprint(data: Any) -> dict[str, Any]:
-    """The counts of nodes, a hash of the edges in any order and format, and of sampled tensors.
+    """The numbers of nodes, and hashes of sampled tensors and of edges, in any order and format.
 
-    Of a data set of graphs: their number, and this for the first and the last.
+    For a data set of graphs: their number, and the same facts for the first and the last graph.
     """
     if not hasattr(data, "node_stores"):
         outer = {"first": data[0], "last": data[len(data) - 1]} if len(data) else {}
@@ -80,7 +80,7 @@ def graph_fingerprint(data: Any) -> dict[str, Any]:
 
 
 def _others(name: str, store: Any) -> dict[str, str]:
-    """Edge weights, positions and the like, by "attribute" and their name."""
+    """Hashes of edge weights, positions and the like, each under "attribute" and its name."""
     return {
         f"attribute {key} {name}".strip(): _sample(value)
         for key, value in store.items()
@@ -89,7 +89,7 @@ def _others(name: str, store: Any) -> dict[str, str]:
 
 
 def names_fingerprint(data: Any) -> list[str] | None:
-    """What names the rows of a graph or batch: its n_id and batch_size; None without them."""
+    """Text for the names of a graph's or batch's rows, n_id and batch_size; None without n_id."""
     names = [
         f"{_sample(store['n_id'], None)} {store.get('batch_size')}"
         for store in data.node_stores
@@ -99,7 +99,7 @@ def names_fingerprint(data: Any) -> list[str] | None:
 
 
 def batches_fingerprint(batches: Any) -> str | None:
-    """A hash of a list of batches, in any order if they name their rows; None for all else."""
+    """A hash of a list of batches, in any order if they name their rows; None if not a list."""
     if not isinstance(batches, list | tuple):
         return None
     facts = []
@@ -112,7 +112,7 @@ def batches_fingerprint(batches: Any) -> str | None:
 
 
 def _edges(src: Tensor, dst: Tensor) -> str:
-    """A sum of mixed edge numbers, modulo 2^64: the order of edges does not matter."""
+    """A sum of mixed edge numbers, modulo 2^64, so that the order of the edges does not matter."""
     total = 0
     for start in range(0, src.numel(), _CHUNK):
         mixed = src[start : start + _CHUNK].long() * 0x1E3779B97F4A7C15
@@ -122,17 +122,17 @@ def _edges(src: Tensor, dst: Tensor) -> str:
 
 
 def _mix(x: Tensor) -> Tensor:
-    # The step of MurmurHash3's finaliser; torch's shift of int64 keeps the sign, so it is masked.
+    # A step as in MurmurHash3's finaliser. torch's shift of int64 keeps the sign; a mask clears it.
     x = (x ^ (x >> 33 & 0x7FFFFFFF)) * 0x7F51AFD7ED558CCD
     return x ^ (x >> 29 & 0x7FFFFFFFF)
 
 
-def _sample(x: Tensor, rows: int | None = _SAMPLED_ROWS) -> str:
-    """A hash of at most so many rows, evenly spaced: it notices other features, not one entry."""
+def _sample(x: Tensor, most: int | None = _SAMPLED_ROWS) -> str:
+    """A hash of at most so many evenly spaced rows. It may miss a single changed entry."""
     count = x.size(0) if x.dim() else 0
     digest = hashlib.blake2b(f"{x.dtype}{tuple(x.shape)}".encode(), digest_size=16)
     if count:
-        size = count if rows is None else min(count, rows)
+        size = count if most is None else min(count, most)
         at = torch.linspace(0, count - 1, size, dtype=torch.float64)
         digest.update(raw(x.detach()[at.long().to(x.device)].cpu()))
     return digest.hexdigest()
@@ -144,7 +144,7 @@ def ids_fingerprint(ids: Tensor) -> str:
 
 
 def callable_fingerprint(function: Any) -> str | None:
-    """Name, code, and plain defaults or attributes: an edited lambda is another one."""
+    """Text of name, code, and plain defaults or attributes: an edited lambda differs."""
     if function is None or isinstance(function, str):
         return function
     if isinstance(function, functools.partial):
@@ -161,7 +161,7 @@ def callable_fingerprint(function: Any) -> str | None:
 
 
 def _attributes(owner: Any) -> dict[str, Any]:
-    """The public attributes of an object that are numbers, texts, or tuples of them."""
+    """The public attributes of an object that are numbers, strings, or tuples of them."""
     return {
         name: value
         for name, value in getattr(owner, "__dict__", {}).items()
@@ -174,7 +174,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A value as text that is the same in every process; the type alone of what is not plain."""
+    """Text for a value, the same in every process; only the type if the value is not plain."""
     if isinstance(value, dict):
         return _text(frozenset(f"{key}={_text(entry)}" for key, entry in value.items()))
     if isinstance(value, frozenset):

@@ -1,4 +1,4 @@
-"""One builder at a time: the journal of an unfinished build is locked while it is worked on."""
+"""One builder at a time: a builder locks the journal of its unfinished build."""
 
 import importlib
 import os
@@ -12,12 +12,12 @@ fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 
 def claim(folder: Path) -> FileIO:
-    """The journal in this folder, which is made, locked where the system can."""
+    """Make the folder and open its journal, locked if the system can."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             journal = (folder / JOURNAL).open("a+b", buffering=0)
-        except FileNotFoundError:  # the other builder moved or removed the folder just now
+        except FileNotFoundError:  # another builder moved or removed the folder just now
             continue
         try:
             if fcntl is None or _is_locked_here(journal, folder / JOURNAL):
@@ -32,7 +32,7 @@ def claim(folder: Path) -> FileIO:
 
 
 def _is_locked_here(journal: FileIO, file: Path) -> bool:
-    """Lock it; False if the other builder moved or removed it before it let go of the lock."""
+    """Lock the journal; False if another builder moved or removed it before it unlocked it."""
     fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         return os.path.samestat(os.fstat(journal.fileno()), file.stat())
@@ -41,7 +41,7 @@ def _is_locked_here(journal: FileIO, file: Path) -> bool:
 
 
 def let_go(journal: FileIO) -> None:
-    """Unlock and close it. Forked workers of a loader hold it open, and must not keep the lock."""
+    """Unlock and close it. Forked workers of a loader hold it open, but must not keep the lock."""
     if fcntl is not None:
         fcntl.flock(journal, fcntl.LOCK_UN)
     journal.close()

@@ -1,4 +1,4 @@
-"""Folders that a build uses, moves or removes, and whether they are a store's at all."""
+"""The folders that a build uses, moves or removes, and checks that they belong to a store."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from graphkd._store.files import BLOCKS, FORMAT, JOURNAL, MANIFEST, NAMES, PLAN
 
 
 def replaced_folder(folder: Path) -> Path:
-    """Where the old store lies while it is exchanged for a new one."""
+    """The folder of the old store while a new one replaces it."""
     return folder.with_name(f"{folder.name}.replaced")
 
 
@@ -23,15 +23,15 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
-    """What an unfinished build was begun with; empty if it was killed before there was a row."""
+    """The plan that an unfinished build began with; empty if it was killed before its first row."""
     plan = read_object(folder / PLAN)
     return plan if plan.keys() >= {"recipe", "widths"} else {}
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether the folder holds nothing but files of a store, and may be removed for a new one.
+    """Whether the folder holds only files of a store, and may be removed for a new one.
 
-    Many programs write a manifest.json. Damaged stores are known by the other files.
+    Many programs write a manifest.json. The other files tell that a damaged store is one.
     """
     if not folder.is_dir():
         return False
@@ -46,13 +46,13 @@ def is_ours(folder: Path) -> bool:
 
 
 def is_taken(folder: Path) -> bool:
-    """Whether there is something: an empty folder is nothing."""
+    """Whether something is there; an empty folder counts as nothing."""
     return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder of ours. One that another builder took over meanwhile stays."""
-    # What is left of a removal that was killed is known as ours by the journal, which goes last.
+    """Remove a folder of ours. It stays if another builder took it over meanwhile."""
+    # The journal goes last: after a killed removal, it marks the rest as ours.
     (folder / JOURNAL).touch()
     for name in sorted(NAMES - {JOURNAL}):
         (folder / name).unlink(missing_ok=True)
@@ -62,7 +62,7 @@ def remove(folder: Path) -> None:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise a ValueError if a new store at this place would destroy what is none."""
+    """Raise a ValueError if a new store at this place would destroy anything but a store."""
     for place in (folder, replaced_folder(folder)):
         if is_taken(place) and not is_ours(place):
             raise ValueError(
@@ -71,10 +71,10 @@ def check_replaceable(folder: Path) -> None:
             )
 
 
-def check_free(folder: Path, rows: Path) -> None:
-    """Raise a ValueError if something came to this place since the build began."""
+def check_free(folder: Path, unfinished: Path) -> None:
+    """Raise a ValueError if something was put at this place since the build began."""
     if is_taken(folder):
         raise ValueError(
             f"TeacherStore.build: something else was put at {folder} meanwhile; it is left "
-            f"alone, and the new rows are in {rows}. Move it away and build again."
+            f"alone, and the new rows are in {unfinished}. Move it away and build again."
         )

@@ -1,4 +1,4 @@
-"""Which rows are asked for, and whether the store is the one for them."""
+"""Find the rows that are asked for, and check that the store is the right one."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _WHERE = "TeacherStore: n_id"
 
 
 def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
-    """The ids of an integer tensor, mask, int or slice: int64, on the CPU, all of them in store."""
+    """The ids of an integer tensor, mask, int or slice: int64, on the CPU, all in the store."""
     if isinstance(n_id, slice):
         chosen = range(*n_id.indices(num_nodes))
         ids = torch.arange(len(chosen)) * chosen.step + chosen.start
@@ -56,7 +56,7 @@ def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
 
 
 def check_graph(path: Any, manifest: dict[str, Any], data: Any, num_nodes: int | None) -> None:
-    """Raise a ValueError if the store was built from another graph than this."""
+    """Raise a ValueError if the store was built from another graph."""
     other = f"TeacherStore: {path} is a store for another graph:"
     if num_nodes is not None and num_nodes != manifest["num_nodes"]:
         raise ValueError(f"{other} it has {manifest['num_nodes']} rows, not {num_nodes}.")
@@ -71,7 +71,7 @@ def check_graph(path: Any, manifest: dict[str, Any], data: Any, num_nodes: int |
     if made is None:  # built from bare batches: nothing else is known
         key = f"nodes {manifest['node_type'] or ''}".strip()
         made, given = {key: manifest["num_nodes"]}, {key: given.get(key)}
-    # An edge weight may be inside adj_t here and beside edge_index there.
+    # One graph may hold an edge weight inside adj_t, the other beside edge_index.
     alone = {name for name in made.keys() ^ given.keys() if "attribute" in name.split()}
     made, given = ({k: v for k, v in f.items() if k not in alone} for f in (made, given))
     changed = differences(made, given)
@@ -83,12 +83,12 @@ def check_graph(path: Any, manifest: dict[str, Any], data: Any, num_nodes: int |
 
 
 def is_known(recipe: dict[str, Any]) -> bool:
-    """Whether a recipe tells its graph from others; that of a bare iterator cannot."""
+    """Whether a recipe identifies its graph; the recipe of a bare iterator does not."""
     return recipe["graph"] is not None or recipe["list of batches"] is not None
 
 
 def check_same(path: Any, made: dict[str, Any], given: dict[str, Any]) -> None:
-    """Raise a ValueError unless the finished store is surely what this recipe would make."""
+    """Raise a ValueError unless this recipe would surely make the finished store."""
     changed = differences(made, given)
     if not changed and is_known(given):
         return
@@ -100,6 +100,6 @@ def check_same(path: Any, made: dict[str, Any], given: dict[str, Any]) -> None:
 
 
 def differences(made: dict[str, Any], given: dict[str, Any]) -> str:
-    """The names of what differs, as text."""
+    """The names of the entries that differ, as text."""
     names = dict.fromkeys([*made, *given])
     return ", ".join(name for name in names if made.get(name) != given.get(name))

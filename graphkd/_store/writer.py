@@ -1,8 +1,8 @@
-"""An unfinished build: rows are written first, then a journal record vouches for them.
+"""An unfinished build: rows are written first, then a journal record confirms them.
 
-A record holds the ids of a batch and a checksum of their rows as they must be on disk. Whatever
-killed a build, a power cut included, the next one believes only records whose rows match. Rows
-that a record vouches for are never written again.
+A record holds the ids of a batch and a checksum of their rows as they must be on disk. However a
+build was killed, even by a power cut, the next one trusts only records whose rows match. Rows that
+a record confirms are never written again.
 """
 
 import json
@@ -44,9 +44,9 @@ _HEAD, _TAIL = struct.Struct("<QI"), struct.Struct("<I")
 
 
 class PartialStore:
-    """The folder of an unfinished build, of which this process is the only writer.
+    """The folder of an unfinished build; this process is its only writer.
 
-    ``plan`` is what the rows found there were made by: ``{}`` where there are none.
+    ``plan`` says how the rows found there were made; it is ``{}`` if there are none.
     """
 
     def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
@@ -112,7 +112,7 @@ class PartialStore:
             self._arrays[name] = file.open("r+b", buffering=0)
 
     def _mapped(self) -> dict[str, MappedRows]:
-        """The whole rows there are."""
+        """The complete rows on disk, by array."""
         mapped = {}
         for name, width in self.plan["widths"].items():
             file = self.folder / f"{name}.bin"
@@ -121,7 +121,7 @@ class PartialStore:
         return mapped
 
     def _records(self) -> Iterator[tuple[Tensor, int]]:
-        """The records of the journal up to the first torn one, which is cut off."""
+        """Yield the records of the journal up to the first torn one, and cut it off."""
         self._journal.seek(0)
         size = os.fstat(self._journal.fileno()).st_size
         end = 0
@@ -156,7 +156,7 @@ class PartialStore:
         self.done[ids] = True
 
     def missing(self, ids: Tensor) -> Tensor:
-        """Positions in ``ids``, by growing id, of those not written; of equal ones, the first."""
+        """Positions in ``ids`` of ids not written yet, by growing id; of equal ids, the first."""
         ordered, order = ids.sort(stable=True)
         keep = torch.ones_like(ordered, dtype=torch.bool)
         keep[1:] = ordered[1:] != ordered[:-1]
@@ -165,7 +165,7 @@ class PartialStore:
         return order[keep]
 
     def write(self, ids: Tensor, rows: dict[str, Tensor]) -> None:
-        """Write rows of ids that grow, and vouch for them."""
+        """Write rows of growing ids, then the record that confirms them."""
         if not len(ids):
             return
         starts = torch.cat(
@@ -185,7 +185,7 @@ class PartialStore:
         self._mark(ids)
 
     def publish(self, num_rows: int, manifest: dict[str, Any], overwrite: bool) -> None:
-        """Complete the files, then move them to where they are to be found, in one step."""
+        """Complete the files, then move them to their final place in one step."""
         self.done = torch.nn.functional.pad(
             self.done[:num_rows], (0, max(0, num_rows - len(self.done)))
         )
@@ -232,7 +232,7 @@ class PartialStore:
             places.remove(replaced)
 
     def _release(self) -> None:
-        """Close the files, so that Windows moves and removes them; elsewhere keep the lock."""
+        """Close the files, so that Windows can move and remove them; elsewhere keep the lock."""
         for file in self._arrays.values():
             file.close()
         if fcntl is None:
@@ -242,7 +242,7 @@ class PartialStore:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close; what was finished is kept for the next build, and nothing if nothing was."""
+        """Close. Finished rows are kept for the next build; without any, the folder is removed."""
         self._release()
         if not self._published and not self.num_filled and places.is_ours(self.folder):
             places.remove(self.folder)

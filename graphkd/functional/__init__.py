@@ -1,6 +1,8 @@
-"""The losses as stateless functions: checks, precision, formula.
+"""The losses as stateless functions: check, gate, formula, reduction.
 
-Each has a Module of the same name (``gcrd_loss`` and ``GCRDLoss``) with the same options.
+A loss that holds options or heads has a Module, with the same options: ``gcrd_loss`` and
+``GCRDLoss``. Parts of a loss, such as ``rkd_angle_loss``, and what goes into a loss, such as
+``random_walks``, are functions alone.
 """
 
 from graphkd.functional.contrast.crd import crd_loss

@@ -65,3 +65,7 @@ __all__ = [
     "VQGraphLoss",
     "WeightedSum",
 ]
+
+# A pickle names a class by its module: this name stays when a file moves.
+for _name in __all__:
+    globals()[_name].__module__ = "graphkd"

@@ -1,4 +1,4 @@
-"""What the Modules share: how they print, and how heads meet precision, selection and graphs."""
+"""The base of the Modules: options, ``repr``, and heads with precision, selection and graphs."""
 
 import copy
 import inspect
@@ -17,9 +17,9 @@ from graphkd.heads import check_ranked, head_pair, project, reset_parameters, st
 
 
 class DistillationLoss(nn.Module):
-    """Base of the losses. Each option is an attribute; ``options`` are those the function takes.
+    """Base of the losses. Each option is an attribute; ``options`` are the function's options.
 
-    A subclass names in ``check_options`` the function that raises on options out of range.
+    In a subclass, ``check_options`` is the function that raises on options out of range.
     """
 
     check_options: ClassVar[Callable[..., object]]
@@ -48,7 +48,7 @@ class DistillationLoss(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "DistillationLoss":
-        """A copy with the same process group, which itself cannot be copied."""
+        """A copy with the same process group, because a group cannot be copied."""
         group = self.options.get("process_group")
         memo[id(group)] = group
         new: Any = type(self).__new__(type(self))
@@ -57,7 +57,7 @@ class DistillationLoss(nn.Module):
         return new  # type: ignore[no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled."""
+        """The state to pickle."""
         if self.options.get("process_group") is not None:
             raise TypeError(
                 f"{type(self).__name__}: a process group cannot be pickled. Save the loss's "
@@ -69,8 +69,8 @@ class DistillationLoss(nn.Module):
 class ProjectedLoss(DistillationLoss):
     """A loss whose rows pass through a pair of heads first.
 
-    Where ``student_only`` is true, a named head projects the student to the teacher's width, and
-    the teacher's rows stay as they are.
+    If ``student_only`` is true, a named head projects the student to the teacher's width, and the
+    teacher's rows stay as they are.
     """
 
     student_only: ClassVar[bool] = False
@@ -94,12 +94,12 @@ class ProjectedLoss(DistillationLoss):
         self.head_takes_edges = head_takes_edges or head == "gcn"
 
     def reset_parameters(self) -> None:
-        """Draw the heads' parameters anew."""
+        """Draw new parameters for the heads."""
         reset_parameters(self.head_s)
         reset_parameters(self.head_t)
 
     def check_ranked_heads(self) -> None:
-        """Raise where heads would not be those of one process, but for its process group."""
+        """Raise if the loss has a process group and heads that need all ranks' rows at once."""
         group = self.options.get("process_group")
         if group is not None:
             loss, remedy = type(self).__name__, "Put the convolution into the student, or 'mlp'."
@@ -113,10 +113,10 @@ class ProjectedLoss(DistillationLoss):
     def projected(
         self, h_s: Tensor, h_t: Tensor, edge_index: Any, index: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The selected rows of both sides, each through its head, and their numbers.
+        """The selected rows of both sides, each projected by its head, and their numbers.
 
-        Row-wise heads see the selected rows only. Heads that take edges see the whole graph, and
-        selection follows them. Without rows there is nothing to project.
+        Row-wise heads see only the selected rows. Heads that take edges see the whole graph, and
+        the selection comes after them. Without rows, nothing is projected.
         """
         loss, group, edges = type(self).__name__, self.options.get("process_group"), None
         with reporting(group):
@@ -126,13 +126,13 @@ class ProjectedLoss(DistillationLoss):
             if self.head_takes_edges:
                 chosen = resolve_index(loss, index, s)
                 edges = self._edges(s, edge_index)
-        # The student decides: a teacher's stored float64 does not ask for float64 heads.
+        # The student decides: a teacher stored as float64 does not need float64 heads.
         s, t = (h.to(upcast(h_s[:0]).dtype) for h in (s, t))
         ranks = None
         if group is not None:
             ranks = meet(loss, group, rows=[s.size(0)], dtype=s.dtype, training=self.training)
         with full_precision(s.device):
-            # On a rank without rows, the heads run all the same: DDP waits for all gradients.
+            # The heads run even on a rank without rows, because DDP waits for all gradients.
             if ranks is None and not has_rows(s):
                 return s[:, :1], t[:, :1], chosen
             s = project(loss, self.head_s, s, edges, "h_s", ranks)
@@ -158,9 +158,9 @@ class ProjectedLoss(DistillationLoss):
 
 
 def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names that a loss's forward takes, and those that it cannot do without.
+    """The names of the arguments that a loss's forward takes, and of those that it needs.
 
-    A loss whose names depend on another loss inside it says them itself.
+    If these names depend on an inner loss, the outer loss gives them itself.
     """
     if callable(own := getattr(loss, "names_of_arguments", None)):
         takes, needs = own()
@@ -169,7 +169,7 @@ def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     inner = getattr(loss, "_orig_mod", getattr(loss, "module", None))
     if not named and isinstance(inner, nn.Module):
-        return arguments_of(inner)  # torch.compile and DataParallel name nothing of their own
+        return arguments_of(inner)  # the wrappers of torch.compile and DataParallel name nothing
     return (
         tuple(p.name for p in named),
         tuple(p.name for p in named if p.default is inspect.Parameter.empty),

@@ -1,8 +1,8 @@
 """Joins forward and backward operators into one differentiable primitive.
 
-An operator is opaque to ``torch.compile``, so that loops over chunks are not unrolled into its
-graph. The ``autograd.Function`` around it is what ``torch.func`` can transform; operators with
-``register_autograd`` it cannot.
+An operator is opaque to ``torch.compile``, so that the graph does not unroll loops over chunks.
+``torch.func`` can transform the ``autograd.Function`` around an operator. It cannot transform an
+operator with ``register_autograd``.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ def operator(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as ``torch.ops.graphkd.<name>``.
 
-    A call goes through torch's dispatcher only where something traces or intercepts it: that takes
-    longer than a loss of a few hundred rows.
+    A call goes through torch's dispatcher only if something traces or intercepts it: the dispatcher
+    takes longer than a loss of a few hundred rows.
 
     Args:
         name: The operator's name.
         fake: Takes the same arguments and gives empty outputs of the right shapes.
-        schema: Its types, where annotations do not say them.
+        schema: The operator's types, if annotations do not give them.
     """
 
     def register(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,19 +42,19 @@ def operator(
 
 
 def empty_gradient(x: Tensor, needed: bool) -> Tensor:
-    """The shape of the gradient for ``x`` that an operator returns."""
+    """Room for the gradient of ``x`` that an operator returns; no numbers if not needed."""
     return torch.empty_like(x) if needed else x.new_empty(0)
 
 
 def fused(name: str, sweep: Callable[..., Any], *, backend: str) -> Callable[..., Tensor]:
-    """A primitive ``f(a, b, *extras) -> rows`` whose forward pass makes the gradients too.
+    """A primitive ``f(a, b, *extras) -> rows`` whose forward pass also computes the gradients.
 
     Args:
-        name: The name that its two operators are registered under.
+        name: The name under which its two operators are registered.
         sweep: ``(weights, a, b, *extras, need_a, need_b) -> (rows, grad_a, grad_b)``: one value per
-            row of ``a``, and the gradients of Σ weight_i · row_i, where no weights are ones. A
+            row of ``a``, and the gradients of Σ weight_i · row_i. Weights of None are ones. A
             gradient that is not needed comes back empty.
-        backend: The name that a second backward pass is refused under.
+        backend: The backend's name, for the error on a second backward pass.
     """
 
     def fake_forward(weights: Tensor | None, a: Tensor, b: Tensor, *rest: Any) -> Any:
@@ -84,9 +84,9 @@ def fused(name: str, sweep: Callable[..., Any], *, backend: str) -> Callable[...
 
 
 def _rescale(grad: Tensor, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor, ...] | None:
-    """The gradients of Σ rows, scaled to the upstream gradient; None where rows differ in that.
+    """The gradients of Σ rows, scaled by the upstream gradient; None if that differs between rows.
 
-    A mean or a sum hands the same number to every row.
+    A mean or a sum gives the same number to every row.
     """
     if grad.numel() == 0:
         return grad_a.clone(), grad_b.clone()
@@ -108,14 +108,14 @@ def primitive(
     """A primitive ``f(a, b, *extras) -> values``, differentiable once in ``a`` and ``b``.
 
     Args:
-        name: The name that its two operators are registered under.
+        name: The name under which its two operators are registered.
         forward: ``(a, b, *extras) -> values``. If it keeps tensors for the backward pass,
             ``(a, b, *extras, need_a, need_b) -> (values, *kept)``. Its annotations give the types.
         backward: ``(grad, values, a, b, *extras, need_a, need_b) -> (grad_a, grad_b)``, or
             ``(grad, *kept, a, b, …)``. A gradient that is not needed comes back empty.
-        backend: The name that a second backward pass is refused under.
-        fake: Takes what forward takes and gives empty outputs of the right shapes.
-        keeps: How many tensors forward keeps.
+        backend: The backend's name, for the error on a second backward pass.
+        fake: Takes the arguments of ``forward`` and gives empty outputs of the right shapes.
+        keeps: How many tensors ``forward`` keeps.
     """
     held = keeps or 1
 
@@ -146,7 +146,7 @@ def _joined(
 
     @quick
     class Gradient(torch.autograd.Function):
-        """The backward pass as a step of its own, so that a second one fails by name."""
+        """The backward pass as a step of its own, so that the error on a second one is clear."""
 
         @staticmethod
         def forward(*args: Any) -> tuple[Tensor, Tensor]:
@@ -164,7 +164,7 @@ def _joined(
                 "Pass backend='reference' for gradients of gradients."
             )
 
-    apply: Callable[..., Any] = Gradient.apply  # typed, which torch's stub is not
+    apply: Callable[..., Any] = Gradient.apply  # typed, unlike torch's stub
 
     @quick
     class Primitive(torch.autograd.Function):

@@ -10,25 +10,25 @@ BLOCK = 2**22
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
-    """The blocks of ``size`` of a range."""
+    """Blocks of ``size`` that cover ``range(count)``."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
 
 def breadth(height: int, count: int) -> int:
-    """How many of ``count`` columns go with ``height`` rows: all, if that is little more."""
+    """How many of ``count`` columns go with ``height`` rows: all of them up to 1.5 blocks."""
     size = max(BLOCK // max(height, 1), 1)
     return max(count, 1) if count < 1.5 * size else size
 
 
 class Tile:
-    """Room for one tile of products at a time, so that no two are held."""
+    """Room for one tile of products at a time, so that memory never holds two."""
 
     def __init__(self, like: Tensor, height: int, width: int) -> None:
         self._room = like.new_empty(height * width)
 
     def products(self, x: Tensor, y: Tensor) -> Tensor:
-        """⟨x_i, y_j⟩, in the place of what was there."""
+        """⟨x_i, y_j⟩, written over the previous tile."""
         shape = x.size(0), y.size(0)
         return torch.mm(x, y.T, out=self._room[: shape[0] * shape[1]].view(shape))
 

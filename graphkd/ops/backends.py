@@ -1,6 +1,6 @@
-"""Which backend runs: the names there are, what is asked for, and what ``"auto"`` takes.
+"""Which backend runs: the names of all, the checks of the user's choice, and the ``"auto"`` choice.
 
-This is the only place that chooses.
+No other module chooses.
 """
 
 import functools
@@ -21,7 +21,7 @@ DENSE = ("reference", "chunked")
 RELATIVE = (*DENSE, "triton")
 PRECISIONS = ("float32", "tf32", "bf16")
 
-# What each backend would run.
+# The function that each backend would run.
 Ways: TypeAlias = dict[str, Callable[[], Tensor]]
 
 _logger = logging.getLogger("graphkd")
@@ -38,7 +38,7 @@ def check_backend(loss: str, backend: str, available: tuple[str, ...]) -> None:
 
 
 def check_precision(loss: str, precision: str, backend: str) -> None:
-    """Raise unless the backend, if it is known already, has this precision."""
+    """Raise if the backend is known already and lacks this precision."""
     if precision != "float32" and backend not in ("auto", "triton"):
         raise ValueError(
             f"{loss}: precision={precision!r} belongs to backend='triton'; this call runs "
@@ -54,11 +54,11 @@ def pick_backend(
     *,
     chunk_size: int | None = None,
 ) -> str:
-    """The backend to run on tensors such as ``like``; one asked for by name is used or raises.
+    """The backend to run on tensors such as ``like``; one asked for by name runs or raises.
 
-    ``"auto"`` takes triton for float32 on a GPU, where it is installed, the loss has programs and
-    no blocks are asked for. Elsewhere it takes chunked, or the reference where that alone is
-    available. The choice is logged once per loss and device type.
+    ``"auto"`` takes triton for float32 on a GPU, if triton is installed, the loss has programs and
+    the call gives no block size. Otherwise it takes chunked, or the reference if the loss has no
+    chunked form. The choice is logged once per loss and device type.
     """
     if backend == "triton":
         _require_triton(loss, like, chunk_size)
@@ -81,7 +81,7 @@ def run(
     ways: Ways,
     precision: str = "float32",
 ) -> Tensor:
-    """Go one of the ways: the one of the backend that is asked for, or that ``"auto"`` takes."""
+    """Run one of ``ways``: the way of the backend asked for, or of the choice of ``"auto"``."""
     choice = pick_backend(loss, backend, like, tuple(ways), chunk_size=chunk_size)
     check_precision(loss, precision, choice)
     return ways[choice]()
@@ -96,9 +96,9 @@ def run_rows(
     ways: Ways,
     precision: str = "float32",
 ) -> Tensor:
-    """The same for one value per row of ``x`` and ``y``. Without rows, no way is gone.
+    """Run one of ``ways``, each of which gives one value per row of ``x`` and ``y``.
 
-    There are no values then, but they are attached to both sides.
+    Without rows, none of them runs: the result is empty, but autograd connects it to both sides.
     """
 
     def nothing() -> Tensor:
@@ -115,7 +115,7 @@ def _has_triton() -> bool:
 
 
 def _triton_serves(like: Tensor) -> bool:
-    # Its float64 is for tests; a GPU's own products are as fast.
+    # Triton's float64 is for tests; torch's own products on a GPU are as fast.
     return like.device.type == "cuda" and like.dtype == torch.float32 and _has_triton()
 
 

@@ -11,14 +11,14 @@ from graphkd._precision import differentiated, quick, traced
 
 Spread = Callable[[Tensor], Tensor]
 
-# exp(-x) - 1 + x = x² (1/2! - x/3! + x²/4! - …), for |x| <= 1/2: so many terms reach a precision.
+# exp(-x) - 1 + x = x² (1/2! - x/3! + x²/4! - …) for |x| <= 1/2: the terms that a precision needs.
 _RADIUS = 0.5
 _TERMS = {torch.float32: 8, torch.float64: 16}
 
 
 def _coefficients(count: int) -> list[float]:
-    # Not a constant: torch.compile takes the floats of a global list for inputs of the graph, and
-    # fails where a second Function in it reads them.
+    # Not a constant: torch.compile makes the floats of a global list inputs of the graph, and fails
+    # if a second Function in the graph reads them.
     return [(-1) ** k / math.factorial(k) for k in range(2, 2 + count)]
 
 
@@ -26,7 +26,7 @@ def _coefficients(count: int) -> list[float]:
 class _Excess(torch.autograd.Function):
     """exp(−x) − 1 + x for |x| ≤ 1/2, without cancellation.
 
-    The derivative is known, so that nothing of the series is kept for the backward pass.
+    The derivative is known, so that the backward pass keeps no term of the series.
     """
 
     @staticmethod
@@ -58,11 +58,11 @@ def kl_terms(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
     .. math:: q\,g(\Delta), \quad \Delta = \log q - \log p, \quad g(x) = e^{-x} - 1 + x
 
     Their sum is :math:`\sum q\Delta - q + p`, the divergence, since q and p both sum to one.
-    For large :math:`|\Delta|` that last form is used term by term, as :math:`e^{-\Delta}`
+    For large :math:`|\Delta|` each term takes that last form, because :math:`e^{-\Delta}`
     would overflow.
 
     Args:
-        delta: :math:`\Delta` as :func:`log_ratio` finds it, without cancellation where it is small.
+        delta: :math:`\Delta` from :func:`log_ratio`, which has no cancellation where it is small.
         log_q: :math:`\log q`.
         log_p: :math:`\log p`.
     """
@@ -70,8 +70,8 @@ def kl_terms(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
     near = delta.abs() <= _RADIUS
     if not traced() and bool(near.all()):
         return q * _excess(delta)
-    # Each branch sees harmless values where the other one is taken, or its infinite derivative
-    # times zero would be NaN.
+    # Where one branch is taken, the other one sees harmless values: its infinite derivative times
+    # zero would be NaN.
     close = q * _excess(delta.masked_fill(~near, 0))
     far = q * plain.masked_fill(near, 0) - q + log_p.exp()
     return torch.where(near, close, far)
@@ -102,17 +102,17 @@ def log_ratio(
 
     .. math:: \Delta = \delta - \log \sum p\,e^{\delta}
 
-    with :math:`\delta` the logits of q minus those of p. That difference is exact where they nearly
-    agree; a difference of two log-softmaxes has lost the digits. The sum is taken as
-    log1p(Σ p expm1(δ)) while no δ is far from the others.
+    Here :math:`\delta` is the logits of q minus the logits of p. It is exact where they nearly
+    agree; a difference of two log-softmaxes has lost its digits there. The logarithm is computed
+    as log1p(Σ p expm1(δ)) if no δ is far from the others.
 
     Args:
         difference: :math:`\delta`.
         log_p: :math:`\log p`.
-        total: The sum over each distribution, handed back to its entries; default: over each row.
+        total: The sum over each distribution, given to each of its entries; default: over each row.
         largest: The maximum likewise.
     """
-    # A shift of the logits changes nothing, so that detaching it is exact.
+    # A shift of all logits changes no value. So the gradient stays exact when it is detached.
     difference = difference - largest(difference.detach())
     wide = largest(-difference.detach()) > 1
     gentle = difference.masked_fill(wide, 0)

@@ -1,6 +1,6 @@
-"""Each primitive by all its backends: what a loss calls, whatever runs.
+"""Each primitive with all its backends: the functions that losses call.
 
-``backend`` is what the user asked for, and ``loss`` the name that errors and the log give.
+``backend`` is the user's choice. ``loss`` is the name that errors and the log give.
 """
 
 from types import ModuleType
@@ -65,7 +65,7 @@ def nce(
 ) -> Tensor:
     """log(1 + exp(−x_i)) + Σ_k log(1 + exp(x_ik)), k ≠ own_i, for x = ⟨p, key⟩/temperature − shift.
 
-    x_i is that of the anchor's positive, x_ik that of a key.
+    x_i belongs to the anchor's positive, x_ik to a key.
     """
     args = anchors, positives, keys, own, shift, temperature
     ways: Ways = {
@@ -90,15 +90,15 @@ def pairwise_gap(
     """The mean over j of (k(s_i, s_j) − k(t_i, t_j))², for every row i.
 
     Args:
-        loss: Who asks.
+        loss: The loss that calls.
         s: Student rows.
         t: Teacher rows.
         kernel: The kernel, or a user's function, which only the reference runs.
         gammas: The kernel's bandwidth for student and teacher.
         backend: The backend.
         chunk_size: The side of a tile.
-        moments: Whether d × d moments take the place of tiles, for a kernel of inner products.
-        precision: Of the programs for GPUs; None: the loss has none.
+        moments: Whether d × d moments replace tiles, for a kernel of inner products.
+        precision: The precision of the programs for GPUs; None if the loss has no such programs.
     """
     ways: Ways = {"reference": lambda: reference.pairwise_gap(s, t, kernel, *gammas, loss=loss)}
     if isinstance(kernel, Kernel):
@@ -115,10 +115,10 @@ def pairwise_gap(
 
 
 def moments_serve(kernel: Kernel | KernelFunction, s: Tensor, t: Tensor) -> bool:
-    """Whether d × d moments are the kernel's way, and the smaller way."""
+    """Whether the kernel allows d × d moments, and they are the smaller way."""
     if not isinstance(kernel, Kernel) or not kernel.inner:
         return False
-    # A row count that a mask gives is not known while compiling; the moments suit any.
+    # While compiling, the row count that a mask gives is unknown. The moments suit any count.
     return torch.compiler.is_compiling() or s.size(0) > max(4 * s.size(1), 4 * t.size(1), 256)
 
 
@@ -134,9 +134,9 @@ def mean_pairwise_gap(
     precision: str,
     gram: Tensor | None = None,
 ) -> Tensor:
-    """The mean over all i of ``pairwise_gap``, without values per row where moments serve.
+    """The mean over all i of ``pairwise_gap``, without values per row if moments serve.
 
-    ``gram`` is the teacher's TᵀT, where it is known.
+    ``gram`` is the teacher's TᵀT, if it is known.
     """
 
     def of_rows(backend: str) -> Tensor:
@@ -184,7 +184,7 @@ def distance_gap(loss: str, s: Tensor, t: Tensor, backend: str, chunk_size: int 
 
 
 def angle_gap(loss: str, s: Tensor, t: Tensor, backend: str, chunk_size: int | None) -> Tensor:
-    """The mean over j and k of the smooth L1 of cos ∠(j, i, k)'s difference, for every row i."""
+    """The mean over j and k of the smooth L1 of the gap in cos ∠(j, i, k), for every row i."""
     ways: Ways = {
         "reference": lambda: reference.angle_gap(s, t),
         "chunked": lambda: chunked.angle_gap(s, t, chunk_size),
@@ -216,7 +216,7 @@ def grouped_gap(
 ) -> Tensor:
     """Σ_j (⟨s_i, s_j⟩ − ⟨t_i, t_j⟩)² over the rows j of row i's group, for every row i.
 
-    A row of a negative group is in none.
+    A negative group number means that the row is in no group.
     """
     ways: Ways = {
         "reference": lambda: reference.grouped_gap(s, t, group),
@@ -253,7 +253,7 @@ def flow_gap(
 ) -> Tensor:
     """Each graph's mean squared difference of the flows AᵀB / n of student and teacher.
 
-    ``graph`` is the number of each row's graph; None: all are one graph.
+    ``graph`` is the number of each row's graph; None means one graph.
     """
     args = *student, *teacher, graph
     ways: Ways = {
@@ -311,7 +311,7 @@ def edge_divergence(
 ) -> Tensor:
     """KL(q ‖ p), or Σ (q − p)², of the softmaxes of teacher and student over each centre's edges.
 
-    Both come as one number per edge.
+    ``student`` and ``teacher`` have one number per edge.
     """
     args = student, teacher, edges.dst, edges.num_dst, divergence
     ways: Ways = {

@@ -1,4 +1,4 @@
-"""Segment operations by torch_scatter, where it is installed."""
+"""Segment operations by torch_scatter, if it is installed."""
 
 from types import ModuleType
 
@@ -30,7 +30,7 @@ def segment_sum(values: Tensor, segment: Tensor, count: int) -> Tensor:
 
 def segment_log_softmax(values: Tensor, segment: Tensor, count: int) -> Tensor:
     """The log-softmax of the values within each segment."""
-    if traced():  # torch_scatter's maximum cannot be; its sums can
+    if traced():  # its sums can be traced, but not its maximum
         return segments.segment_log_softmax(values, segment, count, total=segment_sum)
     result: Tensor = _torch_scatter().scatter_log_softmax(values, segment, dim_size=count, eps=0.0)
     return result

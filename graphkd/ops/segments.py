@@ -12,7 +12,7 @@ def segment_sum(values: Tensor, segment: Tensor, count: int) -> Tensor:
 
 
 def segment_max(values: Tensor, segment: Tensor, count: int) -> Tensor:
-    """The largest value of each segment, −∞ where there is none; without a gradient."""
+    """The largest value of each segment, −∞ if it is empty; without a gradient."""
     empty = values.new_full((count,), -torch.inf)
     return empty.scatter_reduce(0, segment, values.detach(), "amax")
 

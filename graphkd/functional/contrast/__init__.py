@@ -1,1 +1,1 @@
-"""Contrastive losses: a node's own row against the rows of the others, across the models."""
+"""Contrastive losses: a node's own row in the other model against the rows of other nodes."""

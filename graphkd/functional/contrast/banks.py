@@ -1,4 +1,4 @@
-"""What CRD does with its banks: a row's node, the negatives drawn, and the two directions."""
+"""CRD's work with its banks: the node of a row, the drawn negatives, and the two directions."""
 
 from typing import Any
 
@@ -27,10 +27,10 @@ def contrast_with_banks(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    """CRD of rows that passed the gate; here both sides may learn, and the banks do not."""
+    """CRD of rows that passed the checks; here both sides may learn, and the banks do not."""
     with full_precision(p.device):
         count, width = bank_s.shape
-        # One more than negatives: an anchor leaves out its own key, or where not drawn the last.
+        # One more than negatives: an anchor leaves out its own key, or the last if it is not drawn.
         most = None if num_negatives is None else num_negatives + 1
         drawn = sample_rows(count, most, generator, p.device)
         own = nodes
@@ -53,7 +53,7 @@ def contrast_with_banks(
 
 
 def _number(value: Any, like: Tensor) -> Tensor:
-    """A float64 scalar, also of a number that torch.compile does not know."""
+    """A float64 scalar, also from a number that torch.compile does not know."""
     dtype = torch.float32 if like.device.type == "mps" else torch.float64
     return torch.full((), value, dtype=dtype, device=like.device)
 
@@ -61,9 +61,9 @@ def _number(value: Any, like: Tensor) -> Tensor:
 def _log_z(width: int, temperature: float, log_z: float | None, like: Tensor) -> Tensor:
     """The given log Z/M, or log E exp(cos/τ) over independent directions.
 
-    That is the integral over κ = 0 … 1/τ of the ratio of Bessel functions I_{d/2}/I_{d/2−1}, here
-    of its bound κ/(a + √(a² + κ²)), a = (d − 1)/2. It is too high by at most 0.7, at d = 1, and by
-    0.006 at d = 128 and τ = 0.07.
+    This logarithm is the integral over κ = 0 … 1/τ of the ratio of Bessel functions
+    I_{d/2}/I_{d/2−1}. Here it is the integral of a bound of the ratio, κ/(a + √(a² + κ²)) with
+    a = (d − 1)/2. It is too high by at most 0.7, at d = 1, and by 0.006 at d = 128 and τ = 0.07.
     """
     if log_z is not None:
         return _number(log_z, like)
@@ -105,8 +105,8 @@ def node_ids(loss: str, ids: Any, num_nodes: int, like: Tensor, index: Tensor | 
 def move_entries(bank: Tensor, rows: Tensor, nodes: Tensor, momentum: float) -> None:
     """Let the nodes' entries follow their rows: unit(momentum · entry + (1 − momentum) · row).
 
-    Of a node with several rows it is their mean. An entry stays as it is where the new one were not
-    finite, which has spoilt this step but must not spoil those to come, or zero.
+    If a node has several rows, their mean counts. An entry stays as it is where the new one is zero
+    or not finite. What is not finite has spoilt this step, but must not spoil later steps.
     """
     group = group_numbers(nodes)
     rows = unit_rows(rows.detach()).to(bank.dtype)

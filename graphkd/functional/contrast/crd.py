@@ -55,18 +55,18 @@ def crd_loss(
             - \sum_{j \in \mathcal N_i} \log\sigma(-\ell(s_i, \bar t_j))\Bigr]
             + \Bigl[s \leftrightarrow t\Bigr]
 
-    It is noise-contrastive estimation: how well one can tell a node's own entry from those of
-    others. Both directions count. The entries are constants, and in this function so are the
+    It is noise-contrastive estimation: how well one can tell a node's own entry from the entries
+    of others. Both directions count. The entries are constants, and in this function so are the
     teacher's rows: the second direction adds a constant. Nothing is projected here, and no bank is
     changed: :class:`graphkd.CRDLoss` does both.
 
     By default the negatives are all M − 1 other entries, exactly, in blocks: :math:`O(N M d)` time
     and linear memory. With ``num_negatives=K``, K + 1 entries are drawn without replacement for the
-    whole call; each row leaves out its own, or else the last. The K enter the formula, so that it
-    is another loss, not an estimate of the one with all. Its variance over draws is about
-    :math:`K (1 - K/M) \mathrm{Var}_j(f_j)`, with :math:`f_j` what node j adds as a negative on
-    average over the rows, in both directions. It does not fall with N, as it would if each row
-    had a draw of its own.
+    whole call; each row leaves out its own, or else the last. K is part of the formula: this is
+    another loss, not an estimate of the loss with all negatives. Its variance over draws is about
+    :math:`K (1 - K/M) \mathrm{Var}_j(f_j)`, where node j as a negative adds :math:`f_j` on average
+    over the rows, in both directions. The variance does not fall with N; with a draw for each row
+    it would.
 
     Args:
         h_s: Student rows.
@@ -100,9 +100,9 @@ def crd_loss(
         IndexError: If ``index`` names a row or ``ids`` a node that does not exist.
 
     Source: Tian, Krishnan and Isola, ICLR 2020, arXiv 1910.10699. The paper has Z = 1. The authors'
-    code takes Z from its first batch and keeps it; ``log_z`` is about what it then finds, as its
-    banks start at random. It draws K = 16,384 entries for each row, with replacement and the own
-    one among them, and adds 1e-7 to denominators.
+    code takes Z from its first batch and keeps it. It finds about the default of ``log_z``, because
+    its banks start at random. It draws K = 16,384 entries for each row, with replacement and the
+    own one among them, and adds 1e-7 to denominators.
 
     Example:
         >>> import torch

@@ -57,10 +57,10 @@ def gcrd_loss(
         L = \frac1N \sum_i -\log \frac{\exp(\cos(h^s_i, h^t_i)/\tau)}
                                       {\sum_j \exp(\cos(h^s_i, h^t_j)/\tau)}
 
-    A node's own teacher row is its positive, the teacher rows of all others its negatives. The
-    sum is taken as :math:`\log(1 + \sum_{j \ne i} e^{(s_{ij} - s_{ii})/\tau})`, which is accurate
-    near zero and does not overflow. Nothing is projected here: :class:`graphkd.GCRDLoss` does it
-    and trains the heads.
+    A node's own teacher row is its positive; the teacher rows of all others are its negatives. The
+    code computes :math:`\log(1 + \sum_{j \ne i} e^{(s_{ij} - s_{ii})/\tau})`, which is accurate
+    near zero and does not overflow. Nothing is projected here: :class:`graphkd.GCRDLoss` projects
+    both sides, by heads that learn.
 
     With several positives, the set P(i) of row i, which always holds i itself,
 
@@ -78,25 +78,25 @@ def gcrd_loss(
         symmetric: Average with the loss whose anchors are the teacher's rows.
         index: Boolean mask or row numbers; the selected rows are anchors and negatives alike.
             A row number given twice makes a row its own negative.
-        extra_keys: Further teacher rows, negatives of every anchor (of the student's, where
-            symmetric) and positives of none, as from a queue; neither selected nor sampled. They
-            get no gradient.
+        extra_keys: Further teacher rows, as from a queue: negatives of every anchor (if symmetric,
+            of every student anchor) and positives of none. They are neither selected nor sampled,
+            and get no gradient.
         labels: The rows of one label are one another's positives. A row of label -1 (or any other
             negative number) has only itself.
         positives: Pairs (anchor, key) of row numbers, before ``index``, which drops the pairs of
             rows that it leaves out. The order of pairs, repeats, and pairs of a row with itself
             change nothing. With ``symmetric``, anchors are students in one direction and teachers
-            in the other. ``edge_index`` will do, for the rows that a row has an edge to.
-        max_samples: Draw at most this many rows anew in each call, without replacement; the loss,
-            also its sum, is then that of the drawn rows among themselves.
+            in the other. ``edge_index`` fits: a row's positives are the rows it has an edge to.
+        max_samples: Draw at most this many rows anew in each call, without replacement. The loss,
+            also its sum, then takes the drawn rows among themselves.
         generator: Source of randomness for ``max_samples``; default: torch's global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row, in the order of index).
         backend: ``"auto"``, ``"reference"`` (dense), ``"chunked"`` (linear memory) or ``"triton"``
             (for GPUs).
         chunk_size: Rows of a tile of the chunked backend; changes memory, not the value.
         precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
-        process_group: A ``torch.distributed`` group: the loss is then that of all its ranks' rows,
-            and each rank gets that value. See :doc:`/distributed`.
+        process_group: A ``torch.distributed`` group: the loss then takes the rows of all its ranks,
+            and each rank gets the same value. See :doc:`/distributed`.
         ddp: With a group of W ranks: True delivers W times this rank's gradient, which
             DistributedDataParallel divides by W; False the gradient itself.
 
@@ -110,16 +110,16 @@ def gcrd_loss(
 
     Raises:
         ValueError: If row counts, widths or devices differ, an input is not two-dimensional, an
-            option is out of range, ``labels`` meets ``positives``, or ``positives`` an ``index``
+            option is out of range, or ``positives`` are given with ``labels`` or with an ``index``
             that names a row twice.
         TypeError: If an input is not a floating-point tensor, or labels or pairs not integers.
         IndexError: If ``index`` or ``positives`` names a row that does not exist.
         ImportError: If ``backend="triton"`` and triton is not installed.
 
     Source: Joshi et al., TNNLS 2022, arXiv 2111.04964, equation of G-CRD. The authors' code samples
-    8,192 or more rows and clamps norms at 1e-12; the value is otherwise theirs. Several positives
-    are averaged outside of the logarithm, as by Khosla et al., NeurIPS 2020, arXiv 2004.11362, who
-    leave an anchor's own row out.
+    8,192 or more rows and clamps norms at 1e-12; otherwise the value equals theirs. Several
+    positives are averaged outside of the logarithm, as in Khosla et al., NeurIPS 2020,
+    arXiv 2004.11362, who leave an anchor's own row out.
 
     Example:
         >>> import torch
@@ -154,14 +154,14 @@ def contrast(
     generator: torch.Generator | None,
     how: PairOptions,
 ) -> Tensor:
-    """G-CRD of rows that passed the gate; here both sides may learn, as with heads."""
+    """G-CRD of rows that passed the checks; here both sides may learn, as with heads."""
     loss = "gcrd_loss"
     if how.process_group is not None:
         with reporting(how.process_group):
             given = {"labels= or positives=": (several is not None, "Leave them out.")}
             refuse(loss, how.process_group, **given)
             more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
-        # Its module loads torch's compiler.
+        # This import loads torch's compiler, so it is not at the top.
         from graphkd.functional._ranked import ranked_contrast
 
         value: Tensor = ranked_contrast(p, q, more, temperature, symmetric, how)

@@ -1,7 +1,7 @@
 """Several positives of an anchor in G-CRD: rows of its label, or pairs.
 
 With one positive, row i of the loss is log Σ_j exp(s_ij/τ) − s_ii/τ. With the set P(i), which holds
-i itself, it is log Σ_j exp(s_ij/τ) − mean_{p∈P(i)} s_ip/τ: more by s_ii − mean_p s_ip over τ.
+i itself, it is log Σ_j exp(s_ij/τ) − mean_{p∈P(i)} s_ip/τ: larger by (s_ii − mean_p s_ip)/τ.
 """
 
 from collections.abc import Callable
@@ -20,20 +20,20 @@ _INTEGERS = (torch.int32, torch.int64)
 
 
 class LabelPositives(NamedTuple):
-    """The rows of one label are one another's positives; those of a negative label have none."""
+    """The rows of one label are one another's positives; rows of a negative label have none."""
 
     loss: str
     labels: Tensor
 
     def select(self, index: Tensor | None) -> "LabelPositives":
-        """Those of the selected rows."""
+        """The positives among the selected rows."""
         return self._replace(labels=select_rows(self.loss, self.labels, index))
 
     def gap(self, p: Tensor, q: Tensor, similarity: Callable[..., Tensor]) -> Tensor:
         """s_ii − mean_{p∈P(i)} s_ip for anchors p and keys q, from the sum of each label's keys."""
         p, q = unit_rows(p), unit_rows(q)
         group = group_numbers(self.labels)
-        # There are as many sums as labels, but for a tracer, which must not look at values.
+        # One sum for each label; for a tracer, which must not look at values, one for each row.
         count = group.numel() if traced() or not group.numel() else int(group.max()) + 1
         sums = q.new_zeros(count, q.size(1)).index_add(0, group, q)
         sizes = q.new_zeros(count).index_add(0, group, torch.ones_like(q[:, 0]))
@@ -43,7 +43,7 @@ class LabelPositives(NamedTuple):
 
 
 class PairPositives(NamedTuple):
-    """Given pairs of an anchor and a key, each counted once. An anchor's own key always is one."""
+    """Given pairs of an anchor and a key, each counted once. An anchor's own key always counts."""
 
     loss: str
     anchor: Tensor
@@ -82,21 +82,21 @@ class PairPositives(NamedTuple):
         return (number * own - others) / (number + 1)
 
     def _distinct(self) -> tuple[Edges, Tensor]:
-        """The pairs as edges from key to anchor, and which are the first of their kind."""
+        """The pairs as edges from key to anchor, and which of them are the first of their kind."""
         n = self.rows
         holds = self.holds & (self.anchor != self.key)
         code = torch.where(holds, self.anchor * n + self.key, -1).sort().values
         first = torch.ones_like(code, dtype=torch.bool)
         first[1:] = code[1:] != code[:-1]
         counts, code = first & (code >= 0), code.clamp(min=0)
-        # Sorted by anchor already; so the edges come back in this order.
+        # They are sorted by anchor already, so the edges come back in this order.
         return sort_edges(code % max(n, 1), code // max(n, 1), n, n), counts
 
 
 def resolve_positives(
     loss: str, labels: Tensor | None, positives: Tensor | None, like: Tensor
 ) -> LabelPositives | PairPositives | None:
-    """The positives that a caller names, checked against the rows of ``like``; or none."""
+    """The positives that the caller names, checked against the rows of ``like``, or None."""
     if labels is not None and positives is not None:
         raise ValueError(
             f"{loss}: pass labels= or positives=, not both. Join them as pairs for positives=."

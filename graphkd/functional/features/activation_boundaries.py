@@ -20,17 +20,17 @@ def ab_loss(
     r"""Squared hinge of the student's pre-activations by the signs of the teacher's.
 
     Replaces ``F.relu(margin - h_t.sign() * h_s).square().sum(dim=1).mean()`` (a zero of the
-    teacher's counts as negative).
+    teacher counts as negative).
 
     .. math::
         L = \frac1N \sum_i \sum_k \begin{cases}
             \max(0, m - h^s_{ik})^2 & h^t_{ik} > 0 \\
             \max(0, m + h^s_{ik})^2 & h^t_{ik} \le 0 \end{cases}
 
-    Only on which side of its boundary a neuron lies is asked for, not how far: both inputs must be
-    taken before the activation, for behind a ReLU nothing is negative. It is not 0 for a student
-    that is the teacher, where that lies within the margin. Nothing is projected here:
-    :class:`graphkd.ABLoss` projects the student.
+    The loss asks on which side of its boundary a neuron lies, not how far from it. Take both inputs
+    before the activation, because nothing is negative after a ReLU. A student that equals the
+    teacher still has a loss above 0 where the teacher lies within the margin. Nothing is projected
+    here: :class:`graphkd.ABLoss` projects the student.
 
     Args:
         h_s: Student pre-activations.
@@ -50,8 +50,8 @@ def ab_loss(
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Heo, Lee, Yun and Choi, AAAI 2019, arXiv 1811.03233: their alternative loss, whose
-    value this is. The authors' code multiplies it by 3/1000.
+    Source: Heo, Lee, Yun and Choi, AAAI 2019, arXiv 1811.03233: the value of their
+    alternative loss. The authors' code multiplies it by 3/1000.
 
     Example:
         >>> import torch

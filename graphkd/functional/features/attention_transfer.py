@@ -25,16 +25,16 @@ def attention_transfer_loss(
         L = \frac1N \sum_i \left(\frac{a^s_i}{\lVert a^s_{g(i)}\rVert_2}
                                - \frac{a^t_i}{\lVert a^t_{g(i)}\rVert_2}\right)^2
 
-    The vector :math:`a_{g}` holds the nodes of one graph g. The value falls as 1/N for a single
-    graph, as the released code's does: a weight tuned at one number of nodes does not carry to
-    another. ``reduction="sum"`` does not fall. The widths may differ.
+    The vector :math:`a_{g}` holds the nodes of one graph g. For a single graph, the value falls as
+    1/N, as in the released code: a weight tuned at one number of nodes does not fit another. With
+    ``reduction="sum"`` it does not fall. The widths may differ.
 
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
         batch: The graph of each node, as in a PyG mini-batch; any integer ids, in any order.
             Default: all nodes are one graph.
-        index: Boolean mask or row numbers; selection precedes normalisation.
+        index: Boolean mask or row numbers; rows are selected before normalisation.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each node's squared difference).
 
     Shapes:
@@ -49,8 +49,8 @@ def attention_transfer_loss(
         TypeError: If an input is not a floating-point tensor, or ``batch`` not an integer one.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Zagoruyko and Komodakis, 2017, arXiv 1612.03928, with nodes in the place of pixels, as
-    by Joshi et al., 2022, whose value this is for one graph.
+    Source: Zagoruyko and Komodakis, 2017, arXiv 1612.03928, with nodes instead of pixels, as in
+    Joshi et al., 2022. For one graph, the value equals theirs.
 
     Example:
         >>> import torch
@@ -75,8 +75,8 @@ def attention_transfer_loss(
 def _attention(h: Tensor, graph: Tensor) -> Tensor:
     """The nodes' attention, of unit norm within each graph; zero where a graph is all zero."""
     n = h.size(0)
-    # Attention of unit norm ignores the scale of a graph; taking it out keeps squares of squares
-    # in range, and detaching it is exact.
+    # The scale of a graph does not change attention of unit norm. Dividing by it keeps squares of
+    # squares in range, and detaching it is exact.
     largest = segment_max(h.detach().abs().amax(dim=1), graph, n).clamp(min=0)
     scale = largest.masked_fill(largest == 0, 1).index_select(0, graph)
     energy = (h / scale.unsqueeze(1)).square().sum(dim=1)

@@ -27,8 +27,8 @@ def factor_transfer_loss(
         L = \frac1N \sum_i \left\lVert \frac{f^s_i}{\lVert f^s_i\rVert_2}
                                      - \frac{f^t_i}{\lVert f^t_i\rVert_2} \right\rVert_p
 
-    The factors f are given: :class:`graphkd.FactorTransferLoss` makes them of embeddings, by a
-    translator of the student's and a paraphraser of the teacher's.
+    The caller passes the factors f. :class:`graphkd.FactorTransferLoss` makes them from embeddings:
+    the student's by a translator, the teacher's by a paraphraser.
 
     Args:
         h_s: The student's factors.
@@ -49,7 +49,7 @@ def factor_transfer_loss(
         IndexError: If ``index`` names a row that does not exist.
 
     Source: Kim, Park and Kwak, NeurIPS 2018, arXiv 1802.04977. The authors' code takes the mean
-    over the width: for ``p=1``, this is d times its value.
+    over the width: for ``p=1``, the value here is d times theirs.
 
     Example:
         >>> import torch

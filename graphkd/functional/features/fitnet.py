@@ -43,8 +43,8 @@ def fitnet_loss(
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Romero et al., 2015, arXiv 1412.6550; normalised as by Joshi et al., 2022, whose value
-    this is. FitNet itself does not normalise.
+    Source: Romero et al., 2015, arXiv 1412.6550; normalised as in Joshi et al., 2022, whose value
+    it equals. FitNet itself does not normalise.
 
     Example:
         >>> import torch
@@ -60,6 +60,6 @@ def fitnet_loss(
 
 
 def match_rows(s: Tensor, t: Tensor, reduction: str) -> Tensor:
-    """FitNet of rows that passed the gate; here both sides may learn."""
+    """FitNet of rows that passed the checks; here both sides may learn."""
     with full_precision(s.device):
         return reduce_rows((unit_rows(s) - unit_rows(t)).square().mean(dim=1), reduction)

@@ -31,12 +31,12 @@ def fsp_loss(
             a^s_i (b^s_i)^\top - a^t_i (b^t_i)^\top \right) \right\rVert_F^2
 
     with the rows :math:`a_i` of the first layer, :math:`b_i` of the second, and the
-    :math:`n_g` nodes of graph g. The first layers of student and teacher must be of one width, and
-    so must the second ones.
+    :math:`n_g` nodes of graph g. The first layers of student and teacher must have one width, and
+    so must the second layers.
 
     Args:
         h_s: The student's embeddings in the first and the second layer.
-        h_t: The teacher's in the corresponding layers; they get no gradient.
+        h_t: The teacher's embeddings in the corresponding layers; they get no gradient.
         batch: The graph of each node, as in a PyG mini-batch; any integer ids, in any order.
             Default: all nodes are one graph.
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
@@ -55,9 +55,9 @@ def fsp_loss(
         TypeError: If an input is not a pair of floating-point tensors, or ``batch`` not an integer
             one.
 
-    Source: Yim, Joo, Bae and Kim, CVPR 2017, for one pair of layers, with nodes in the place of
-    positions and graphs in that of images. It is the value of the released re-implementation; the
-    paper sums over the entries of the matrices, which is d₁ d₂ times as much.
+    Source: Yim, Joo, Bae and Kim, CVPR 2017, for one pair of layers, with nodes instead of
+    positions and graphs instead of images. The value equals that of the released re-implementation.
+    The paper sums over the entries of the matrices, which gives d₁ d₂ times as much.
 
     Example:
         >>> import torch

@@ -32,20 +32,20 @@ def nst_loss(
                             - \frac1{d_t} \sum_k q_{ik} q_{jk}\right)^2
 
     with the columns :math:`p_k` and :math:`q_k` of the student's and the teacher's embeddings,
-    each divided by its norm over the nodes. The second form, which is computed, is
-    :func:`global_lsp_loss` with ``kernel="linear"`` on columns of mean square :math:`1/d`. It does
-    not fall with N, and lies between 0 and 2. The widths may differ, and no head is needed. A
-    neuron that is zero on all nodes has no pattern, and gets no gradient.
+    each divided by its norm over the nodes. The code computes the second form, which is
+    :func:`global_lsp_loss` with ``kernel="linear"`` on columns of mean square :math:`1/d`. The
+    value does not fall with N, and lies between 0 and 2. The widths may differ, and no head is
+    needed. A neuron that is zero on all nodes has no pattern, and gets no gradient.
 
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
-        index: Boolean mask or row numbers of the rows that take part; selection precedes
+        index: Boolean mask or row numbers of the rows that take part, selected before
             normalisation.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (N times node i's sum over j).
         backend: ``"auto"``, ``"reference"`` (dense), ``"chunked"`` (linear memory) or ``"triton"``
             (for GPUs), as in :func:`global_lsp_loss`.
-        chunk_size: Side of the chunked backend's square tiles, in the place of d × d moments.
+        chunk_size: Side of the chunked backend's square tiles; it then makes no d × d moments.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -60,7 +60,7 @@ def nst_loss(
         ImportError: If ``backend="triton"`` and triton is not installed.
 
     Source: Huang and Wang, 2017, arXiv 1707.01219, with the polynomial kernel of degree 2 and
-    without its constant, as in the paper's experiments, and nodes in the place of positions.
+    without its constant, as in the paper's experiments, and nodes instead of positions.
 
     Example:
         >>> import torch
@@ -92,6 +92,6 @@ def check_nst_options(loss: str, *, reduction: str, backend: str, chunk_size: in
 
 
 def _patterns(h: Tensor) -> Tensor:
-    """The columns scaled to a mean square of 1/d: the mean over pairs of nodes is then the sum."""
+    """The columns scaled to a mean square of 1/d, so that a mean over pairs of nodes is the sum."""
     scaled: Tensor = unit_rows(h.T).T * (h.size(0) / h.size(1)) ** 0.5
     return scaled

@@ -1,4 +1,4 @@
-"""The teacher's rows as they are, for its own classifier to be used on: SimKD."""
+"""The teacher's rows as they are, so that its classifier fits the student: SimKD."""
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ def simkd_loss(
 
     .. math:: L = \frac1N \sum_i \frac1d \lVert h^s_i - h^t_i\rVert^2
 
-    Lengths count, other than in :func:`fitnet_loss`: the teacher's classifier is to be used on the
+    Lengths count, unlike in :func:`fitnet_loss`, because the teacher's classifier is used on the
     student's rows. Nothing is projected here: :class:`graphkd.SimKDLoss` projects the student, and
     holds the classifier.
 
@@ -37,8 +37,8 @@ def simkd_loss(
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Chen, Mei, Zhang, Wang, Feng and Chen, CVPR 2022, arXiv 2203.14001, with nodes in the
-    place of positions. This is the value of the authors' code.
+    Source: Chen, Mei, Zhang, Wang, Feng and Chen, CVPR 2022, arXiv 2203.14001, with nodes instead
+    of positions. The value equals that of the authors' code.
 
     Example:
         >>> import torch

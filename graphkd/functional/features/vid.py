@@ -30,14 +30,15 @@ def vid_loss(
             \frac{(h^s_{ik} - h^t_{ik})^2}{v_k} + \log v_k\right), \qquad
         v_k = \log(1 + e^{\alpha_k}) + \epsilon
 
-    The constant :math:`\frac12 \log 2\pi` is left out, so that the value may be negative. Nothing
+    The constant :math:`\frac12 \log 2\pi` is left out, so the value may be negative. Nothing
     is projected here: :class:`graphkd.VIDLoss` regresses the teacher's rows on the student's, and
     holds ``alpha``.
 
     Args:
         h_s: Student rows, the means.
         h_t: Teacher rows of the same width; they get no gradient.
-        alpha: What the variance of each of the teacher's features is made of; it gets a gradient.
+        alpha: A number for each of the teacher's features, which sets its variance; it gets a
+            gradient.
         eps: The least variance.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
@@ -54,8 +55,8 @@ def vid_loss(
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Ahn, Hu, Damianou, Lawrence and Dai, CVPR 2019, arXiv 1904.05835. This is the value of
-    the released code, a mean over the width; the paper's is a sum, d times as much.
+    Source: Ahn, Hu, Damianou, Lawrence and Dai, CVPR 2019, arXiv 1904.05835. The value equals
+    that of the released code, a mean over the width. The paper's is a sum, d times as large.
 
     Example:
         >>> import torch
@@ -71,7 +72,7 @@ def vid_loss(
     _check_alpha(loss, alpha, h_t)
     with full_precision(s.device):
         alpha = alpha.to(s.dtype)
-        # softplus, without torch's jump to a straight line where exp is large
+        # softplus, without torch's switch to a straight line where exp is large
         variance = torch.logaddexp(alpha, torch.zeros_like(alpha)) + eps
         entries = (s - t).square() / variance + variance.log()
         return reduce_rows(entries.mean(dim=1) / 2, reduction)

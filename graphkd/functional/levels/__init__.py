@@ -1,1 +1,1 @@
-"""Losses on what is coarser than a node: layers, codes, contexts, clusters and graphs."""
+"""Losses on structures above single nodes: layers, codes, contexts, clusters and graphs."""

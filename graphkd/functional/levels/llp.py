@@ -1,4 +1,4 @@
-"""Links from a node to those of its context, by distribution and by rank: LLP, and its parts."""
+"""Links from a node to the nodes of its context, by distribution and rank: LLP, and its parts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -67,7 +67,7 @@ def llp_loss(
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
-    r"""Which nodes of its context a node is linked to: their distribution, and their order.
+    r"""Links from a node to the nodes of its context: their distribution and their order.
 
     Replaces ``llp_distribution_loss(s(h_s), s(h_t)) + llp_rank_loss(s(h_s), s(h_t))`` with
     ``s = lambda h: (h[anchors].unsqueeze(1) * h[context]).sum(-1).sigmoid()``, without its gathers.
@@ -76,7 +76,7 @@ def llp_loss(
         L = \frac1M \sum_{i} w_D\,D(y^s_i, y^t_i) + w_R\,R(y^s_i, y^t_i), \qquad
         y_{ij} = \sigma(\langle h_i, h_j\rangle)
 
-    over the anchors i, with j running over the context of i, and with D and R the row values of
+    over the anchors i and the nodes j of the context of i. D and R are the row values of
     :func:`llp_distribution_loss` and :func:`llp_rank_loss`. The widths may differ.
 
     Args:
@@ -105,7 +105,7 @@ def llp_loss(
 
     Raises:
         ValueError: If row counts, shapes or devices do not fit, or an option is out of range.
-        TypeError: If embeddings are not floating-point tensors, or ids not integer ones.
+        TypeError: If embeddings are not floating-point tensors, or ids are not integer tensors.
         IndexError: If ``context`` or ``anchors`` names a node, or ``index`` a row, that does not
             exist.
 
@@ -170,12 +170,12 @@ def llp_distribution_loss(
         L = \frac{T^2}{M} \sum_i \mathrm{KL}\left(\mathrm{softmax}(z^t_i/T) \,\Vert\,
             \mathrm{softmax}(z^s_i/T)\right)
 
-    It is :func:`kd_loss` with context nodes in the place of classes; one column is no error here,
-    and gives 0.
+    It is :func:`kd_loss` with context nodes instead of classes. A single column is no error here;
+    it gives 0.
 
     Args:
         z_s: The student's scores of the links from each anchor (row) to its context.
-        z_t: The teacher's; they get no gradient.
+        z_t: The teacher's scores; they get no gradient.
         temperature: T.
         index: Boolean mask or row numbers of the anchors that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected anchor).
@@ -223,12 +223,12 @@ def llp_rank_loss(
         r^i_{ab} = \begin{cases} 1 & z^t_{ia} - z^t_{ib} > \delta \\
             -1 & z^t_{ia} - z^t_{ib} < -\delta \\ 0 & \text{else} \end{cases}
 
-    A pair that the teacher does not tell apart adds the constant δ, without a gradient; so a
-    perfect student's loss is δ times the share of such pairs. Time and memory grow with k².
+    A pair that the teacher does not tell apart adds the constant δ, without a gradient. So the loss
+    of a perfect student is δ times the share of such pairs. Time and memory grow with k².
 
     Args:
         z_s: The student's scores of the links from each anchor (row) to its context.
-        z_t: The teacher's; they get no gradient.
+        z_t: The teacher's scores; they get no gradient.
         margin: The margin δ, in units of the scores.
         index: Boolean mask or row numbers of the anchors that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each anchor's mean over its pairs).
@@ -243,7 +243,7 @@ def llp_rank_loss(
         TypeError: If scores are not floating-point tensors.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Guo et al., ICML 2023, arXiv 2210.05801; the authors' code has this mean over pairs.
+    Source: Guo et al., ICML 2023, arXiv 2210.05801. The authors' code has the same mean over pairs.
 
     Example:
         >>> import torch
@@ -261,7 +261,7 @@ def llp_rank_loss(
 def _scores(
     loss: str, z_s: Tensor, z_t: Tensor, index: Tensor | None, reduction: str
 ) -> tuple[Tensor, Tensor]:
-    """The gate for scores, which have to be of one context."""
+    """Checked scores, which must be of one context."""
     check_reduction(loss, reduction)
     names, remedy = ("z_s", "z_t"), "Both must score the same context."
     s, t, _ = matched_rows(loss, z_s, z_t, index, names=names, what="scores", projecting=remedy)
@@ -278,7 +278,7 @@ def _rank_rows(s: Tensor, t: Tensor, margin: float) -> Tensor:
     first, second = triu_indices(s.size(1), s.size(1), 1, device=s.device).unbind()
     apart, wanted = (z.index_select(1, first) - z.index_select(1, second) for z in (s, t))
     order = (wanted > margin).to(s.dtype) - (wanted < -margin).to(s.dtype)
-    # Comparisons hide a NaN of the teacher's.
+    # Comparisons hide a NaN in the teacher's scores.
     order = order.where(~wanted.isnan(), wanted)
     return (margin - order * apart).clamp(min=0).sum(dim=1) / max(first.numel(), 1)
 
@@ -293,7 +293,7 @@ def _linked(
 ) -> Tensor:
     """The scores of an anchor's links: σ of the inner products.
 
-    They are float64: near convergence, their difference from the teacher's is what counts.
+    They are float64: near convergence, the loss depends on the small differences between the sides.
     """
     h = exact(h)
     rows = h.index_select(0, anchors)
@@ -315,7 +315,7 @@ def _anchors(loss: str, anchors: Tensor | None, context: Tensor, h: Tensor) -> T
 
 
 def _decoded(loss: str, decoder: Decoder, h: Tensor, anchors: Tensor, context: Tensor) -> Tensor:
-    """What a decoder of the user's makes of each anchor with its context."""
+    """The scores by a user's decoder of each anchor with its context."""
     around = h.index_select(0, context.reshape(-1)).view(*context.shape, h.size(1))
     score: Any = decoder(h.index_select(0, anchors).unsqueeze(1).expand_as(around), around)
     if isinstance(score, Tensor) and score.shape == (*context.shape, 1):

@@ -1,4 +1,4 @@
-"""Whole graphs, clusters of nodes and paths of nodes, each with a loss: MuGSI."""
+"""Terms on whole graphs, on clusters of nodes and on paths of nodes: MuGSI."""
 
 from typing import Any
 
@@ -53,16 +53,16 @@ def mugsi_loss(
 
     with :math:`u_g` the unit vector along the sum of graph g's rows, :math:`c_a` the sum of the
     rows of its cluster a, and :math:`\pi_p` the softmax of the inner products of the first node of
-    path p with its other nodes. Sums and means of rows give one value here, as only their
-    directions count. The widths may differ where ``graph_weight`` is 0;
+    path p with its other nodes. Sums and means of rows give the same value, because only
+    their directions count. The widths may differ if ``graph_weight`` is 0;
     :class:`graphkd.MuGSILoss` projects the student for that term.
 
     Args:
         h_s: Student rows.
         h_t: Teacher rows; they get no gradient.
-        batch: The graph of each node, as in a PyG mini-batch. Default: all are one graph.
+        batch: The graph of each node, as in a PyG mini-batch. Default: all are in one graph.
         clusters: The cluster of each node within its graph; any integer ids, in any order.
-        paths: Paths of nodes, as :func:`random_walks` draws them; numbers in the batch.
+        paths: Paths of nodes, as :func:`random_walks` draws them; node numbers of the batch.
         graph_weight: :math:`w_G`; 0 switches the term off.
         cluster_weight: :math:`w_C`; 0 switches the term off, and ``clusters`` is not needed.
         path_weight: :math:`w_P`; 0 switches the term off, and ``paths`` is not needed.
@@ -80,13 +80,13 @@ def mugsi_loss(
     Raises:
         ValueError: If row counts, widths, shapes or devices do not fit, or an option is out of
             range.
-        TypeError: If embeddings are not floating-point tensors, ids not integer ones, or what a
-            term with a weight needs is missing.
+        TypeError: If embeddings are not floating-point tensors, ids are not integer tensors, or an
+            input of a term with a weight is missing.
         IndexError: If a path names a node that does not exist.
 
-    Source: Yao, Sun, Cao, Zhang and Chen, WWW 2024, arXiv 2406.19832; the terms are those of the
-    authors' code, which leaves graphs of at most two clusters out of the second one, and terms of
-    single graphs that are not finite out of the second and third.
+    Source: Yao, Sun, Cao, Zhang and Chen, WWW 2024, arXiv 2406.19832. The terms are the same as in
+    the authors' code. That code leaves graphs of at most two clusters out of the second term, and
+    values of single graphs that are not finite out of the second and third.
 
     Example:
         >>> import torch
@@ -125,7 +125,7 @@ def levels(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    """MuGSI of rows that passed the gate; the term of graphs is that of ``projected``, if given."""
+    """MuGSI of checked rows; the term of graphs takes ``projected`` instead, if given."""
     s, t = rows
     if batch is not None:
         remedy = "Pass data.batch of the same nodes."
@@ -165,7 +165,7 @@ def _require(loss: str, name: str, ids: Any, weight: str) -> None:
 
 
 def _directions(h: Tensor, group: Tensor) -> Tensor:
-    """The unit vectors along the sums of each group's rows; zero rows fill up to N."""
+    """The unit vector along the sum of each group's rows; zero rows fill up to N."""
     return unit_rows(torch.zeros_like(h).index_add(0, group, h))
 
 
@@ -179,7 +179,7 @@ def _cluster_gaps(
     chunk_size: int | None,
 ) -> Tensor:
     """For each cluster, the squared gaps of its cosines with the clusters of its graph."""
-    # Of two graphs, clusters are two although they have one number.
+    # Clusters of two graphs are different, even if they have the same number.
     cluster = group_numbers(graph * max(graph.size(0), 1) + group_numbers(clusters))
     home = torch.full_like(graph, -1).scatter(0, cluster, graph)
     u, v = _directions(s, cluster), _directions(t, cluster)
@@ -189,14 +189,14 @@ def _cluster_gaps(
 def _path_divergences(
     loss: str, s: Tensor, t: Tensor, paths: Tensor, backend: str, chunk_size: int | None
 ) -> Tensor:
-    """For each path, how the similarities of its first node with the others diverge."""
+    """For each path, the divergence of the similarities of its first node with the others."""
     if paths.size(1) < 2:
         raise ValueError(
             f"{loss}: paths must have at least two nodes each, shape [P, k + 1]; got "
             f"{describe(paths)}. Draw longer ones."
         )
     start, others = paths[:, 0].long(), paths[:, 1:].long()
-    # Near convergence, the difference of the inner products is what counts.
+    # In float64: near convergence, the loss depends on small differences of inner products.
     z_s, z_t = (
         star_products(loss, h.index_select(0, start), h, others, backend, chunk_size)
         for h in (exact(s), exact(t))

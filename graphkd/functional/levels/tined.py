@@ -37,7 +37,7 @@ def tined_loss(
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
-    r"""Squared difference of the ratios in which operations change the Dirichlet energy.
+    r"""Squared difference of the ratios by which operations change the Dirichlet energy.
 
     Replaces ``(E(a_s) / E(b_s) - E(a_t) / E(b_t)) ** 2`` with ``E(x) = trace(x.T @ L @ x) / N``,
     without its dense Laplacian and its loss of digits on smooth embeddings.
@@ -47,19 +47,20 @@ def tined_loss(
         E(X) = \frac1N \operatorname{tr}(X^\top (D - A) X)
 
     with the embeddings :math:`B_l` before and :math:`A_l` after operation l. A ratio below 1 means
-    that the operation smooths, as the propagation of a convolution does; above 1, that it sharpens,
-    as a linear layer may. An operation whose ratio is undefined, as the energy before it is zero,
-    counts as one that changes nothing: its ratio is 1, without a gradient. The widths may differ
-    everywhere.
+    that the operation smooths, as the propagation of a convolution does; a ratio above 1, that it
+    sharpens, as a linear layer may. If the energy before an operation is zero, the ratio is
+    undefined. The operation then counts as one that changes nothing: its ratio is 1, without a
+    gradient. The widths may differ everywhere.
 
     Args:
-        h_s: The student's embeddings: those before and after one operation; or, in a longer
-            sequence, before the first and after each; or a sequence of pairs (before, after).
-        h_t: The teacher's in the same form, for as many operations; they get no gradient.
+        h_s: The student's embeddings before and after one operation; or a longer sequence, before
+            the first operation and after each; or a sequence of pairs (before, after).
+        h_t: The teacher's embeddings in the same form, for as many operations; they get no
+            gradient.
         edge_index: The edges, in any format that :class:`graphkd.Graph` takes. See
             :func:`dirichlet_energy`.
-        measure: What is compared: the ``"ratio"``, its ``"root"``, or its ``"log"`` (where the
-            energy after is zero, too, the ratio then counts as 1).
+        measure: The compared value: the ``"ratio"``, its ``"root"``, or its ``"log"`` (which also
+            takes the ratio as 1 if the energy after is zero).
         normalized: Whether the Laplacian is the symmetrically normalised one.
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
         chunk_size: Edges per block of the chunked backend; changes memory, not the value.
@@ -77,10 +78,10 @@ def tined_loss(
             no known format.
         IndexError: If an edge names a node that does not exist.
 
-    Source: Zhou, Ding, Shi, Li and Shen, ICML 2025, arXiv 2412.11180. The authors' code divides
-    the rows by their detached norms first, and by default compares the roots of the ratios: with
-    rows prepared so, ``measure="root"`` is its value. Its energies are twice these. An energy of
-    zero before counts there as a ratio of e in the student and of 1 in the teacher.
+    Source: Zhou, Ding, Shi, Li and Shen, ICML 2025, arXiv 2412.11180. The authors' code first
+    divides the rows by their detached norms, and by default compares the roots of the ratios: on
+    such rows, ``measure="root"`` gives its value. Its energies are twice as large. If the energy
+    before is zero, its ratio is e in the student and 1 in the teacher.
 
     Example:
         >>> import torch
@@ -121,10 +122,10 @@ def dirichlet_energy(
         E(X) = \frac1N \operatorname{tr}(X^\top (D - A) X)
              = \frac1{2N} \sum_{(j, i)} \lVert x_i - x_j \rVert^2
 
-    over the edges j → i, so that an undirected edge counts once if it is listed in both directions,
-    as it is in PyG, and a directed one counts half. Self loops add nothing. With ``normalized``,
-    :math:`x_i / \sqrt{\deg i}` stands for :math:`x_i`, with half the edges at node i as its degree:
-    the energy of :math:`I - D^{-1/2} A D^{-1/2}`, but for isolated nodes, which add nothing.
+    over the edges j → i. An undirected edge counts once if it is listed in both directions, as in
+    PyG; a directed edge counts half. Self loops add nothing. With ``normalized``, :math:`x_i /
+    \sqrt{\deg i}` replaces :math:`x_i`; the degree is half the number of edges at node i. This is
+    the energy of :math:`I - D^{-1/2} A D^{-1/2}`, except that isolated nodes add nothing.
 
     Args:
         h: Embeddings; they get a gradient.
@@ -169,7 +170,7 @@ def _check_energy_options(
 def _energy(
     loss: str, x: Tensor, edges: Edges, normalized: bool, backend: str, chunk_size: int | None
 ) -> Tensor:
-    """The Dirichlet energy, in float64: ratios of energies that nearly agree are subtracted."""
+    """The Dirichlet energy, in float64, because nearly equal ratios of energies are subtracted."""
     if normalized:
         degree = (edges.ptr.diff() + edges.src_ptr.diff()).to(x.dtype) / 2
         x = x * degree.masked_fill(degree == 0, 1).rsqrt().unsqueeze(1)
@@ -186,7 +187,7 @@ def _measures(
     backend: str,
     chunk_size: int | None,
 ) -> list[Tensor]:
-    """What is compared of each operation."""
+    """The compared value of each operation."""
     values = []
     for chain in chains:
         energies = [_energy(loss, x, edges, normalized, backend, chunk_size) for x in chain]
@@ -201,7 +202,7 @@ def _measure(before: Tensor, after: Tensor, measure: str) -> Tensor:
     ratio = after.masked_fill(undefined, 1) / before.masked_fill(undefined, 1)
     if measure != "root":
         return ratio.log() if measure == "log" else ratio
-    # The root has no gradient where the energy after is zero.
+    # The root has no finite gradient if the energy after is zero.
     zero = ratio == 0
     return ratio.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 

@@ -49,11 +49,11 @@ def vqgraph_loss(
         L = \frac{T^2}{N} \sum_i \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
 
     with the codes :math:`c_k` and the similarity :math:`s(h, c) = -\lVert h - c\rVert`, or their
-    cosine. All rows have one width: :class:`graphkd.VQGraphLoss` projects the student.
+    cosine. All rows have the same width; :class:`graphkd.VQGraphLoss` projects the student.
 
     Args:
         h_s: Student rows.
-        h_t: Teacher rows, those that the codebook was made for; they get no gradient.
+        h_t: Teacher rows, for which the codebook was made; they get no gradient.
         codebook: The codes, as rows; they get no gradient.
         temperature: T.
         similarity: ``"l2"`` or ``"cosine"``.
@@ -75,9 +75,9 @@ def vqgraph_loss(
         IndexError: If ``index`` names a row that does not exist.
 
     Source: Yang, Tian, Xu et al., ICLR 2024, arXiv 2308.02117. The authors' code compares the
-    teacher with the codes by cosines and the student by distances; here both sides are compared
-    alike. It also hands the teacher's probabilities to a divergence that takes them for logarithms
-    (``log_target=True``), which is no divergence, and not 0 for a perfect student.
+    teacher with the codes by cosines and the student by distances; here both sides use the same
+    similarity. It also passes the teacher's probabilities where the divergence takes logarithms
+    (``log_target=True``). The result is no divergence, and not 0 for a perfect student.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Random walks, and the contexts of nodes that they make."""
+"""Random walks, and contexts of nodes from them."""
 
 from typing import Any
 
@@ -18,17 +18,17 @@ def random_walks(
     length: int = 15,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""One random walk from each start, along the edges; where no edge leads on, it stays.
+    r"""One random walk from each start, along the edges; it stays at a node without an edge out.
 
-    Each step is uniform over the edges out of a node, and with that over duplicates, too. It needs
-    none of PyG's optional packages.
+    Each step is uniform over the edges out of a node; duplicates count as often as they occur. It
+    needs none of PyG's optional packages.
 
     Args:
         edge_index: The edges, in any format that :class:`graphkd.Graph` takes, or a Graph.
         num_nodes: The number of nodes.
-        starts: Where the walks begin. Default: at each node.
+        starts: The first node of each walk. Default: all nodes.
         length: The number of steps.
-        generator: Where the randomness comes from. Default: torch's global generator.
+        generator: Source of randomness; default: torch's global one.
 
     Shapes:
         - **edge_index:** :math:`[2, E]`
@@ -59,7 +59,7 @@ def random_walks(
     for _ in range(length):
         here = nodes[-1]
         choices = degree.index_select(0, here)
-        # In float64, a product with a whole number below 2^53 stays below that number.
+        # In float64, the product with a whole number below 2^53 stays below that number.
         draw = _uniform(here.shape, generator, here.device)
         place = begin.index_select(0, here) + (draw * choices).long()
         if ends.numel():
@@ -79,19 +79,19 @@ def link_context(
     num_random: int = 6,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""The contexts of LLP: nodes nearby, by random walks, and nodes from anywhere.
+    r"""The contexts of LLP: nearby nodes from random walks, and random nodes.
 
-    A nearby node may occur several times, or be the anchor. The rest are uniform over all nodes.
-    The defaults are those of the authors' code. Draw them anew in every step.
+    A nearby node may occur several times, or be the anchor. Random nodes are uniform over all.
+    The defaults come from the authors' code. Draw new contexts in every step.
 
     Args:
         edge_index: The edges, in any format that :class:`graphkd.Graph` takes, or a Graph.
         num_nodes: The number of nodes.
         anchors: The nodes that get a context. Default: all.
-        num_walks: How many walks start at each anchor.
-        walk_length: How many steps each takes; every node on the way is taken.
-        num_random: How many nodes are taken from anywhere.
-        generator: Where the randomness comes from. Default: torch's global generator.
+        num_walks: The number of walks from each anchor.
+        walk_length: The number of steps of a walk; every node on the way joins the context.
+        num_random: The number of random nodes for each anchor.
+        generator: Source of randomness; default: torch's global one.
 
     Shapes:
         - **edge_index:** :math:`[2, E]`
@@ -128,7 +128,7 @@ def link_context(
 def _read(
     name: str, edge_index: Any, num_nodes: int, nodes: Tensor | None, what: str
 ) -> tuple[Graph, Tensor]:
-    """The graph, and the nodes asked for: all, unless given."""
+    """The graph, and the given nodes; all nodes by default."""
     check_count(f"{name}: num_nodes", num_nodes, least=0)
     graph = edge_index if isinstance(edge_index, Graph) else Graph(edge_index, num_nodes)
     if (graph.num_src, graph.num_dst) != (num_nodes, num_nodes):

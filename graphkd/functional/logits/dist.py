@@ -8,7 +8,7 @@ from graphkd.functional._options import check_reduction, check_weights
 from graphkd.functional._rows import matched_logits, reduce_rows
 from graphkd.similarity import unit_rows
 
-# Beside the product of two lengths. It shows: those of a class that is rarely predicted are small.
+# Added to the product of two lengths. It matters: a rarely predicted class has short ones.
 _EPSILON = 1e-8
 
 
@@ -48,10 +48,10 @@ def dist_loss(
                              {\ell + \varepsilon}, \qquad
         \ell = \lVert x\rVert \lVert y\rVert, \; \varepsilon = 10^{-8}.
 
-    The last form, in unit vectors and float64, loses no digits near 0, and shares the second sum
-    out among the rows. A row or column of equal probabilities has no direction: its correlation is
-    0 with anything, itself included, and it gets no gradient. A single row makes all columns such,
-    and adds :math:`\gamma T^2`. A perfect student's loss is :math:`\varepsilon / \ell`.
+    The last form, in unit vectors and float64, loses no digits near 0, and splits the second sum
+    among the rows. A row or column of equal probabilities has no direction: its correlation with
+    anything, itself included, is 0, and it gets no gradient. With a single row, all columns are
+    such, which adds :math:`\gamma T^2`. A perfect student's loss is :math:`\varepsilon / \ell`.
 
     Args:
         z_s: Student logits.
@@ -61,7 +61,7 @@ def dist_loss(
         temperature: T, without a unit.
         index: Boolean mask or row numbers of the rows that take part. The columns run over these.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``. One value per row, whose mean is the loss:
-            its own correlation, and N / C times its part of the columns' distances.
+            its own distance, and N / C times its part of the columns' distances.
 
     Shapes:
         - **z_s:** :math:`[N, C]`
@@ -74,8 +74,9 @@ def dist_loss(
         TypeError: If logits are not floating-point tensors.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Huang et al., NeurIPS 2022, arXiv 2205.10536. The value is that of the authors' code
-    for classification, :math:`\varepsilon` included. That for segmentation has no temperature.
+    Source: Huang et al., NeurIPS 2022, arXiv 2205.10536. The value equals that of the authors'
+    code for classification, :math:`\varepsilon` included. Their code for segmentation has no
+    temperature.
 
     Example:
         >>> import torch
@@ -121,7 +122,7 @@ def _lengths(log_x: Tensor) -> Tensor:
 
 def _directions(log_x: Tensor) -> Tensor:
     """The rows of exp(log_x) less their mean, of unit length; zero where all entries are equal."""
-    # The direction ignores a factor and a shift of the row. This choice of both leaves exact zeros
-    # where entries are equal, and keeps the digits where they nearly are, or all are tiny.
+    # A factor and a shift of the row do not change its direction. This choice of both gives exact
+    # zeros where entries are equal, and keeps the digits where they are nearly equal or all tiny.
     x = (log_x - log_x.detach().amax(dim=1, keepdim=True)).expm1()
     return unit_rows(x - x.mean(dim=1, keepdim=True))

@@ -33,7 +33,7 @@ def dkd_loss(
     r"""Divergence of the class y against all others, and divergence among the others, weighted.
 
     Replaces ``T**2 * (alpha * kl(b_t, b_s) + beta * kl(o_t, o_s))``, with ``b`` the probability of
-    the class y against that of all others, and ``o`` the distribution over the others alone.
+    the class y against all others, and ``o`` the distribution over the others alone.
 
     .. math::
         L = \frac{T^2}{N} \sum_i \left[
@@ -42,15 +42,15 @@ def dkd_loss(
         \qquad b_i = (p_{i y_i},\; 1 - p_{i y_i}),
         \quad o_i = \left(\frac{p_{ic}}{1 - p_{i y_i}}\right)_{c \ne y_i}
 
-    with the softmax p at temperature T. In KD, the second divergence is multiplied by the teacher's
-    :math:`1 - p_{i y_i}`, which is small for a teacher that is sure; here every row counts alike.
-    Computed in float64.
+    with the softmax p at temperature T. KD multiplies the second divergence by the teacher's
+    :math:`1 - p_{i y_i}`, which is small for a teacher that is sure. Here every row counts the
+    same. The value is computed in float64.
 
     Args:
         z_s: Student logits.
         z_t: Teacher logits; they get no gradient.
-        y: The class of each row, from 0 to C - 1. What ``index`` leaves out may hold anything,
-            such as -1 for nodes without a label.
+        y: The class of each row, from 0 to C - 1. Rows that ``index`` leaves out may hold
+            anything, such as -1 for nodes without a label.
         alpha: Weight of the class y against the others (TCKD in the paper).
         beta: Weight of the others among themselves (NCKD).
         temperature: T, without a unit.
@@ -69,9 +69,9 @@ def dkd_loss(
         TypeError: If logits are not floating-point tensors, or ``y`` not an integer one.
         IndexError: If ``index`` names a row, or ``y`` a class, that does not exist.
 
-    Source: Zhao et al., CVPR 2022, arXiv 2203.08679. The value is that of the authors' code, but
-    for the 1000 that it subtracts from the logit of y where it leaves that class out, and its
-    logarithms of probabilities, which are infinite where a float is too short for them.
+    Source: Zhao et al., CVPR 2022, arXiv 2203.08679. The value equals that of the authors'
+    code, with two exceptions. To leave the class y out, their code subtracts 1000 from its logit.
+    Its logarithms are infinite where a probability is too small for a float.
 
     Example:
         >>> import torch
@@ -102,7 +102,7 @@ def dkd_loss(
 
 
 def _split(loss: str, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The logit of class y of each row, [N, 1], and those of the others, [N, C - 1]."""
+    """The logit of class y of each row, [N, 1], and the logits of the others, [N, C - 1]."""
     y = y.unsqueeze(1)
     others = torch.arange(z.size(1) - 1, device=z.device)
     others = others + (others >= y).long()

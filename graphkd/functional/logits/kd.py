@@ -37,7 +37,7 @@ def check_kd_options(
 
 
 def default_temperature(temperature: float | None, task: str) -> float | None:
-    """The temperature that the task uses: the one that is given, or 4; regression has none."""
+    """The temperature of the task: the given one, else 4; regression has none."""
     return DEFAULT_TEMPERATURE if temperature is None and task != "regression" else temperature
 
 
@@ -62,22 +62,22 @@ def kd_loss(
 
     with the softmax :math:`\sigma`. For ``task="multilabel"``, :math:`\sigma` is the sigmoid, and
     :math:`T^2` multiplies the mean over the observed entries of the divergence between Bernoulli
-    distributions, which is 0 for a perfect student. For ``task="regression"``, the mean squared
-    error over the observed entries.
+    distributions, which is 0 for a perfect student. For ``task="regression"``, the loss is the mean
+    squared error over the observed entries.
 
     With ``standardize``, each row of logits becomes :math:`(z_i - \bar z_i) / s_i`, its standard
-    score, on both sides before the temperature, so that the student copies the order and the
-    relative distances of the teacher's logits but not their scale. A row of equal logits becomes
-    zero, and gets no gradient. This is computed in float64.
+    score, on both sides before the temperature. So the student copies the order and the relative
+    distances of the teacher's logits but not their scale. A row of equal logits becomes zero, and
+    gets no gradient. The scores are computed in float64.
 
     Args:
         z_s: Student logits (or predictions).
         z_t: Teacher logits (or predictions); they get no gradient.
         temperature: T, without a unit; default 4.0. Refused for regression, which has none.
         task: ``"multiclass"``, ``"multilabel"`` or ``"regression"``.
-        standardize: Whether to divide each row of multiclass logits, less its mean, by its
-            standard deviation s. True takes the unbiased one (C - 1 in its denominator),
-            ``"population"`` the one with C.
+        standardize: Whether to divide each row of multiclass logits, minus its mean, by its
+            standard deviation s. True takes the unbiased s (C - 1 in its denominator),
+            ``"population"`` the s with C.
         mask: Boolean, true where an entry is observed (for multilabel and regression).
         index: Boolean mask or row numbers of the rows that take part; applies to ``mask`` too.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``. One value per row, whose mean is the loss:
@@ -139,8 +139,8 @@ def kd_loss(
 
 
 def _standard_scores(z: Tensor, standardize: Standardize) -> Tensor:
-    # The mean undoes any shift of a row. After this one, equal logits are exactly zero, whereas
-    # their mean may be a rounding off.
+    # Subtracting the mean undoes any shift of a row. After this shift, equal logits are exactly
+    # zero; without it, their mean may be off by a rounding.
     z = z - z.detach().amax(dim=1, keepdim=True)
     degrees = z.size(1) - 1 if standardize is True else z.size(1)
     return unit_rows(z - z.mean(dim=1, keepdim=True)) * math.sqrt(degrees)
@@ -162,7 +162,7 @@ def _squared_error(s: Tensor, t: Tensor) -> Tensor:
 
 
 def _bernoulli_divergence(s: Tensor, t: Tensor) -> Tensor:
-    """Of one yes-or-no outcome: a sigmoid is a softmax against a logit of zero."""
+    """Divergence of a yes-or-no outcome: a sigmoid is a softmax against a logit of zero."""
     zero = torch.zeros_like(s)
     return softmax_kl(torch.stack([t, zero], dim=-1), torch.stack([s, zero], dim=-1))
 
@@ -173,7 +173,7 @@ def _observed_rows(
     """Row values whose mean over the rows is the mean over the observed entries."""
     if mask is None:
         return entry(s, t).mean(dim=1)
-    # What is not observed must not reach the arithmetic: it may be NaN.
+    # Entries that are not observed must not reach the arithmetic: they may be NaN.
     terms = entry(s.masked_fill(~mask, 0), t.masked_fill(~mask, 0))
     return terms.sum(dim=1) * (mask.size(0) / mask.sum().clamp(min=1).to(terms.dtype))
 

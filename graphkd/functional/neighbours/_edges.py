@@ -1,13 +1,13 @@
-r"""What the losses along edges share: which edges end in the chosen centres, and sums over them.
+r"""Shared by the losses along edges: the edges into the chosen centres, and sums over them.
 
-The targets :math:`q_j` of a node enter a divergence through their weighted mean alone:
+The targets :math:`q_j` of a node enter a divergence only through their weighted mean:
 
 .. math::
     \sum_j w_j\,\mathrm{KL}(q_j \Vert p) = W\,\mathrm{KL}(\bar q \Vert p)
         + W H(\bar q) - \sum_j w_j H(q_j), \qquad
     W = \sum_j w_j, \quad \bar q = \frac1W \sum_j w_j q_j
 
-The last two terms depend on the teacher only. They are taken in float64, as they may nearly cancel.
+The last two terms depend only on the teacher. They are in float64, because they may nearly cancel.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from graphkd.ops.divergence import softmax_kl
 
 
 def several_classes(loss: str, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
-    """The gate for logits of all nodes, which have to be of at least two classes."""
+    """Checked logits of all nodes, which must have at least two classes."""
     s, t, _ = matched_logits(loss, z_s, z_t)
     if z_s.size(1) < 2:
         raise ValueError(
@@ -34,7 +34,7 @@ def several_classes(loss: str, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor
 
 
 def edges_into(edges: Edges, chosen: Tensor | None) -> Tensor:
-    """Which edges end in the chosen centres."""
+    """A mask of the edges that end in the chosen centres."""
     if chosen is None:
         return torch.ones_like(edges.dst, dtype=torch.bool)
     member = torch.zeros(edges.num_dst, dtype=torch.bool, device=edges.dst.device)
@@ -42,11 +42,11 @@ def edges_into(edges: Edges, chosen: Tensor | None) -> Tensor:
 
 
 def edges_of(loss: str, edge_index: Any, like: Tensor, chosen: Tensor | None) -> Edges:
-    """The edges into the chosen centres; while something is traced, all edges."""
+    """The edges into the chosen centres; under tracing, all edges."""
     every = resolve_edges(loss, edge_index, like.size(0), like.size(0), like.device)
     if chosen is None or traced():
         return every
-    select_rows(loss, every.ptr.diff(), chosen)  # names a row that does not exist
+    select_rows(loss, every.ptr.diff(), chosen)  # raises if a row does not exist
     return every.only(edges_into(every, chosen))
 
 
@@ -61,7 +61,7 @@ def per_pair(loss: str, sums: Tensor, pairs: Tensor, chosen: Tensor | None) -> T
     Args:
         loss: The loss's name.
         sums: Each row's sum over its pairs.
-        pairs: How many they are, or their weight.
+        pairs: The number of each row's pairs, or their weight.
         chosen: The rows that count.
     """
     sums, pairs = select_rows(loss, sums, chosen), select_rows(loss, pairs, chosen)
@@ -74,11 +74,11 @@ def neighbourhood_divergence(
 ) -> tuple[Tensor, Tensor]:
     """Σ w_j KL(q_j ‖ p_i) over node i itself and its neighbours j → i, and their total weight.
 
-    Its own pair has weight 1 and counts once, whether or not there is a self loop.
+    The pair of node i with itself has weight 1 and counts once, with or without a self loop.
 
     Args:
         s: The student's logits.
-        t: The teacher's.
+        t: The teacher's logits.
         edges: The edges.
         weight: The weight of each node as a neighbour; default: 1.
     """
@@ -90,7 +90,7 @@ def neighbourhood_divergence(
     total, entropies = sums[:, -1], sums[:, -2]
     mean = sums[:, :-2] / total.unsqueeze(1)
     spread = (total * torch.special.entr(mean).sum(dim=1) - entropies).clamp(min=0)
-    # A class that no neighbour has any probability of counts as one of almost none.
+    # A class that has no probability at any neighbour gets almost none, for a finite logarithm.
     logits = mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
     rows = total.to(s.dtype) * softmax_kl(logits.to(s.dtype), s) + spread.to(s.dtype)
     return rows, total

@@ -57,8 +57,8 @@ def ff_g2m_loss(
     .. math::
         L = w_\text{low} L_\text{low} + w_\text{high} L_\text{high}
 
-    of :func:`low_frequency_loss`, in which a node's prediction meets those of its neighbours, and
-    :func:`high_frequency_loss`, in which it is to differ from them as the teacher's do.
+    In :func:`low_frequency_loss`, a node's prediction matches the teacher's predictions around it.
+    In :func:`high_frequency_loss`, predictions differ along edges as the teacher's do.
 
     Args:
         z_s: Student logits.
@@ -87,9 +87,9 @@ def ff_g2m_loss(
         TypeError: If logits are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
-    Source: Wu, Lin, Huang, Fan and Li, AAAI 2023, arXiv 2305.10758. The value is that of the
-    authors' code, on an undirected graph; it has equal weights and a single temperature, that of
-    the differences.
+    Source: Wu, Lin, Huang, Fan and Li, AAAI 2023, arXiv 2305.10758. On an undirected graph, the
+    value is the same as in the authors' code. That code has equal weights and a single temperature,
+    for the differences.
 
     Example:
         >>> import torch
@@ -143,8 +143,8 @@ def low_frequency_loss(
             \mathrm{KL}\left(\sigma(z^t_j/T) \,\Vert\, \sigma(z^s_i/T)\right), \qquad
         P = \{j \to i : j \ne i\} \cup \{(i, i)\}
 
-    over the (selected) centres i. It is smallest where the student predicts the mean of the
-    teacher's predictions over the neighbourhood, and above zero there, unless these agree.
+    over the (selected) centres i. It is smallest if the student predicts the mean of the teacher's
+    predictions over the neighbourhood. This minimum is above zero, unless these predictions agree.
 
     Args:
         z_s: Student logits.
@@ -196,15 +196,15 @@ def high_frequency_loss(
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
-    r"""Divergence of how the student's predictions differ along edges from how the teacher's do.
+    r"""Divergence of the differences of predictions along edges, the student's from the teacher's.
 
     .. math::
         L_\text{high} = \frac1{|P|} \sum_{(j, i) \in P} \mathrm{KL}\left(
             \sigma(|z^t_j - z^t_i|/T) \,\Vert\, \sigma(|z^s_j - z^s_i|/T)\right), \qquad
         P = \{j \to i : j \ne i\}
 
-    with a softmax over the classes: it is the classes in which the ends of an edge differ most that
-    are matched. Without an edge the value is 0.
+    with a softmax over the classes: it matches the classes in which the ends of an edge differ
+    most. Without an edge, the value is 0.
 
     Args:
         z_s: Student logits.
@@ -266,7 +266,7 @@ def _high_rows(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    """The same on high frequencies."""
+    """Values of the centres whose mean is the loss on high frequencies."""
     sums = difference_divergence(loss, s, t, edges, temperature, backend, chunk_size)
     pairs = segment_sum(between_nodes(edges), edges.dst, edges.num_dst)
     return per_pair(loss, sums, pairs, chosen)

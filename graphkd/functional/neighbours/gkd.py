@@ -1,4 +1,4 @@
-"""Heat kernels over all pairs of nodes, with joined pairs weighing more: GKD."""
+"""Heat kernels over all pairs of nodes, with more weight on joined pairs: GKD."""
 
 import math
 from typing import Any
@@ -32,7 +32,7 @@ from graphkd.similarity import (
     resolve_kernel,
 )
 
-# Inner products of random features stand for the kernel "random".
+# The kernel "random" is the inner product of random features.
 _KERNELS = {"sigmoid": SIGMOID, "rbf": KERNELS["rbf"], "random": KERNELS["linear"]}
 
 
@@ -86,24 +86,24 @@ def gkd_loss(
     r"""Weighted mean squared difference of the heat kernels of student and teacher.
 
     Replaces ``((A + (1 - A) * delta) * (k(h_s, h_s) - k(h_t, h_t)) ** 2).mean()`` with the dense
-    adjacency A, ones on its diagonal, exactly and without the :math:`N \times N` matrices.
+    adjacency A, which has ones on its diagonal, exactly and without :math:`N \times N` matrices.
 
     .. math::
         L = \frac1{N^2} \sum_{i,j} \left(A_{ij} + (1 - A_{ij})\,\delta\right)
             \left(k(h^s_i, h^s_j) - k(h^t_i, h^t_j)\right)^2
 
-    All pairs with the weight δ are Global LSP; the edges add 1 − δ times theirs. Kernels:
+    All pairs with the weight δ are Global LSP; an edge adds 1 − δ times its pair's gap. Kernels:
     ``"sigmoid"`` :math:`\tanh(x \cdot y)`; ``"rbf"`` :math:`e^{-\gamma\lVert x - y\rVert^2}`, the
     heat kernel of flat space at the time :math:`1/(4\gamma)`, without its constant; ``"random"``
-    :math:`\frac1m \tanh(x W) \cdot \tanh(y W)`, with a Gaussian matrix W of m columns drawn anew
-    in each call, the same for student and teacher.
+    :math:`\frac1m \tanh(x W) \cdot \tanh(y W)`, with a Gaussian matrix W of m columns, drawn in
+    each call, the same for student and teacher.
 
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
         edge_index: Edges j → i in any format that :class:`graphkd.Graph` takes, or a Graph.
-            Duplicate edges count as often as they occur; self loops are left out, since a node's
-            pair with itself has the weight 1.
+            Duplicate edges count as often as they occur; self loops are left out, because a
+            node's pair with itself already has the weight 1.
         kernel: ``"sigmoid"``, ``"rbf"`` or ``"random"``.
         gamma: The rbf bandwidth, or ``"median"``: 1/(2m²) for the median distance m of the pairs
             i < j of at most 1,024 rows, for student and teacher separately.
@@ -117,13 +117,13 @@ def gkd_loss(
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`; of one width for ``kernel="random"``
+        - **h_t:** :math:`[N, d_t]`; ``kernel="random"`` needs equal widths
         - **edge_index:** :math:`[2, E]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, or widths under ``kernel="random"``, an input
-            is not two-dimensional, or an option is out of range.
+        ValueError: If row counts or devices differ, widths differ with ``kernel="random"``, an
+            input is not two-dimensional, or an option is out of range.
         TypeError: If an input is not a floating-point tensor or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
@@ -194,7 +194,7 @@ def _joined_pairs(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    """The sum of the squared gap over a node's edges and its pair with itself, for every row i."""
+    """For every row i, the squared gaps summed over the node's edges and its pair with itself."""
     values = [
         edge_similarity(loss, h, h, edges, kernel, gamma, backend, chunk_size, programs=False)
         for h, gamma in zip((s, t), gammas, strict=True)

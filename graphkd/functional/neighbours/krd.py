@@ -20,7 +20,7 @@ from graphkd.functional.neighbours.reliability import check_reliability
 def check_krd_options(
     loss: str, *, temperature: float, reduction: str, alpha: float | Tensor = 1.0
 ) -> None:
-    """Raise on an option that is out of range; an α that is a tensor has been checked before."""
+    """Raise on an option that is out of range; an α in a tensor was checked before."""
     if not isinstance(alpha, Tensor):
         check_positive(f"{loss}: alpha", alpha)
     check_positive(f"{loss}: temperature", temperature)
@@ -47,9 +47,9 @@ def krd_loss(
              {\sum_i \left(1 + \sum_{j \to i, j \ne i} w_j\right)}
 
     with the predictions :math:`p = \sigma(z^s/T)`, :math:`q = \sigma(z^t/T)` and the
-    reliabilities r. KRD draws the neighbours anew in each epoch, neighbour j with probability
-    :math:`w_j`, and takes the mean over the pairs drawn. This is the expected sum over the expected
-    number of pairs, without noise from drawing.
+    reliabilities r. The authors draw neighbours in each epoch, neighbour j with probability
+    :math:`w_j`, and take the mean over the drawn pairs. This loss is the expected sum over the
+    expected number of pairs, without noise from the draw.
 
     Args:
         z_s: Student logits.
@@ -58,7 +58,7 @@ def krd_loss(
             Duplicate edges count as often as they occur; self loops are left out.
         reliability: The reliability of each node, from 0 to 1 for the most reliable, see
             :func:`measure_reliability`; it gets no gradient.
-        alpha: The power: the larger, the more neighbours count. See
+        alpha: The power; if it is larger, neighbours count more. See
             :func:`fit_reliability_power`, which KRD calls during training.
         temperature: T. The value is not multiplied by its square.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
@@ -78,8 +78,8 @@ def krd_loss(
         TypeError: If logits are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
-    Source: Wu, Lin, Huang and Li, ICML 2023, arXiv 2306.05628. On edges that were drawn, with all
-    reliabilities 1, it is the value of the authors' code.
+    Source: Wu, Lin, Huang and Li, ICML 2023, arXiv 2306.05628. On drawn edges, with all
+    reliabilities 1, the value is the same as in the authors' code.
 
     Example:
         >>> import torch

@@ -1,6 +1,6 @@
 """Similarities along the edges of a graph: LSP.
 
-The formula in its plain form is ``edge_divergence`` in ``ops/reference/edge_divergence.py``.
+The plain form of the formula is ``edge_divergence`` in ``ops/reference/edge_divergence.py``.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -34,7 +34,7 @@ Embeddings: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
 
 class LSPOptions(NamedTuple):
-    """The options of LSP, which travel as one value."""
+    """The options of LSP as one value."""
 
     kernel: str | KernelFunction = "cosine"
     gamma: Gamma = 0.5
@@ -46,7 +46,7 @@ class LSPOptions(NamedTuple):
     ddp: bool = True
 
     def check(self, loss: str) -> Kernel | KernelFunction:
-        """Raise on an option that is out of range; give the kernel."""
+        """Raise on an option that is out of range; return the kernel."""
         check_choice(f"{loss}: divergence", self.divergence, DIVERGENCES)
         spec = resolve_kernel(loss, self.kernel, self.gamma)
         check_blocked_options(
@@ -92,32 +92,32 @@ def lsp_loss(
         p_{ij} = \frac{\exp k(h_j, h_i)}{\sum_{l \to i} \exp k(h_l, h_i)}, \qquad
         L = \frac1{|V|} \sum_{i \in V} \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
 
-    with V the (selected) centres that have a neighbour. A centre without one has the value 0. The
-    widths may differ. Kernels: ``"linear"`` :math:`x \cdot y`, ``"cosine"``, ``"poly"`` its
-    square, ``"l2"`` :math:`\lVert x - y\rVert` (the paper's: as a distance it gives far neighbours
-    more weight), ``"rbf"`` :math:`e^{-\gamma\lVert x - y\rVert^2}`.
+    with V the (selected) centres that have a neighbour. A centre without a neighbour has the value
+    0. The widths may differ. Kernels: ``"linear"`` :math:`x \cdot y`; ``"cosine"``; ``"poly"``, the
+    square of the cosine; ``"l2"`` :math:`\lVert x - y\rVert`, as in the paper, a distance, which
+    gives far neighbours more weight; ``"rbf"`` :math:`e^{-\gamma\lVert x - y\rVert^2}`.
 
     Args:
         h_s: Student embeddings, or a pair (sources, targets) for a bipartite graph.
-        h_t: Teacher embeddings in the same form, which get no gradient; or what
-            :func:`precompute_lsp` made of them.
+        h_t: Teacher embeddings in the same form, which get no gradient; or the result of
+            :func:`precompute_lsp`.
         edge_index: Edges j → i in any format that :class:`graphkd.Graph` takes, or a Graph.
             Duplicate edges and self loops count as often as they occur.
         kernel: A kernel's name, or a function of two tensors :math:`[E, d]` that returns
             :math:`[E]`.
         gamma: The rbf bandwidth, or ``"median"``: 1/(2m²) for the median length m of the edges
-            (self loops left out), for student and teacher separately.
+            (without self loops), for student and teacher separately.
         divergence: ``"kl"``, or ``"mse"`` for :math:`\sum_j (p^t_{ij} - p^s_{ij})^2`.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
         backend: ``"auto"``, ``"reference"``, ``"chunked"``, ``"triton"`` (for GPUs) or
             ``"scatter"`` (torch_scatter).
         chunk_size: Edges per block of the chunked backend; changes memory, not the value.
-        process_group: A ``torch.distributed`` group: V is then the (selected) centres of all its
-            ranks, and each rank gets that value. A rank passes its own and its halo nodes with the
-            edges into its own, which ``index`` selects. See :doc:`/distributed`.
-        ddp: With a group of W ranks: True delivers W times this rank's gradient, which
-            DistributedDataParallel divides by W; False the gradient itself.
+        process_group: A ``torch.distributed`` group: V then holds the (selected) centres of all its
+            ranks, and each rank gets the same value. A rank passes its own nodes, its halo nodes
+            and the edges into its own nodes; ``index`` selects these. See :doc:`/distributed`.
+        ddp: With a group of W ranks: True gives W times this rank's gradient, which
+            DistributedDataParallel divides by W; False gives the gradient itself.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]` or :math:`([N_{src}, d_s], [N_{dst}, d_s])`
@@ -133,8 +133,8 @@ def lsp_loss(
         ImportError: If the backend's package, torch_scatter or triton, is not installed.
 
     Source: Yang et al., CVPR 2020, arXiv 2003.10477. The code of Joshi et al., 2022, averages over
-    the E edges: its values, kl and mse, are the sum of this one divided by E. It also restricts
-    neighbours to the training nodes, by ``torch_geometric.utils.subgraph``.
+    the E edges: its kl and mse are the sum of this loss divided by E. It also restricts neighbours
+    to the training nodes, by ``torch_geometric.utils.subgraph``.
 
     Example:
         >>> import torch
@@ -147,7 +147,7 @@ def lsp_loss(
     """
     loss = "lsp_loss"
     how = LSPOptions(kernel, gamma, divergence, reduction, backend, chunk_size, process_group, ddp)
-    # What can fail comes before the ranks meet.
+    # Every check that can fail comes before the ranks meet.
     with reporting(process_group):
         spec = how.check(loss)
         prepared = h_t if isinstance(h_t, LSPTeacher) else None
@@ -162,7 +162,7 @@ def lsp_loss(
         every = resolve_edges(loss, edge_index, src.size(0), centres.size(0), centres.device)
         counted = (select_rows(loss, every.ptr.diff(), chosen) > 0).sum()
         active = edges_into(every, chosen)
-        # While something is traced, shapes must not depend on values: all edges stay.
+        # Under tracing, shapes must not depend on values: all edges stay.
         edges = every if chosen is None or traced() else every.only(active)
         counts = _counted_lengths(edges, active if traced() else None, bipartite)
         available = BACKENDS if isinstance(spec, Kernel) else ("reference",)
@@ -207,14 +207,14 @@ def lsp_loss(
         rows = select_rows(loss, rows, chosen)
         if ranks is None:
             return reduce_rows(rows, reduction, counted)
-        # Its module loads torch's compiler.
+        # Imported here, because its module loads torch's compiler.
         from graphkd.functional._ranked import ranked_sum
 
         return ranked_sum(rows, counted, reduction, ranks, ddp)
 
 
 class Sides(NamedTuple):
-    """The rows of one model that edges start from, and those that they end at."""
+    """The rows of one model at which edges start, and the rows at which they end."""
 
     src: Tensor
     dst: Tensor
@@ -252,7 +252,7 @@ def _read_sides(loss: str, h_s: Any, h_t: Any) -> tuple[Sides, Sides, bool]:
 
 
 def _counted_lengths(edges: Edges, active: Tensor | None, bipartite: bool) -> Tensor:
-    """Which edges a median length is over: those into chosen centres, without self loops."""
+    """A mask of the edges of a median length: edges into chosen centres, without self loops."""
     counts = torch.ones_like(edges.dst, dtype=torch.bool) if active is None else active
     return counts if bipartite else counts & (edges.src != edges.dst)
 
@@ -265,15 +265,15 @@ def precompute_lsp(
     gamma: Gamma = 0.5,
     index: Tensor | None = None,
 ) -> LSPTeacher:
-    r"""The teacher's side of :func:`lsp_loss`, to be passed to it in the place of ``h_t``.
+    r"""The teacher's side of :func:`lsp_loss`; pass it to the loss instead of ``h_t``.
 
-    It is the kernel's value on every edge, of which the teacher's distributions are the softmax: a
-    quarter of the loss's forward pass or more. The loss then has to be called with the same graph,
-    kernel, gamma and index; another graph is refused.
+    It is the kernel's value on every edge; the teacher's distributions are the softmax of these
+    values. They take a quarter of the loss's forward pass or more. Call the loss with the same
+    graph, kernel, gamma and index; another graph raises an error.
 
     Args:
-        h_t: Teacher embeddings, or a pair (sources, targets). The loss refuses to be called after
-            they changed in place.
+        h_t: Teacher embeddings, or a pair (sources, targets). If they change in place later, the
+            loss raises an error.
         edge_index: The graph, in any format that :func:`lsp_loss` takes.
         kernel: A kernel's name.
         gamma: The rbf bandwidth, or ``"median"``.

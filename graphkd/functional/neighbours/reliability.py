@@ -1,4 +1,4 @@
-"""How reliable a teacher is at each node, and how fast that is to count: for KRD."""
+"""For KRD: how reliable a teacher is at each node, and the power by which that counts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from graphkd._precision import exact, full_precision, traced
 from graphkd.functional._rows import check_generator
 from graphkd.functional.neighbours._edges import several_classes
 
-# The powers that a fit may find: outside, the curve is a step.
+# The powers that a fit may find; outside this range, the curve is a step.
 _LEAST, _MOST = 0.01, 100.0
 
 
@@ -23,23 +23,23 @@ def measure_reliability(
     passes: int = 10,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""How little noise on the features changes the entropy of a teacher's predictions.
+    r"""How steady the entropy of a teacher's predictions is under noise on the features.
 
     .. math::
         \rho_i = \frac1K \sum_{k=1}^K \left|H(f(X + \varepsilon_k)_i) - H(f(X)_i)\right|, \qquad
         r_i = 1 - \frac{\rho_i}{\max_j \rho_j}
 
     with the entropy H of the softmax, and independent Gaussian noise :math:`\varepsilon_k`. A node
-    at which nothing changes has 1, the least reliable of all has 0. If nothing changes at any node,
-    all have 1.
+    at which nothing changes has 1, the least reliable node has 0. If nothing changes at any node,
+    all nodes have 1.
 
-    Call it once, before the student is trained. The teacher runs without gradients. A Module has to
-    be in evaluation mode, lest dropout be measured.
+    Call it once, before the student is trained. The teacher runs without gradients. A Module must
+    be in evaluation mode, so that dropout is not measured.
 
     Args:
         teacher: A function or Module that takes ``x`` and ``args`` and returns logits.
         x: The features.
-        args: What else the teacher takes, such as the graph.
+        args: The teacher's further arguments, such as the graph.
         noise: The standard deviation of the noise, in the unit of the features.
         passes: K, how many times the teacher sees noisy features.
         generator: Source of the noise; default: torch's global one.
@@ -51,7 +51,7 @@ def measure_reliability(
     Raises:
         ValueError: If ``noise`` or ``passes`` is out of range, the teacher is a Module in training
             mode, or it does not return one row of at least two logits for each node.
-        TypeError: If ``x`` or what the teacher returns is not a floating-point tensor.
+        TypeError: If ``x`` or the teacher's result is not a floating-point tensor.
 
     Source: Wu, Lin, Huang and Li, ICML 2023, arXiv 2306.05628. The authors' code takes one pass,
     and ``noise=1.0``.
@@ -114,14 +114,14 @@ def fit_reliability_power(
     momentum: float = 0.99,
     bins: int = 50,
 ) -> float:
-    r"""Move the power of KRD's probabilities towards how the student fares at present.
+    r"""Move the power of KRD's probabilities towards the student's present agreement.
 
     .. math::
         \alpha \leftarrow m\,\alpha + (1 - m) \arg\min_a \sum_b
             \left(y_b - (1 - x_b^a)\right)^2
 
-    over the equal bins b of 1 − reliability that hold a node, with their centres :math:`x_b`, and
-    :math:`y_b` the share of a bin's nodes at which student and teacher predict the same class,
+    over the equal bins b of 1 − reliability that hold a node, with their centres :math:`x_b`. The
+    share of a bin's nodes at which student and teacher predict the same class is :math:`y_b`,
     shifted and scaled to lie between 0 and 1. If all shares are equal, α stays.
 
     Args:
@@ -129,8 +129,8 @@ def fit_reliability_power(
         z_t: The teacher's logits.
         reliability: The reliability of each node, see :func:`measure_reliability`.
         alpha: The power so far.
-        momentum: m, between 0 and 1: how much of it is kept.
-        bins: How many bins there are.
+        momentum: m, between 0 and 1: the part of the old power that is kept.
+        bins: The number of bins.
 
     Shapes:
         - **z_s:** :math:`[N, C]`
@@ -145,8 +145,8 @@ def fit_reliability_power(
         TypeError: If an input is not a floating-point tensor.
 
     Source: Wu et al., ICML 2023, arXiv 2306.05628. The authors' code calls it once per epoch, from
-    the fiftieth on. It places each bin at its lower end plus 0.05, and counts an empty bin as one
-    without agreement.
+    the fiftieth on. It places each bin at its lower end plus 0.05, and counts an empty bin as a
+    bin without agreement.
 
     Example:
         >>> import torch
@@ -177,7 +177,7 @@ def fit_reliability_power(
 
 
 def _best_power(x: Tensor, y: Tensor) -> float:
-    """The a for which 1 − xᵃ is nearest to y: the best of a grid, and of ever finer ones."""
+    """The a for which 1 − xᵃ is nearest to y: the best of a grid, then of ever finer grids."""
     low, high = (torch.tensor(a, dtype=x.dtype).log() for a in (_LEAST, _MOST))
     best = x.new_zeros(())
     for _ in range(4):
@@ -198,9 +198,9 @@ def check_fit_options(name: str, *, momentum: float, bins: int) -> None:
 
 
 def check_reliability(name: str, reliability: Any, like: Tensor) -> None:
-    """Raise unless there is one number from 0 to 1 for each row; NaN passes, and shows.
+    """Raise unless there is one number from 0 to 1 for each row; NaN passes, and the loss shows it.
 
-    On a GPU the values are not looked at, lest each step wait for them.
+    On a GPU, nothing reads the values, so that no step waits for them.
     """
     if not isinstance(reliability, Tensor) or not reliability.is_floating_point():
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Sums of squares over all rows j, for every row i, from d × d moments: no pair is looked at."""
+"""For every row i, sums of squares over all rows j, from d × d moments instead of pairs."""
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +8,15 @@ from graphkd._precision import exact
 
 
 def of_one_width(s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """The narrower one padded by zeros, which changes no inner product within a side."""
+    """Both sides, the narrower one padded with zeros: inner products within a side stay."""
     missing = t.size(1) - s.size(1)
     return F.pad(s, (0, max(missing, 0))), F.pad(t, (0, max(-missing, 0)))
 
 
 def over_largest(h: Tensor) -> Tensor:
-    """The rows in float64, divided by the largest absolute entry of all: no square overflows.
+    """The rows in float64, divided by their largest absolute entry, so that no square overflows.
 
-    It is taken as a constant. That is exact for what does not depend on the scale of all rows.
+    The divisor gets no gradient. That is exact if the value ignores the scale of all rows.
     """
     h = exact(h)
     each = h.detach().abs().amax(dim=1)
@@ -25,10 +25,10 @@ def over_largest(h: Tensor) -> Tensor:
 
 
 def squared_lengths(x: Tensor, p: Tensor, y: Tensor, q: Tensor) -> Tensor:
-    """‖X p_i + Y q_i‖², a vector with one entry per row j, for every row i.
+    """‖X p_i + Y q_i‖² for every row i; the vector has one entry per row j.
 
     X and Y hold rows, and p_i and q_i are rows of P and Q. With the moments XᵀX, XᵀY and YᵀY it is
-    p_i XᵀX p_i + 2 p_i XᵀY q_i + q_i YᵀY q_i, which rounding may leave below zero.
+    p_i XᵀX p_i + 2 p_i XᵀY q_i + q_i YᵀY q_i. Rounding may make this negative.
     """
     mixed = p @ (x.T @ x) + 2 * (q @ (y.T @ x))
     total: Tensor = torch.linalg.vecdot(p, mixed) + torch.linalg.vecdot(q, q @ (y.T @ y))

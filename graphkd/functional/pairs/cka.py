@@ -27,24 +27,24 @@ def cka_loss(
 ) -> Tensor:
     r"""One minus the linear centred kernel alignment.
 
-    Replaces ``1 - (s.T @ t).norm() ** 2 / (s.T @ s).norm() / (t.T @ t).norm()`` of centred
-    columns, ``s = h_s - h_s.mean(0)``, which loses its digits near zero.
+    Replaces ``1 - (s.T @ t).norm() ** 2 / (s.T @ s).norm() / (t.T @ t).norm()`` with
+    centred columns, ``s = h_s - h_s.mean(0)``. That form loses its digits near zero.
 
     .. math::
         L = 1 - \frac{\lVert S^\top T\rVert_F^2}{\lVert S^\top S\rVert_F \lVert T^\top T\rVert_F}
           = \frac12 \left\lVert \frac{S S^\top}{\lVert S S^\top\rVert_F}
                               - \frac{T T^\top}{\lVert T T^\top\rVert_F} \right\rVert_F^2
 
-    It lies between 0 and 1 and does not depend on shifts, on the scale, or on rotations of either
-    side. The widths may differ. The second form splits into rows, :math:`N/2 \sum_j` of the squared
-    gap for row i. It is computed in float64 from :math:`d \times d` moments of the difference and
-    the mean of the two sides, in :math:`O(N d^2)`.
+    The loss lies between 0 and 1 and does not depend on shifts, on the scale, or on rotations of
+    either side. The widths may differ. The second form splits into rows: row i has
+    :math:`N/2 \sum_j` of the squared gaps. It is computed in float64 from :math:`d \times d`
+    moments of the difference and the mean of the two sides, in :math:`O(N d^2)`.
 
-    Of a side whose rows are all equal, the alignment is 0 and the loss 1, without a gradient; of
-    two such sides the loss is 0.
+    If all rows of one side are equal, the alignment is 0 and the loss 1, without a gradient. If
+    this is so on both sides, the loss is 0.
 
-    With few rows the alignment of unrelated embeddings is far from 0: about
-    :math:`\sqrt{d_s d_t}/N` for N well above the widths, and it nears 1 below them. With
+    With few rows, the alignment of unrelated embeddings is far from 0: it is about
+    :math:`\sqrt{d_s d_t}/N` for N well above the widths, and nears 1 below them. With
     ``debiased=True`` it is 0 on average: the Gram matrices lose their diagonal and are U-centred,
 
     .. math::
@@ -52,14 +52,14 @@ def cka_loss(
             + \frac{\sum_{k\ne l} K_{kl}}{(N - 1)(N - 2)}, \quad i \ne j,
 
     so that their inner products are unbiased estimates of HSIC. The loss then lies between 0 and 2.
-    Rows that are all equally far apart, as any three are in effect, count as equal ones.
+    Rows that are all equally far apart count as equal rows, and so do any three rows.
 
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
-        debiased: Whether the alignment is to be 0 on average for unrelated embeddings.
+        debiased: Whether the alignment of unrelated embeddings is 0 on average.
         index: Boolean mask or row numbers of the rows that take part; selection precedes centring.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's part; N times what it adds).
+        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (N times each row's part).
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -73,7 +73,7 @@ def cka_loss(
         IndexError: If ``index`` names a row that does not exist.
 
     Source: the index of Kornblith, Norouzi, Lee and Hinton, ICML 2019, arXiv 1905.00414, as a loss;
-    debiased as by Nguyen, Raghu and Kornblith, ICLR 2021, arXiv 2010.15327, with the estimate of
+    debiased as in Nguyen, Raghu and Kornblith, ICLR 2021, arXiv 2010.15327, with the estimate of
     Song et al., JMLR 2012.
 
     Example:
@@ -90,28 +90,28 @@ def cka_loss(
         dtype = s.dtype
         s, t = of_one_width(s, t)
         (s, u, varies_s), (t, v, varies_t) = _aligned(s, debiased), _aligned(t, debiased)
-        # As s = m + d/2 and t = m - d/2, the gap of a pair is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩ with one
-        # more column each, u - v and 1.
+        # With s = m + d/2 and t = m - d/2, the gap of a pair is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩. For u
+        # and v, d gets one more column, u - v, and m a column of ones.
         apart, middle = _joined(s - t, u - v), _joined((s + t) / 2, torch.ones_like(u))
         squares = _row_squares(apart, middle, debiased) * (s.size(0) / 2)
         return reduce_rows((squares + (varies_s != varies_t) / 2).to(dtype), reduction)
 
 
 def _aligned(h: Tensor, debiased: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows x and numbers u for which the entries ⟨x_i, x_j⟩ + u_i + u_j have the norm 1 together.
+    """Rows x and numbers u such that the matrix of ⟨x_i, x_j⟩ + u_i + u_j has the norm 1.
 
-    They are those of the centred Gram matrix, where u is 0, or of the U-centred one, which has no
-    diagonal. The third tells whether they are not all zero, and could be divided by their norm.
+    It is the centred Gram matrix, with u = 0, or the U-centred one, which has no diagonal. The
+    third value is false if the matrix is zero, which has no norm to divide by.
     """
     h, n = exact(h), h.size(0)
-    # A shift, as a constant, changes nothing, and leaves nothing of equal rows to be rounded.
+    # A constant shift changes nothing. It makes equal rows exactly zero, so that none is rounded.
     first = torch.cat([h.detach()[:1], h.new_zeros(1, h.size(1))])[0]
     x = over_largest(h - first)
     x = x - x.mean(dim=0)
     u, square = x.new_zeros(n), (x.T @ x).square().sum()
     least = torch.zeros_like(square)
     if debiased:
-        least = 1e-12 * square  # rounding leaves less of rows that are all equally far apart
+        least = 1e-12 * square  # rounding leaves less if all rows are equally far apart
         # A row of the centred matrix sums to 0, and so to -⟨x_i, x_i⟩ without its diagonal.
         length = x.square().sum(dim=1)
         u = (length - length.sum() / (2 * max(n - 1, 1))) / max(n - 2, 1)
@@ -126,7 +126,7 @@ def _joined(x: Tensor, column: Tensor) -> Tensor:
 
 
 def _row_squares(d: Tensor, m: Tensor, debiased: bool) -> Tensor:
-    """The sum over j of (⟨d_i, m_j⟩ + ⟨m_i, d_j⟩)², or over j ≠ i, for every row i."""
+    """For every row i, the sum of (⟨d_i, m_j⟩ + ⟨m_i, d_j⟩)² over all j, or over j ≠ i."""
     squares = squared_lengths(m, d, d, m)
     if not debiased:
         return squares

@@ -33,7 +33,7 @@ def correlation_congruence_loss(
 ) -> Tensor:
     r"""Mean squared difference of all pairwise correlations.
 
-    Replaces ``F.mse_loss(k(u_s @ u_s.T), k(u_t @ u_t.T))`` of L2-normalised rows u, without the
+    Replaces ``F.mse_loss(k(u_s @ u_s.T), k(u_t @ u_t.T))`` for L2-normalised rows u, without the
     :math:`N \times N` matrices.
 
     .. math::
@@ -41,13 +41,13 @@ def correlation_congruence_loss(
         L = \frac1{N^2} \sum_{i,j} \left(k(\cos(h^s_i, h^s_j)) - k(\cos(h^t_i, h^t_j))\right)^2
 
     k is the Taylor expansion of the Gaussian kernel :math:`e^{-\gamma \lVert u_i - u_j\rVert^2}`
-    of unit rows. All ordered pairs count, the diagonal included. The widths may differ. Time is
+    for unit rows. All ordered pairs count, the diagonal included. The widths may differ. Time is
     :math:`O(N^2 d)`, memory linear in N.
 
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
-        gamma: :math:`\gamma`, of the Gaussian kernel.
+        gamma: :math:`\gamma` of the Gaussian kernel.
         order: P, the highest power of the expansion.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
@@ -66,8 +66,8 @@ def correlation_congruence_loss(
         IndexError: If ``index`` names a row that does not exist.
 
     Source: Peng, Jin, Liu, Zhou, Wu, Liu, Li, Zhang and Zhang, ICCV 2019, arXiv 1904.01802. The
-    authors published no code; RepDistiller has one of theirs that compares no pairs of nodes, see
-    :doc:`/losses/pairs/index`.
+    authors published no code of their own. A file of theirs in RepDistiller compares no pairs of
+    nodes, see :doc:`/losses/pairs/index`.
 
     Example:
         >>> import torch
@@ -96,5 +96,5 @@ def correlation_congruence_loss(
 
 
 def _coefficient(gamma: float, power: int) -> float:
-    """e^{−2γ} (2γ)^p / p!, whose factors alone may overflow."""
+    """e^{−2γ} (2γ)^p / p!; a factor alone may overflow."""
     return math.exp(power * math.log(2 * gamma) - 2 * gamma - math.lgamma(power + 1))

@@ -22,7 +22,7 @@ from graphkd.similarity import DEFAULT_GAMMA, Gamma, Kernel, KernelFunction, res
 def check_global_lsp_options(
     loss: str, *, kernel: str | KernelFunction, gamma: Gamma, **pairs: Any
 ) -> Kernel | KernelFunction:
-    """Raise on an option of Global LSP that is out of range; give the kernel."""
+    """Raise on an option of Global LSP that is out of range; return the kernel."""
     how = PairOptions(**pairs)
     spec = resolve_kernel(loss, kernel, gamma)
     check_backend(loss, how.backend, RELATIVE)
@@ -62,33 +62,33 @@ def global_lsp_loss(
     .. math:: L = \frac1{N^2} \sum_{i,j} \left(k(h^s_i, h^s_j) - k(h^t_i, h^t_j)\right)^2
 
     All ordered pairs count, the diagonal included. The widths may differ, and no head is needed.
-    The kernels are those of :func:`lsp_loss`. With ``"cosine"`` and ``"linear"`` the cost is
+    The kernels are the same as in :func:`lsp_loss`. With ``"cosine"`` and ``"linear"`` the cost is
     :math:`O(N d^2)`, with the others :math:`O(N^2 d)`; memory is linear in N.
 
     Args:
         h_s: Student embeddings.
-        h_t: Teacher embeddings, which get no gradient; or what :func:`precompute_global_lsp` made
-            of them.
+        h_t: Teacher embeddings, which get no gradient; or the result of
+            :func:`precompute_global_lsp`.
         kernel: A kernel's name, or a function of two broadcastable tensors :math:`[\dots, d]` that
             returns :math:`[\dots]` (which needs :math:`N \times N \times d` memory).
         gamma: The rbf bandwidth, or ``"median"``: 1/(2m²) for the median distance m of the pairs
             i < j of at most 1,024 rows, for student and teacher separately.
         index: Boolean mask or row numbers of the rows that take part.
-        max_samples: Draw at most this many rows anew in each call, without replacement; the value
-            is corrected to be an unbiased estimate of the loss on all rows.
+        max_samples: Draw at most this many rows in each call, without replacement; the value is
+            corrected to an unbiased estimate of the loss on all rows.
         generator: Source of randomness for ``max_samples`` and the median; default: torch's
             global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
         backend: ``"auto"``, ``"reference"`` (dense), ``"chunked"`` (linear memory) or ``"triton"``
             (for GPUs).
         chunk_size: Side of the chunked backend's square tiles; changes memory, not the value. With
-            ``"cosine"`` and ``"linear"``, it asks for tiles in the place of d × d moments.
-        precision: Of the triton backend's products with ``kernel="poly"``: ``"float32"``,
-            ``"tf32"`` or ``"bf16"``.
-        process_group: A ``torch.distributed`` group: the loss is then that of all its ranks' rows,
-            and each rank gets that value. See :doc:`/distributed`.
-        ddp: With a group of W ranks: True delivers W times this rank's gradient, which
-            DistributedDataParallel divides by W; False the gradient itself.
+            ``"cosine"`` and ``"linear"``, it asks for tiles instead of d × d moments.
+        precision: Precision of the triton backend's products with ``kernel="poly"``:
+            ``"float32"``, ``"tf32"`` or ``"bf16"``.
+        process_group: A ``torch.distributed`` group: the loss is then over the rows of all its
+            ranks, and each rank gets its value. See :doc:`/distributed`.
+        ddp: With a group of W ranks: True gives W times this rank's gradient, which
+            DistributedDataParallel divides by W; False gives the gradient itself.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -103,8 +103,8 @@ def global_lsp_loss(
         ImportError: If ``backend="triton"`` and triton is not installed.
 
     Source: the global structure preserving loss (GSP) of Joshi et al., TNNLS 2022, arXiv
-    2111.04964, whose value this is. The authors sample 8,192 rows without a correction and project
-    both sides by heads that learn, which has a trivial optimum: both collapse to a point.
+    2111.04964, with the same value. The authors sample 8,192 rows without a correction and project
+    both sides by heads that learn. That has a trivial optimum: both sides collapse to a point.
 
     Example:
         >>> import torch
@@ -118,7 +118,7 @@ def global_lsp_loss(
     with reporting(process_group):
         spec = check_global_lsp_options(loss, kernel=kernel, gamma=gamma, **how._asdict())
     if process_group is not None and isinstance(spec, Kernel):
-        # Its decorator loads torch's compiler.
+        # Imported here, because its decorator loads torch's compiler.
         from graphkd.functional._ranked import ranked_global_lsp
 
         value: Tensor = ranked_global_lsp(h_s, h_t, spec, gamma, index, generator, how)
@@ -159,10 +159,10 @@ def global_lsp_loss(
 
 
 def _unbiased(mean: Tensor, diagonal: Tensor, sampled: int, total: int) -> Tensor:
-    """An unbiased estimate of the loss on ``total`` rows from that on ``sampled`` of them.
+    """An unbiased estimate of the loss on ``total`` rows, from the loss on ``sampled`` of them.
 
     Pairs i ≠ j and the diagonal are drawn with different probabilities: n(n − 1)/(N(N − 1)) and
-    n/N. Where the diagonal difference is zero the factor is n(N − 1)/(N(n − 1)).
+    n/N. If the diagonal difference is zero, the factor is n(N − 1)/(N(n − 1)).
     """
     factor = sampled * (total - 1) / (total * (sampled - 1))
     return factor * mean + diagonal * (1 / (sampled * total) - factor / sampled**2)
@@ -171,14 +171,14 @@ def _unbiased(mean: Tensor, diagonal: Tensor, sampled: int, total: int) -> Tenso
 def precompute_global_lsp(
     h_t: Tensor, *, kernel: str = "cosine", index: Tensor | None = None
 ) -> GlobalLSPTeacher:
-    r"""The teacher's side of :func:`global_lsp_loss`, to be passed to it in the place of ``h_t``.
+    r"""The teacher's side of :func:`global_lsp_loss`; pass it to the loss instead of ``h_t``.
 
     It is the Gram matrix :math:`T^\top T` of the (normalised) teacher rows: one of the three
-    products of the loss's forward pass. It serves where that takes moments: N > 4d, no
-    ``chunk_size``, and a scalar. The loss then has to be called with the same kernel and index.
+    products of the loss's forward pass. The loss uses it where it takes moments: N > 4d, no
+    ``chunk_size``, and a scalar value. Call the loss with the same kernel and index.
 
     Args:
-        h_t: Teacher embeddings. The loss refuses to be called after they changed in place.
+        h_t: Teacher embeddings. If they change in place later, the loss raises an error.
         kernel: ``"cosine"`` or ``"linear"``; the others have nothing to reuse.
         index: Boolean mask or row numbers of the rows that take part.
 

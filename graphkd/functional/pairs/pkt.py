@@ -7,7 +7,7 @@ from graphkd.functional._options import check_blocked_options
 from graphkd.functional._rows import matched_rows, reduce_rows
 from graphkd.ops.primitives import row_divergence
 
-# The released code's. Opposite rows have the probability 0, whose logarithm it keeps finite.
+# As in the released code. It keeps the logarithm finite at the probability 0 of opposite rows.
 EPSILON = 1e-7
 
 
@@ -20,9 +20,9 @@ def pkt_loss(
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
-    r"""Mean divergence between the rows of similarities, each divided by its sum.
+    r"""Mean divergence between the rows of similarities, each row divided by its sum.
 
-    Replaces ``(q * ((q + 1e-7) / (p + 1e-7)).log()).sum(1).mean()`` of ``a = (cosine + 1) / 2``,
+    Replaces ``(q * ((q + 1e-7) / (p + 1e-7)).log()).sum(1).mean()`` with ``a = (cosine + 1) / 2``,
     ``p = a / a.sum(1, keepdim=True)`` and the teacher's ``q``, without the :math:`N \times N`
     matrices and the loss of digits.
 
@@ -31,9 +31,10 @@ def pkt_loss(
         L = \frac1N \sum_{i,j} p^t_{ij} \log \frac{p^t_{ij} + 10^{-7}}{p^s_{ij} + 10^{-7}}
 
     The diagonal is part of a row. The widths may differ. A zero row has the cosine 0 to all rows.
-    By the epsilon, a student with opposite rows has a finite loss; near convergence the value may
-    be below 0, by about 1e-7 N times the similarities' relative difference. It is exactly 0 for a
-    student equal to its teacher. The cost is :math:`O(N^2 d)`, memory is linear in N.
+    Because of the epsilon, a student with opposite rows has a finite loss. Near convergence it may
+    make the value negative, by about 1e-7 N times the relative difference of the similarities. The
+    value is exactly 0 for a student equal to its teacher. The cost is :math:`O(N^2 d)`, memory is
+    linear in N.
 
     Args:
         h_s: Student embeddings.
@@ -55,8 +56,8 @@ def pkt_loss(
         IndexError: If ``index`` names a row that does not exist.
 
     Source: Passalis and Tefas, ECCV 2018, arXiv 1803.10837. The authors' code takes the mean over
-    all N² entries: its value is this one divided by N. The epsilon is theirs. It also adds 1e-7 to
-    the norms, and sets rows of NaN to 0.
+    all N² entries: its value is this one divided by N. The epsilon is theirs. Their code also adds
+    1e-7 to the norms, and sets rows of NaN to 0.
 
     Example:
         >>> import torch

@@ -21,9 +21,9 @@ def rkd_distance_loss(
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
-    r"""Mean smooth L1 difference of all pairwise distances, each side's over their mean.
+    r"""Mean smooth L1 difference of all pairwise distances, divided by their mean on each side.
 
-    Replaces ``F.smooth_l1_loss(d_s / d_s[d_s > 0].mean(), d_t / d_t[d_t > 0].mean())`` of
+    Replaces ``F.smooth_l1_loss(d_s / d_s[d_s > 0].mean(), d_t / d_t[d_t > 0].mean())`` with
     ``d = cdist(h, h)``, without the :math:`N \times N` matrices.
 
     .. math::
@@ -55,9 +55,9 @@ def rkd_distance_loss(
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Park, Kim, Lu and Cho, CVPR 2019, arXiv 1904.05068, whose value this is. The authors'
-    code takes two different rows to be at least 1e-6 apart, so that identical ones count in its
-    mean of positive distances, as here.
+    Source: Park, Kim, Lu and Cho, CVPR 2019, arXiv 1904.05068, with the same value. The authors'
+    code keeps the distance of rows i ≠ j at 1e-6 or more, so that identical rows count in its mean
+    of positive distances, as here.
 
     Example:
         >>> import torch
@@ -92,21 +92,21 @@ def rkd_angle_loss(
         e_{ij} = \frac{h_j - h_i}{\lVert h_j - h_i\rVert}, \quad e_{ij} = 0 \text{ where } h_i = h_j
 
     with :math:`\ell` as in :func:`rkd_distance_loss`. All :math:`N^3` ordered triples count, also
-    those in which a row is there twice. Their time is :math:`O(N^3 d)`: of more than
-    ``max_samples`` rows so many are drawn, and all triples of these give an unbiased estimate. Its
+    triples that hold a row twice. They take :math:`O(N^3 d)` time. If there are more than
+    ``max_samples`` rows, so many are drawn, and all their triples give an unbiased estimate. Its
     standard error falls with the root of ``max_samples``; see :doc:`/losses/pairs/index`.
 
     Args:
         h_s: Student embeddings, of any width.
         h_t: Teacher embeddings; they get no gradient.
-        max_samples: Draw at most this many rows anew in each call, without replacement; None
-            takes all rows.
+        max_samples: Draw at most this many rows in each call, without replacement; None takes all
+            rows.
         index: Boolean mask or row numbers of the rows that take part.
         generator: Source of randomness; default: torch's global one.
-        reduction: ``"mean"``, ``"sum"`` or, where no rows are drawn, ``"none"`` (each vertex i's
-            mean over all j and k).
+        reduction: ``"mean"``, ``"sum"`` or, if no rows are drawn, ``"none"`` (each vertex i's mean
+            over all j and k).
         backend: ``"auto"``, ``"reference"`` (N³ numbers) or ``"chunked"`` (linear memory).
-        chunk_size: Vertices at a time, at most, of the chunked backend.
+        chunk_size: The most vertices that the chunked backend takes at a time.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -119,7 +119,7 @@ def rkd_angle_loss(
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Park, Kim, Lu and Cho, CVPR 2019, arXiv 1904.05068, whose value this is. The authors'
+    Source: Park, Kim, Lu and Cho, CVPR 2019, arXiv 1904.05068, with the same value. The authors'
     code has no form for many rows.
 
     Example:
@@ -155,22 +155,22 @@ def rkd_loss(
 
     .. math:: L = w_D\, L_{distance} + w_A\, L_{angle}
 
-    See :func:`rkd_distance_loss` and :func:`rkd_angle_loss`. Distances are those of all pairs,
-    angles those of at most ``max_samples`` rows.
+    See :func:`rkd_distance_loss` and :func:`rkd_angle_loss`. The distances are of all pairs, the
+    angles of at most ``max_samples`` rows.
 
     Args:
         h_s: Student embeddings, of any width.
         h_t: Teacher embeddings; they get no gradient.
         distance_weight: :math:`w_D`; 0 switches the term off.
         angle_weight: :math:`w_A`; 0 switches the term off.
-        max_samples: Angles of more rows are those of so many, drawn anew in each call; None takes
-            all rows.
+        max_samples: Take the angles of at most this many rows, drawn in each call; None takes all
+            rows.
         index: Boolean mask or row numbers of the rows that take part.
         generator: Source of randomness; default: torch's global one.
-        reduction: ``"mean"``, ``"sum"`` or, where no rows are drawn, ``"none"``.
+        reduction: ``"mean"``, ``"sum"`` or, if no rows are drawn, ``"none"``.
         backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
-        chunk_size: Side of the chunked backend's tiles of distances, and how many vertices of
-            angles it takes at a time, at most.
+        chunk_size: Side of the chunked backend's tiles of distances, and the most vertices of
+            angles that it takes at a time.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -183,8 +183,8 @@ def rkd_loss(
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Park, Kim, Lu and Cho, CVPR 2019, arXiv 1904.05068. The weights are those of Tian et
-    al., ICLR 2020; the authors' are 1 and 2 for metric learning.
+    Source: Park, Kim, Lu and Cho, CVPR 2019, arXiv 1904.05068. The default weights come from
+    Tian et al., ICLR 2020; the authors take 1 and 2 for metric learning.
 
     Example:
         >>> import torch
@@ -240,7 +240,7 @@ def _check_max_samples(loss: str, max_samples: int | None) -> None:
 def _distance_term(
     loss: str, s: Tensor, t: Tensor, reduction: str, backend: str, chunk_size: int | None
 ) -> Tensor:
-    """The mean smooth L1 of the gaps between distances, each over the mean of its side."""
+    """The mean smooth L1 of the gaps between distances, each divided by the mean of its side."""
 
     def relative(h: Tensor) -> Tensor:
         h = _centred(h)
@@ -251,14 +251,14 @@ def _distance_term(
 
 
 def _centred(h: Tensor) -> Tensor:
-    """Shifted rows, of the same distances: far from the origin, dividing would round those off."""
+    """Rows shifted to the origin: far from it, division would round their distances off."""
     if not has_rows(h):
         return h
     return h - centre_of(h.detach()[:: sample_step(h.size(0))]).to(h.dtype)
 
 
 def _over(h: Tensor, distance_rows: Tensor) -> Tensor:
-    """Rows divided by their mean distance; all of them equal, they stay so."""
+    """Rows divided by their mean distance; rows that are all equal stay as they are."""
     mean = reduce_rows(distance_rows, "mean")
     return h / mean.masked_fill(mean == 0, 1)
 
@@ -273,7 +273,7 @@ def _angle_term(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    """The mean smooth L1 of the gaps between cosines, of all triples or those of sampled rows."""
+    """The mean smooth L1 of the gaps between cosines, over all triples or those of a sample."""
     n = s.size(0)
     sample = sample_rows(n, max_samples, generator, s.device)
     if sample is not None:
@@ -292,14 +292,14 @@ def _angle_term(
 
 
 def unbiased(mean: Tensor, pairs: Tensor, sampled: int, total: int) -> Tensor:
-    """An unbiased estimate of the mean over N³ triples, from that over n³ of a sample.
+    """An unbiased estimate of the mean over N³ triples, from the mean over a sample's n³.
 
-    Triples of three rows are drawn with the probability n(n − 1)(n − 2)/(N(N − 1)(N − 2)), those
-    of a row and twice another one with n(n − 1)/(N(N − 1)), and the rest is zero.
+    Triples of three rows are drawn with the probability n(n − 1)(n − 2)/(N(N − 1)(N − 2)), triples
+    (i, j, j) with n(n − 1)/(N(N − 1)). All other triples are zero.
 
     Args:
         mean: The mean over the sample's triples.
-        pairs: The part of its sum that is of triples (i, j, j).
+        pairs: The part of the sample's sum that comes from triples (i, j, j).
         sampled: n.
         total: N.
     """
@@ -309,10 +309,10 @@ def unbiased(mean: Tensor, pairs: Tensor, sampled: int, total: int) -> Tensor:
 
 
 def coincidences(s: Tensor, t: Tensor) -> Tensor:
-    """The sum over pairs of what the triple (i, j, j) adds.
+    """The part of the sum that comes from triples (i, j, j).
 
-    Its cosine is 1, and 0 where the rows i and j are the same: a gap of 1 where they are so for
-    one of student and teacher alone.
+    The cosine of such a triple is 1, or 0 if the rows i and j are equal. The gap is 1 if they are
+    equal on one side only.
     """
     total = s.new_zeros(())
     for rows in slices(s.size(0), 512):

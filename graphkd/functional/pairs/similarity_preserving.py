@@ -17,7 +17,7 @@ def similarity_preserving_loss(
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""Mean squared difference of the Gram matrices, each row of which has length one.
+    r"""Mean squared difference of the Gram matrices, with each row scaled to length one.
 
     Replaces ``(F.normalize(h_s @ h_s.T) - F.normalize(h_t @ h_t.T)).square().mean()``, exactly and
     without the :math:`N \times N` matrices.
@@ -27,9 +27,9 @@ def similarity_preserving_loss(
         L = \frac1{N^2} \sum_i \left\lVert \frac{G^s_i}{\lVert G^s_i\rVert}
                                          - \frac{G^t_i}{\lVert G^t_i\rVert} \right\rVert^2
 
-    The widths may differ. The value is at most 4/N, and falls so: a weight tuned at one number of
-    nodes does not carry to another. The scale of all rows of a side does not matter, that of single
-    ones does. A zero row stays zero in the Gram matrix.
+    The widths may differ. The value is at most 4/N, and falls as 1/N: a weight tuned at one number
+    of nodes does not fit another. A scale of all rows of a side changes nothing; a scale of single
+    rows does. A zero row stays zero in the Gram matrix.
 
     The cost is :math:`O(N d^2)`, in float64: with :math:`a_i = h_i/\lVert H h_i\rVert`, where
     :math:`\lVert H h_i\rVert^2 = h_i^\top (H^\top H) h_i`, a row of the difference is
@@ -53,8 +53,8 @@ def similarity_preserving_loss(
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
-    Source: Tung and Mori, ICCV 2019, arXiv 1907.09682, whose value this is, as is that of the code
-    in RepDistiller, but for the 1e-12 below which that one does not let a row's length fall.
+    Source: Tung and Mori, ICCV 2019, arXiv 1907.09682, with the same value. RepDistiller's code
+    has it, too, but keeps a row's length at 1e-12 or more.
 
     Example:
         >>> import torch
@@ -75,7 +75,7 @@ def similarity_preserving_loss(
 
 
 def _directions(h: Tensor) -> Tensor:
-    """a_i = h_i/‖H h_i‖, for which H a_i is the normalised row of the Gram matrix."""
+    """a_i = h_i/‖H h_i‖, so that H a_i is the normalised row i of the Gram matrix."""
     unit = unit_rows(h)
     square: Tensor = torch.linalg.vecdot(unit, unit @ (h.T @ h)).unsqueeze(1)
     return unit / square.masked_fill(square <= 0, 1).sqrt()

@@ -20,59 +20,43 @@ class CRDLoss(ProjectedLoss):
 
     Its heads learn: hand ``loss.parameters()`` to the optimiser with the student's.
 
-    With unit rows s and t of the projected student and teacher, the banks' entries :math:`\bar s`
-    and :math:`\bar t` of all M nodes, and K negatives :math:`\mathcal N_i` of node i,
+    .. math:: L = \mathrm{mean}_i [-\log\sigma(\ell_{ii}) - \sum_j \log\sigma(-\ell_{ij})]
 
-    .. math::
-        \ell(a, k) = \frac{\langle a, k\rangle}{\tau} - \log\frac ZM - \log K, \qquad
-        L = \frac1N \sum_i \Bigl[-\log\sigma(\ell(s_i, \bar t_i))
-            - \sum_{j \in \mathcal N_i} \log\sigma(-\ell(s_i, \bar t_j))\Bigr]
-            + \Bigl[s \leftrightarrow t\Bigr]
-
-    Both heads learn, the teacher's from the second direction; the teacher itself gets no gradient.
-    By default all other nodes are negatives, exactly: see :func:`graphkd.functional.crd_loss`.
+    plus the same with student and teacher exchanged, from which the teacher's head learns. The
+    teacher itself gets no gradient. For node i's unit row, node j's entry in the other bank, and K
+    negatives j, :math:`\ell_{ij} = \langle s_i, \bar t_j\rangle/\tau - \log(Z/M) - \log K`.
 
     The banks are buffers, which ``state_dict`` holds, and start as random unit rows. After the
     value is computed, in training mode with gradients enabled, the entries of the batch's nodes
-    move to :math:`\mathrm{unit}(m \bar s_i + (1 - m) s_i)`; of a node that comes twice, its mean
-    row counts. ``.eval()`` holds them still.
+    move to :math:`\mathrm{unit}(m \bar s_i + (1 - m) s_i)`, from entry :math:`\bar s_i` towards row
+    :math:`s_i`. If a node comes twice, its mean row counts. ``.eval()`` keeps the banks still.
+
+    :func:`graphkd.functional.crd_loss` explains the terms, and names errors and source. The
+    Module adds ValueError for wrong widths and for one row with BatchNorm in training mode,
+    TypeError for missing edges, and IndexError for an edge to a row that does not exist.
 
     Args:
         dim_s: The student's width.
         dim_t: The teacher's width.
         num_nodes: M, the number of nodes of the whole graph.
-        proj_dim: The width that both are projected to, and of the banks; also that of a user's pair
-            of heads.
-        temperature: :math:`\tau`.
-        num_negatives: K, drawn anew for each call; None: all other nodes.
-        log_z: :math:`\log Z/M`. Default: a closed form for independent directions of this width.
+        proj_dim: The width of the projected rows and of the banks; also the width that a pair of
+            modules must end in.
+        temperature: The divisor :math:`\tau` of the products.
+        num_negatives: K, how many each call draws. Default: all others are negatives, exactly.
+        log_z: :math:`\log Z/M`. Default: a closed form, as in the function.
         momentum: m, from 0 (an entry is the latest row) to 1 (it stays).
-        bank_s: The first entries of the student's bank, in the place of random ones.
-        bank_t: The first entries of the teacher's bank.
-        head: ``"linear"``, ``"mlp"``, ``"gcn"`` (``edge_index`` is then needed), ``"identity"``, or
-            a pair of modules (student's, teacher's) that end in one width.
-        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
-        backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
-        chunk_size: Rows of a tile of the chunked backend.
+        bank_s, bank_t: First entries of the banks, instead of random ones.
+        head: ``"linear"``, ``"mlp"``, ``"gcn"`` (it needs ``edge_index``), ``"identity"``, or a
+            pair of modules (student's, teacher's) that end in one width.
+        head_takes_edges: Whether a pair of modules is called with ``edge_index`` too.
+        reduction, backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
-        - **ids:** :math:`[N]`: the node ids of all rows, before ``index``; default: all M nodes
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
+        - **ids:** the nodes of all rows, before ``index``, :math:`[N]`; default: all nodes in order
         - **edge_index:** :math:`[2, E]`, for heads that take edges
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
-            row counts and one device; for one row with BatchNorm in training mode.
-        TypeError: If embeddings are not floating-point tensors, or a graph or ids are needed and
-            missing.
-        IndexError: If ``index`` or an edge names a row, or ``ids`` a node, that does not exist.
-
-    Source: Tian, Krishnan and Isola, ICLR 2020, arXiv 1910.10699. The authors' code draws 16,384
-    negatives for each row, and takes Z from its first batch; see the function.
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
@@ -165,7 +149,7 @@ class CRDLoss(ProjectedLoss):
                 f"{s.size(1)}. Pass proj_dim={s.size(1)}."
             )
         moves = rows and self.training and torch.is_grad_enabled() and self.momentum < 1
-        # The backward pass may look at all entries as they are now. A draw is a copy of its own.
+        # The backward pass may read all entries as they are now. Drawn entries are a copy already.
         count = self.options["num_negatives"]
         held = moves and (count is None or count >= self.num_nodes - 1)
         value = contrast_with_banks(

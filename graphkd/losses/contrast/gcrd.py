@@ -20,64 +20,52 @@ class GCRDLoss(ProjectedLoss):
 
     Its heads learn: hand ``loss.parameters()`` to the optimiser with the student's.
 
-    .. math::
-        L = \frac1N \sum_i -\log \frac{\exp(\cos(p_i, q_i)/\tau)}{\sum_j \exp(\cos(p_i, q_j)/\tau)}
+    .. math:: L = -\mathrm{mean}_i \log \mathrm{softmax}_j (\cos(p_i, q_j)/\tau) \big|_{j=i}
 
-    with the projected student rows p and teacher rows q. Both heads learn; the teacher itself gets
-    no gradient. All N rows are negatives, in linear memory: see
-    :func:`graphkd.functional.gcrd_loss`, also for several positives (``labels``, ``positives``).
+    with the projected student rows p and teacher rows q. The teacher itself gets no gradient. A row
+    may have several positives (``labels``, ``positives``).
 
     Small batches have few negatives. With ``queue_size``, the loss keeps the projected, normalised
     and detached keys of earlier batches by node id, in buffers that ``state_dict`` holds. They are
-    further negatives, but for those of nodes in the batch: so a row never has its own key as a
+    further negatives, except the keys of nodes in the batch: so a row never has its own key as a
     negative. After the value is computed, in training mode with gradients enabled, the batch's keys
-    enter: a node's new key in the place of its old one, that of a new node in the next place of a
-    ring.
+    enter: a node's new key replaces its old one, and the key of a new node takes the next place of
+    a ring. The queue follows He et al., CVPR 2020, arXiv 1911.05722, by node id as in the memory of
+    Tian et al., ICLR 2020, arXiv 1910.10699.
+
+    :func:`graphkd.functional.gcrd_loss` explains the terms, and names errors and source. The
+    Module adds ValueError for wrong widths, for one row with BatchNorm in training mode, and for
+    ids that repeat or are negative, TypeError for missing edges or ids, and IndexError for an edge
+    to a row that does not exist.
 
     Args:
         dim_s: The student's width.
         dim_t: The teacher's width.
-        proj_dim: The width that both are projected to; with ``queue_size``, also that of a user's
-            pair of heads.
-        temperature: :math:`\tau`, without a unit; the paper uses 0.05 to 0.1.
+        proj_dim: The width of the projected rows. With ``queue_size``, a pair of modules must end
+            in it.
+        temperature: The divisor :math:`\tau` of the cosines.
         head: ``"linear"``; ``"mlp"``: Linear, BatchNorm, ReLU, as in the paper; ``"gcn"``: a
-            GCNConv in place of the Linear (``edge_index`` is then needed); ``"identity"``; or a
-            pair of modules (student's, teacher's) that end in one width.
-        head_takes_edges: Whether the user's pair is called with ``edge_index`` too. Such heads see
-            the whole graph, and ``index`` selects after them; others see the selected rows only.
-        symmetric: Average with the loss whose anchors are the teacher's rows.
+            GCNConv instead of the Linear (it needs ``edge_index``); ``"identity"``; or a pair of
+            modules (student's, teacher's) that end in one width.
+        head_takes_edges: Whether a pair of modules is called with ``edge_index`` too. Such heads
+            see the whole graph, and ``index`` selects after them; other heads see the selected rows
+            only.
+        symmetric: Whether teacher rows are anchors too.
         queue_size: How many nodes' keys are kept; None: no queue. It needs ``ids``, and does not go
             with ``max_samples``, ``labels`` or ``positives``.
-        max_samples: Draw at most this many rows anew in each call, without replacement.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
-        backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"triton"``.
-        chunk_size: Rows of a tile of the chunked backend.
-        precision: Of the triton backend's products: ``"float32"``, ``"tf32"`` or ``"bf16"``.
-        process_group: A ``torch.distributed`` group, for the loss of all its ranks' rows; see
-            :doc:`/distributed`. BatchNorm in the heads then takes its moments over these, too.
-        ddp: Whether DistributedDataParallel is to average this loss's gradients over the ranks.
+        max_samples, reduction, backend, chunk_size, precision: As in the function.
+        process_group: As in the function. BatchNorm in the heads then takes its moments over all
+            ranks' rows, too.
+        ddp: Whether DistributedDataParallel averages this loss's gradients over the ranks.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **extra_keys:** :math:`[K, proj\_dim]`: projected teacher rows, further negatives
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **extra_keys:** projected teacher rows, further negatives, :math:`[K, proj\_dim]`
         - **labels:** :math:`[N]`, or **positives:** :math:`[2, P]`: further positives
-        - **ids:** :math:`[N]`: the node ids of all rows, before ``index``, for ``queue_size``
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
-            row counts and one device; for one row with BatchNorm in training mode; if ids repeat or
-            are negative.
-        TypeError: If embeddings are not floating-point tensors, or a graph or ids are needed and
-            missing.
-        IndexError: If ``index`` or an edge names a row that does not exist.
-        ImportError: If ``backend="triton"`` and triton is not installed.
-
-    Source: Joshi et al., TNNLS 2022, arXiv 2111.04964. The queue is that of He et al., CVPR 2020,
-    arXiv 1911.05722, by node id as in the memory of Tian et al., ICLR 2020, arXiv 1910.10699.
+        - **ids:** the nodes of all rows, before ``index``, :math:`[N]`; for ``queue_size``
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
@@ -144,7 +132,7 @@ class GCRDLoss(ProjectedLoss):
         self._check_heads()
 
     def _check_heads(self) -> None:
-        """Refuse heads and a queue that do not go with the options."""
+        """Raise where the heads or the queue do not go with the options."""
         loss = type(self).__name__
         self.check_ranked_heads()
         remedy = "All ranks' rows are negatives already. Leave queue_size out."
@@ -179,7 +167,7 @@ class GCRDLoss(ProjectedLoss):
         how = PairOptions(**{name: getattr(self, name) for name in PairOptions._fields})
         formula = self.temperature, self.symmetric
         with reporting(self.process_group):
-            # Options may have been set since.
+            # Options may have been set after the constructor checked them.
             self.check()
             self._check_heads()
         s, t, chosen = self.projected(h_s, h_t, edge_index, index)
@@ -188,7 +176,7 @@ class GCRDLoss(ProjectedLoss):
             if several is not None:
                 several = several.select(chosen)
         if self.queue is None or not has_rows(s):
-            # Without rows there is no width for keys, but for ranks, which have run their heads.
+            # Without rows, the width of keys is unknown, except for ranks, whose heads have run.
             ranked = self.process_group is not None
             more = extra_keys if ranked or has_rows(s) else None
             return contrast(s, t, several, *formula, more, generator, how)

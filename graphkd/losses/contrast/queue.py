@@ -19,7 +19,7 @@ class KeyQueue(nn.Module):
     Args:
         loss: The name of the loss, for errors.
         size: How many keys there is room for.
-        width: Their width.
+        width: The width of a key.
     """
 
     keys: Tensor
@@ -32,11 +32,11 @@ class KeyQueue(nn.Module):
         self.loss, self.size = loss, size
         self.register_buffer("keys", torch.zeros(size, width))
         self.register_buffer("ids", torch.full((size,), _FREE))
-        # The place from which on the next is looked for that a new id takes.
+        # The search for a place for a new id starts here.
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        # Saved keys may be wider than those that this queue starts with.
+        # Saved keys may have a wider dtype than the keys of a new queue.
         saved = state_dict.get(f"{prefix}keys")
         if isinstance(saved, Tensor):
             self.keys = self.keys.to(saved.dtype)
@@ -49,7 +49,7 @@ class KeyQueue(nn.Module):
         self.oldest.zero_()
 
     def others(self, q: Tensor, ids: Tensor) -> Tensor:
-        """The keys of all nodes but those of the rows ``q``: their further negatives."""
+        """The keys of all nodes but those with rows in ``q``: further negatives of these rows."""
         if q.size(1) != self.keys.size(1):
             raise ValueError(
                 f"{self.loss}: the queue's keys are {self.keys.size(1)} wide, but the heads end in "
@@ -59,7 +59,7 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def put(self, q: Tensor, ids: Tensor) -> None:
-        """Take the rows in as keys: in the place of the id's old key, else of the oldest ones."""
+        """Store the rows as keys: over the id's old key, else over the oldest keys."""
         q, ids = q.detach()[-self.size :], ids[-self.size :]
         if self.keys.dtype != q.dtype:
             self.keys = self.keys.to(q.dtype)
@@ -67,7 +67,7 @@ class KeyQueue(nn.Module):
         found = torch.searchsorted(known, ids).clamp(max=self.size - 1)
         seen = known[found] == ids
         slot = order[found]
-        # Places that are not this batch's own, from the oldest on; all shapes are static.
+        # Places of other batches, from the oldest on, then this batch's own; all shapes are static.
         age = (torch.arange(self.size, device=ids.device) - self.oldest) % self.size
         taken = torch.isin(self.ids, ids) & (self.ids != _FREE)
         places = (age + self.size * taken).argsort()
@@ -75,7 +75,7 @@ class KeyQueue(nn.Module):
         place = places[(new - 1).clamp(min=0)]
         slot = torch.where(seen, slot, place)
         self.oldest.copy_(torch.where(new[-1] > 0, (place[-1] + 1) % self.size, self.oldest))
-        # A key that is not finite has spoilt this step. It must not spoil those to come.
+        # A key that is not finite has spoilt this step. It must not spoil later steps.
         finite = q.isfinite().all(dim=1)
         self.keys.index_copy_(0, slot, unit_rows(q).masked_fill(~finite[:, None], 0))
         self.ids.index_copy_(0, slot, ids.masked_fill(~finite, _FREE))

@@ -1,1 +1,1 @@
-"""Losses that compare a node's features with the same node's, across the models."""
+"""Losses that compare each node's features in the student with those in the teacher."""

@@ -14,39 +14,31 @@ class ABLoss(ProjectedLoss):
 
     Its head learns: hand ``loss.parameters()`` to the optimiser with the student's.
 
-    .. math::
-        L = \frac1N \sum_i \sum_k \begin{cases}
-            \max(0, m - p_{ik})^2 & h^t_{ik} > 0 \\
-            \max(0, m + p_{ik})^2 & h^t_{ik} \le 0 \end{cases}
+    .. math:: L = \mathrm{mean}_i \sum_k \max(0, m - y_{ik}\, p_{ik})^2
 
-    with the student's pre-activations p projected to the teacher's width. Both are to be taken
-    before the activation. See :func:`graphkd.functional.ab_loss`.
+    with the student's pre-activations p, projected to the teacher's width, and the sign y of the
+    teacher's, 1 or -1. Take both before the activation. The authors' head is a linear map without
+    bias, then BatchNorm; a pair of modules reproduces it.
+
+    :func:`graphkd.functional.ab_loss` explains the terms, and names errors and source. The
+    Module adds ValueError for wrong widths and for one row with BatchNorm in training mode,
+    TypeError for missing edges, and IndexError for an edge to a row that does not exist.
 
     Args:
         dim_s: The student's width.
         dim_t: The teacher's width.
-        margin: How far beyond the boundary the student has to go.
+        margin: m, the distance from the boundary that is enough.
         head: The student's head: ``"linear"`` or ``"identity"``; or a pair of modules (student's,
-            teacher's), of which the teacher's gets no gradient. ``"mlp"`` and ``"gcn"`` end in a
-            ReLU, whose output is never negative, and are refused.
-        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's sum over the width).
+            teacher's), where the teacher's gets no gradient. ``"mlp"`` and ``"gcn"`` are refused:
+            they end in a ReLU, whose output is never negative.
+        head_takes_edges: Whether a pair of modules is called with ``edge_index`` too.
+        reduction: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
-            row counts and one device; for one row with BatchNorm in training mode.
-        TypeError: If embeddings are not floating-point tensors, or a graph is needed and missing.
-        IndexError: If ``index`` or an edge names a row that does not exist.
-
-    Source: Heo, Lee, Yun and Choi, AAAI 2019, arXiv 1811.03233. The released head is a linear map
-    without bias and BatchNorm, which a pair reproduces.
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

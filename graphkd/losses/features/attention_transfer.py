@@ -8,39 +8,29 @@ from graphkd.losses._base import DistillationLoss
 
 
 class AttentionTransferLoss(DistillationLoss):
-    r"""Attention transfer: mean squared difference of the nodes' normalised attention.
+    r"""Attention transfer: each node is as active as in the teacher, relative to its graph.
 
-    .. math::
-        a_i = \sum_k h_{ik}^2, \qquad
-        L = \frac1N \sum_i \left(\frac{a^s_i}{\lVert a^s_{g(i)}\rVert_2}
-                               - \frac{a^t_i}{\lVert a^t_{g(i)}\rVert_2}\right)^2
+    .. math:: L = \mathrm{mean}_i\, (\hat a^s_i - \hat a^t_i)^2, \qquad a_i = \lVert h_i \rVert^2
 
-    The value falls as 1/N for a single graph, as the released code's does; ``reduction="sum"`` does
-    not. It has no parameters. See :func:`graphkd.functional.attention_transfer_loss`.
+    with :math:`\hat a`, the attention a divided by its norm over the nodes of a graph. It has no
+    parameters. :func:`graphkd.functional.attention_transfer_loss` explains the terms, and names
+    errors and source.
 
     Args:
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each node's squared difference).
+        reduction: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
-        - **batch:** :math:`[N]`, the graph of each node
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If row counts or devices differ, shapes are wrong, or an option is out of range.
-        TypeError: If an input is not a floating-point tensor, or ``batch`` not an integer one.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Zagoruyko and Komodakis, 2017, arXiv 1612.03928; on nodes as by Joshi et al., 2022.
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
+        - **batch:** the graph of each node, :math:`[N]`
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected node
 
     Example:
         >>> import torch
         >>> from graphkd import AttentionTransferLoss
-        >>> h_s, h_t = torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0, 3.0], [4.0, 0.0]])
-        >>> AttentionTransferLoss()(h_s, h_t)
-        tensor(0.5097)
+        >>> loss = AttentionTransferLoss(reduction="none")
+        >>> loss(torch.tensor([[3.0], [4.0]]), torch.ones(2, 5))
+        tensor([0.0470, 0.0270])
     """
 
     reduction: str

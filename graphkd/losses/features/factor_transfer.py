@@ -27,7 +27,7 @@ _SLOPE = 0.1
 
 
 class Paraphraser(nn.Module):
-    """An autoencoder of the teacher's rows. Called, it gives the code: the teacher's factors."""
+    """An autoencoder of the teacher's rows. A call returns the code, the teacher's factors."""
 
     def __init__(self, dim: int, dim_code: int) -> None:
         super().__init__()
@@ -60,42 +60,35 @@ class FactorTransferLoss(ProjectedLoss):
 
     Its translator learns: hand ``loss.parameters()`` to the optimiser with the student's. Its
     paraphraser, an autoencoder of the teacher's rows, learns before that, in :meth:`pretrain`, and
-    is frozen: an untrained one is a random map, and is warned of.
+    is then frozen. An untrained one is a random map, and the loss warns of it.
 
-    .. math::
-        L = \frac1N \sum_i \left\lVert \frac{f^s_i}{\lVert f^s_i\rVert_2}
-                                     - \frac{f^t_i}{\lVert f^t_i\rVert_2} \right\rVert_p
+    .. math:: L = \mathrm{mean}_i\, \lVert \hat f^s_i - \hat f^t_i \rVert_p
 
-    with the factors :math:`f^s_i` that the translator makes of the student's row, and the code
-    :math:`f^t_i` of the teacher's. See :func:`graphkd.functional.factor_transfer_loss`.
+    with the translator's output for the student's row, the paraphraser's code for the teacher's,
+    and a hat for unit length.
+
+    :func:`graphkd.functional.factor_transfer_loss` explains the terms, and names errors and source.
+    The Module adds ValueError for wrong widths and for one row with BatchNorm in training mode,
+    TypeError for missing edges and where there is no paraphraser to train, and IndexError for an
+    edge to a row that does not exist.
 
     Args:
         dim_s: The student's width.
         dim_t: The teacher's width.
         proj_dim: The width of the factors. Default: half the teacher's.
-        p: 1 or 2: the norm of the difference.
-        head: ``"factor"``: translator and paraphraser, each of linear layers with leaky ReLUs;
-            ``"identity"``: the embeddings are factors already; or a pair of modules (translator,
-            trained paraphraser), of which the loss holds a frozen copy of the second.
-        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's distance).
+        p: The norm of the difference: 1 or 2.
+        head: ``"factor"``: translator and paraphraser, each of linear layers with leaky ReLUs,
+            where the paper has 3 × 3 convolutions; ``"identity"``: the embeddings are factors
+            already; or a pair of modules (translator, trained paraphraser): the loss holds a frozen
+            copy of the second one.
+        head_takes_edges: Whether a pair of modules is called with ``edge_index`` too.
+        reduction: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
-            row counts and one device; for one row with BatchNorm in training mode.
-        TypeError: If embeddings are not floating-point tensors, a graph is needed and missing, or
-            there is no paraphraser to train.
-        IndexError: If ``index`` or an edge names a row that does not exist.
-
-    Source: Kim, Park and Kwak, NeurIPS 2018, arXiv 1802.04977, with linear layers in the place of
-    3 × 3 convolutions.
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
@@ -142,7 +135,7 @@ class FactorTransferLoss(ProjectedLoss):
 
     @property
     def paraphraser(self) -> nn.Module:
-        """What makes the teacher's factors."""
+        """The module that makes the teacher's factors."""
         return self.head_t
 
     def paraphrase_loss(self, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:
@@ -155,7 +148,7 @@ class FactorTransferLoss(ProjectedLoss):
         check_matrix(loss, "h_t", h_t)
         check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
         rows = select_rows(loss, h_t, resolve_index(loss, index, h_t)).detach()
-        # Autograd may not save what inference mode made.
+        # Autograd cannot save tensors made in inference mode.
         rows = rows.clone() if rows.is_inference() else rows
         rows = rows.to(next(paraphraser.parameters()).dtype)
         with full_precision(rows.device):
@@ -174,10 +167,10 @@ class FactorTransferLoss(ProjectedLoss):
 
         Args:
             h_t: The teacher's rows.
-            epochs: How many times to go over them.
+            epochs: How many passes over the rows.
             lr: The step size.
-            batch_size: How many rows make a step. Default: all of them.
-            generator: Source of the order of the rows, where there are several steps.
+            batch_size: The rows of a step. Default: all.
+            generator: Source of the order of the rows, where an epoch has several steps.
 
         Returns:
             The mean squared error of the reconstruction at the end.
@@ -202,7 +195,7 @@ class FactorTransferLoss(ProjectedLoss):
         return self.paraphrase_loss(h_t)
 
     def freeze_paraphraser(self) -> None:
-        """Let the paraphraser learn no more, and count it as trained."""
+        """Stop the paraphraser's training, and count it as trained."""
         self.paraphraser.requires_grad_(False)
         for parameter in self.paraphraser.parameters():
             parameter.grad = None
@@ -220,7 +213,7 @@ class FactorTransferLoss(ProjectedLoss):
         return torch.tensor(self.pretrained)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """What ``load_state_dict`` found."""
+        """Set whether the paraphraser has been trained, for ``load_state_dict``."""
         self.pretrained = bool(state)
 
     def forward(

@@ -11,41 +11,33 @@ from graphkd.losses._base import ProjectedLoss
 
 
 class FitNetLoss(ProjectedLoss):
-    r"""FitNet: mean squared error between L2-normalised embeddings.
+    r"""FitNet: squared distance between the directions of projected student and teacher rows.
 
     Its head learns: hand ``loss.parameters()`` to the optimiser with the student's.
 
-    .. math::
-        L = \frac1N \sum_i \frac1d
-            \left\lVert \frac{p_i}{\lVert p_i\rVert} - \frac{h^t_i}{\lVert h^t_i\rVert}
-            \right\rVert^2
+    .. math:: L = \mathrm{mean}_i\, \tfrac1d \lVert \hat p_i - \hat h^t_i \rVert^2
 
-    with the student rows p projected to the teacher's width d. The teacher's rows are left alone:
-    a head of their own that learns has a trivial optimum, in which both heads map everything to
-    one point. The released code trains one; a pair of modules as ``head`` reproduces it.
+    with a hat for unit length, and the student rows p projected to the teacher's width d. The
+    teacher's rows have no head: one that learns has a trivial optimum, where both heads map
+    everything to one point. The released code trains such a head; a pair of modules reproduces it.
+
+    :func:`graphkd.functional.fitnet_loss` explains the terms, and names errors and source. The
+    Module adds ValueError for wrong widths and for one row with BatchNorm in training mode,
+    TypeError for missing edges, and IndexError for an edge to a row that does not exist.
 
     Args:
         dim_s: The student's width.
         dim_t: The teacher's width.
         head: The student's head: ``"linear"``, ``"mlp"``, ``"gcn"`` or ``"identity"``; or a pair of
             modules (student's, teacher's), which both learn.
-        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+        head_takes_edges: Whether a pair of modules is called with ``edge_index`` too.
+        reduction: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
-            row counts and one device; for one row with BatchNorm in training mode.
-        TypeError: If embeddings are not floating-point tensors, or a graph is needed and missing.
-        IndexError: If ``index`` or an edge names a row that does not exist.
-
-    Source: Romero et al., 2015, arXiv 1412.6550; normalised as by Joshi et al., 2022.
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

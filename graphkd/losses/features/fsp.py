@@ -10,41 +10,28 @@ from graphkd.losses._base import DistillationLoss
 
 
 class FSPLoss(DistillationLoss):
-    r"""Flow of the solution procedure (FSP): how features of one layer go with those of another.
+    r"""Flow of the solution procedure (FSP): how the features of two layers go together.
 
-    .. math::
-        L = \frac1{|G|} \sum_g \frac1{d_1 d_2}
-            \left\lVert \frac1{n_g} \sum_{i \in g} \left(
-            a^s_i (b^s_i)^\top - a^t_i (b^t_i)^\top \right) \right\rVert_F^2
+    .. math:: L = \mathrm{mean}_g \tfrac1{d_1 d_2} \lVert F^s_g - F^t_g \rVert_F^2
 
-    with the rows :math:`a_i` of the first layer and :math:`b_i` of the second, over the
-    :math:`n_g` nodes of each graph g. It has no parameters; widths of student and teacher must
-    agree in either layer. See :func:`graphkd.functional.fsp_loss`.
+    with the flow :math:`F_g = \mathrm{mean}_{i \in g}\, a_i b_i^\top` of each graph g, from its
+    nodes' rows a in the first layer and b in the second. It has no parameters.
+    :func:`graphkd.functional.fsp_loss` explains the terms, and names errors and source.
 
     Args:
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Rows per block of the chunked backend.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`([N, d_1], [N, d_2])`
-        - **h_t:** :math:`([N, d_1], [N, d_2])`
-        - **batch:** :math:`[N]`, the graph of each node; all are one, unless given
-        - **output:** scalar
-
-    Raises:
-        ValueError: If an option is out of range, or layers, row counts, widths, shapes or devices
-            do not fit.
-        TypeError: If an input is not a pair of floating-point tensors, or ``batch`` not an integer
-            one.
-
-    Source: Yim, Joo, Bae and Kim, CVPR 2017.
+        - **h_s, h_t:** two layers each, :math:`[N, d_1]` and :math:`[N, d_2]`
+        - **batch:** the graph of each node, :math:`[N]`; default: all are one graph
+        - **output:** a scalar, the mean over the graphs
 
     Example:
         >>> import torch
         >>> from graphkd import FSPLoss
-        >>> first, second = torch.tensor([[1.0], [1.0]]), torch.tensor([[2.0], [4.0]])
-        >>> FSPLoss()((first, second), (first, 2 * second))
-        tensor(9.)
+        >>> h, graph = torch.ones(4, 1), torch.tensor([0, 0, 1, 1])
+        >>> FSPLoss()((h, 3 * h), (h, h), batch=graph)    # (3 - 1)² for either graph
+        tensor(4.)
     """
 
     backend: str

@@ -9,39 +9,25 @@ from graphkd.losses._base import DistillationLoss
 class NSTLoss(DistillationLoss):
     r"""Neuron selectivity transfer: match the distribution of the neurons' activation patterns.
 
-    .. math::
-        L = \sum_{i,j} \left(\frac1{d_s} \sum_k p_{ik} p_{jk}
-                           - \frac1{d_t} \sum_k q_{ik} q_{jk}\right)^2
+    .. math:: L = \sum_{i,j} (\mathrm{mean}_k\, p_{ik} p_{jk} - \mathrm{mean}_k\, q_{ik} q_{jk})^2
 
-    with the student's and the teacher's columns :math:`p_k` and :math:`q_k`, each divided by its
-    norm over the nodes: the squared maximum mean discrepancy of the columns under the kernel
-    :math:`\langle p_k, q_l\rangle^2`. It has no parameters, and the widths may differ. See
-    :func:`graphkd.functional.nst_loss`.
+    with the student's columns :math:`p_k` and the teacher's :math:`q_k`, of unit norm over the
+    nodes: the kernel of the discrepancy is :math:`\langle p_k, q_l\rangle^2`. It has no parameters.
+    :func:`graphkd.functional.nst_loss` explains the terms, and names errors and source.
 
     Args:
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (N times node i's sum over j).
-        backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"triton"``.
-        chunk_size: Side of the chunked backend's square tiles, in the place of d × d moments.
+        reduction, backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
-        TypeError: If an input is not a floating-point tensor.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Huang and Wang, 2017, arXiv 1707.01219.
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
         >>> from graphkd import NSTLoss
-        >>> h_s = torch.tensor([[2.0, 1.0], [0.0, 0.0]])
-        >>> NSTLoss()(h_s, torch.tensor([[0.0], [5.0]]))
-        tensor(2.0000)
+        >>> NSTLoss(reduction="none")(torch.eye(2), torch.ones(2, 1))
+        tensor([0.5000, 0.5000])
     """
 
     reduction: str

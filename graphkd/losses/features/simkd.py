@@ -1,4 +1,4 @@
-"""The teacher's rows as they are, for its own classifier to be used on: SimKD."""
+"""The teacher's rows as they are, so that its classifier fits the student: SimKD."""
 
 import copy
 from typing import Any
@@ -16,46 +16,40 @@ from graphkd.teacher import freeze
 
 
 class SimKDLoss(ProjectedLoss):
-    r"""SimKD: the teacher's classifier on the student's rows, projected to be the teacher's.
+    r"""SimKD: the student's rows, projected, go through the teacher's own classifier.
 
-    Its head learns: hand ``loss.parameters()`` to the optimiser with the student's. The head and
-    the classifier belong to the student that ships: :meth:`predict` is its output.
+    Its head learns: hand ``loss.parameters()`` to the optimiser with the student's. Head and
+    classifier belong to the student that ships: :meth:`predict` is its output. The loss holds a
+    frozen copy of the classifier, always in eval mode, which its ``state_dict`` contains.
 
-    .. math:: L = \frac1N \sum_i \frac1d \lVert p_i - h^t_i\rVert^2
+    .. math:: L = \mathrm{mean}_{i,k}\, (p_{ik} - h^t_{ik})^2
 
-    with the student rows p projected to the teacher's width d. The loss holds a frozen copy of the
-    classifier, always in eval mode, which its ``state_dict`` contains. See
-    :func:`graphkd.functional.simkd_loss`.
+    with the student rows p, projected to the teacher's width. The authors' head is a bottleneck of
+    three convolutions with BatchNorm and ReLU.
+
+    :func:`graphkd.functional.simkd_loss` explains the terms, and names errors and source. The
+    Module adds ValueError for wrong widths (also the classifier's) and for one row with BatchNorm
+    in training mode, TypeError for a classifier that is no Module or needs edges that it is not
+    given, and for edges that are missing or not taken, and IndexError for an edge to a row that
+    does not exist.
 
     Args:
         dim_s: The student's width.
         dim_t: The teacher's width.
-        classifier: What the teacher computes its logits with, from the rows that are passed as
-            ``h_t``; it is copied.
+        classifier: The module that makes the teacher's logits from the rows passed as ``h_t``; it
+            is copied.
         head: The student's head: ``"linear"``, ``"mlp"``, ``"gcn"`` or ``"identity"``; or a pair of
-            modules (student's, teacher's), of which the teacher's gets no gradient.
-        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
+            modules (student's, teacher's), where the teacher's gets no gradient.
+        head_takes_edges: Whether a pair of modules is called with ``edge_index`` too.
         classifier_takes_edges: Whether the classifier is called with ``edge_index`` too, as a graph
             convolution is.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+        reduction: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, the classifier is one of another width, or
-            embeddings do not have the given widths, equal row counts and one device; for one row
-            with BatchNorm in training mode.
-        TypeError: If embeddings are not floating-point tensors, the classifier is no Module, or
-            needs edges and is not to take them, or a graph is needed and missing, or not taken.
-        IndexError: If ``index`` or an edge names a row that does not exist.
-
-    Source: Chen, Mei, Zhang, Wang, Feng and Chen, CVPR 2022, arXiv 2203.14001. The authors' head
-    is a bottleneck of three convolutions with BatchNorm and ReLU.
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
@@ -146,7 +140,7 @@ class SimKDLoss(ProjectedLoss):
 
 
 def _check_classifier(loss: str, classifier: nn.Module, dim_t: int, takes_edges: bool) -> None:
-    """Raise where it can be seen that the classifier cannot be called on the projected rows."""
+    """Raise where the classifier visibly cannot be called on the projected rows."""
     for attribute in ("in_features", "in_channels"):
         width = getattr(classifier, attribute, None)
         # A lazy layer has 0 or -1, a bipartite convolution a pair.

@@ -13,45 +13,36 @@ from graphkd.losses._base import ProjectedLoss
 
 
 class VIDLoss(ProjectedLoss):
-    r"""Variational information distillation: the likelihood of the teacher given the student.
+    r"""Variational information distillation (VID): the likelihood of the teacher given the student.
 
     Its head and variances learn: hand ``loss.parameters()`` to the optimiser with the student's.
 
-    .. math::
-        L = \frac1N \sum_i \frac1d \sum_k \frac12 \left(
-            \frac{(\mu(h^s_i)_k - h^t_{ik})^2}{v_k} + \log v_k\right), \qquad
-        v_k = \log(1 + e^{\alpha_k}) + \epsilon
+    .. math:: L = \tfrac12\, \mathrm{mean}_{i,k} [(\mu(h^s_i)_k - h^t_{ik})^2 / v_k + \log v_k]
 
-    with a regression :math:`\mu` of the teacher's row on the student's, and a variance for each of
-    the teacher's features: what the student cannot predict weighs less. The value may be negative.
-    See :func:`graphkd.functional.vid_loss`.
+    with a regression :math:`\mu` of the teacher's row on the student's, and a variance v for each
+    of the teacher's features: a feature that the student cannot predict weighs less. Regressor and
+    variances are those of the released code.
+
+    :func:`graphkd.functional.vid_loss` explains the terms, and names errors and source. The
+    Module adds ValueError for wrong widths and for one row with BatchNorm in training mode,
+    TypeError for missing edges, and IndexError for an edge to a row that does not exist.
 
     Args:
         dim_s: The student's width.
         dim_t: The teacher's width.
         init_pred_var: The variance to begin with, above ``eps``.
-        eps: The least variance.
+        eps: The floor of all variances.
         head: The student's head: ``"regressor"`` (three linear layers without bias, ReLU between
             them), ``"linear"``, ``"mlp"``, ``"gcn"`` or ``"identity"``; or a pair of modules
-            (student's, teacher's), of which the teacher's gets no gradient.
-        head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
+            (student's, teacher's), where the teacher's gets no gradient.
+        head_takes_edges: Whether a pair of modules is called with ``edge_index`` too.
+        reduction: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or embeddings do not have the given widths, equal
-            row counts and one device; for one row with BatchNorm in training mode.
-        TypeError: If embeddings are not floating-point tensors, or a graph is needed and missing.
-        IndexError: If ``index`` or an edge names a row that does not exist.
-
-    Source: Ahn, Hu, Damianou, Lawrence and Dai, CVPR 2019, arXiv 1904.05835; head, variance and
-    value as in the released code.
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
@@ -101,7 +92,7 @@ class VIDLoss(ProjectedLoss):
         self.alpha = nn.Parameter(torch.full((dim_t,), self._first))
 
     def reset_parameters(self) -> None:
-        """Draw the head's parameters anew, and set the variances to the first one."""
+        """Draw the head's parameters anew, and set the variances to their first value."""
         super().reset_parameters()
         nn.init.constant_(self.alpha, self._first)
 

@@ -7,43 +7,32 @@ from graphkd.losses._base import DistillationLoss
 
 
 class LLPLoss(DistillationLoss):
-    r"""Linkless link prediction (LLP): which nodes of its context a node is linked to.
+    r"""Linkless link prediction (LLP): links of a node to the nodes of its context.
 
-    .. math::
-        L = \frac1M \sum_{i} w_D\,D(y^s_i, y^t_i) + w_R\,R(y^s_i, y^t_i), \qquad
-        y_{ij} = \sigma(\langle h_i, h_j\rangle)
+    .. math:: L = \operatorname{mean}_i (w_D D_i + w_R R_i)
 
-    over anchors i, with j running over the context of i; D is the divergence of the softmaxes of
-    the scores, R their margin ranking in the teacher's order. It has no parameters of its own, and
-    the widths may differ. See :func:`graphkd.functional.llp_loss`.
+    An anchor i has the score :math:`\sigma(\langle h_i, h_j\rangle)` with node j of its context.
+    :math:`D_i` is the divergence of the softmaxes of its scores, and :math:`R_i` is their margin
+    ranking in the teacher's order. The loss has no parameters of its own,
+    and the widths may differ. :func:`graphkd.functional.llp_loss` links to both terms, and gives
+    the errors and the source.
 
     Args:
-        decoder: How links are scored: ``"inner"`` as above, or a pair (student's, teacher's) of
-            callables. They stay parts of the two models, and are no parameters of this loss.
+        decoder: ``"inner"`` for the scores above, or a pair (student's, teacher's) of callables.
+            They stay parts of the two models: ``loss.parameters()`` does not hold theirs.
         temperature: The temperature of D.
-        margin: The margin of R, in units of the scores.
-        distribution_weight: :math:`w_D`; 0 switches the term off.
-        rank_weight: :math:`w_R`; 0 switches the term off.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected anchor).
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Links per block of the chunked backend.
+        margin: The difference of two scores from which R takes them as ordered.
+        distribution_weight, rank_weight: :math:`w_D` and :math:`w_R`; 0 leaves a term out.
+        reduction: ``"none"`` keeps a value for each selected anchor.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
-        - **context:** :math:`[M, k]`, nodes to score with each anchor; see
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
+        - **context:** :math:`[M, k]`, nodes to score with each anchor, from
           :func:`graphkd.functional.link_context`
         - **anchors:** :math:`[M]`; all nodes, unless given
         - **index:** :math:`[L]`, or a mask :math:`[M]`, over the anchors
-        - **output:** scalar, or one value per selected anchor for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
-        TypeError: If embeddings are not floating-point tensors, or ids not integer ones.
-        IndexError: If ``context`` or ``anchors`` names a node, or ``index`` a row, that does not
-            exist.
-
-    Source: Guo, Shiao, Zhang, Liu, Chawla, Shah and Zhao, ICML 2023, arXiv 2210.05801.
+        - **output:** a scalar, or a value for each selected anchor
 
     Example:
         >>> import torch

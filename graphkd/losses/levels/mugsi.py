@@ -13,50 +13,33 @@ from graphkd.losses._base import ProjectedLoss
 class MuGSILoss(ProjectedLoss):
     r"""Multi-granularity structural information (MuGSI): graphs, clusters and paths.
 
-    Its head learns: hand ``loss.parameters()`` to the optimiser with the student's.
+    .. math:: L = w_G L_{graphs} + w_C L_{clusters} + w_P L_{paths}
 
-    .. math::
-        L = \frac{w_G}{|G|} \sum_g \frac1d \lVert u^s_g - u^t_g\rVert^2
-          + \frac{w_C}{|G|} \sum_g \frac12 \sum_{a, b \in C_g}
-              \left(\cos(c^s_a, c^s_b) - \cos(c^t_a, c^t_b)\right)^2
-          + \frac{w_P}{|P|} \sum_{p} \mathrm{KL}(\pi^t_p \,\Vert\, \pi^s_p)
+    Its head learns: hand ``loss.parameters()`` to the optimiser with the student's. It projects the
+    student to the teacher's width for the first term only; without ``graph_weight`` there is no
+    head. A head with BatchNorm raises a ValueError on a single row in training mode.
 
-    with :math:`u_g` the unit vector along the sum of graph g's rows, :math:`c_a` the sum of the
-    rows of its cluster a, and :math:`\pi_p` the softmax of the inner products of the first node of
-    path p with its other nodes. The head projects the student to the teacher's width for the
-    graphs; clusters and paths compare it with itself. Without ``graph_weight`` there is no head.
-    See :func:`graphkd.functional.mugsi_loss`.
+    The terms compare the directions of whole graphs, the cosines between the clusters of a graph,
+    and the similarities of the first node of a path with its other nodes.
+    :func:`graphkd.functional.mugsi_loss` gives their formulas, the errors and the source.
 
     Args:
-        dim_s: The student's width.
-        dim_t: The teacher's width.
-        graph_weight: :math:`w_G`; 0 switches the term off.
-        cluster_weight: :math:`w_C`; 0 switches the term off, and ``clusters`` is not needed.
-        path_weight: :math:`w_P`; 0 switches the term off, and ``paths`` is not needed.
+        dim_s, dim_t: The widths of student and teacher.
+        graph_weight: :math:`w_G`; 0 leaves the term and the head out.
+        cluster_weight: :math:`w_C`; at 0, forward needs no ``clusters``.
+        path_weight: :math:`w_P`; at 0, forward needs no ``paths``.
         head: The student's head: ``"linear"``, ``"mlp"``, ``"gcn"`` or ``"identity"``; or a pair of
             modules (student's, teacher's), which both learn.
         head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Clusters per block of the chunked backend.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
-        - **batch:** :math:`[N]`, the graph of each node; all are one, unless given
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
+        - **batch:** :math:`[N]`, the graph of each node; all in one graph, unless given
         - **clusters:** :math:`[N]`, the cluster of each node within its graph
-        - **paths:** :math:`[P, k + 1]`, nodes of paths; see
-          :func:`graphkd.functional.random_walks`
+        - **paths:** :math:`[P, k + 1]`, from :func:`graphkd.functional.random_walks`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
-        - **output:** scalar
-
-    Raises:
-        ValueError: If an option is out of range, or row counts, widths, shapes or devices do not
-            fit; for one row with BatchNorm in training mode.
-        TypeError: If embeddings are not floating-point tensors, ids not integer ones, or what a
-            term with a weight needs is missing.
-        IndexError: If a path or an edge names a node that does not exist.
-
-    Source: Yao, Sun, Cao, Zhang and Chen, WWW 2024, arXiv 2406.19832.
+        - **output:** a scalar
 
     Example:
         >>> import torch

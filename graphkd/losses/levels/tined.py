@@ -11,43 +11,30 @@ from graphkd.losses._base import DistillationLoss
 class TINEDLoss(DistillationLoss):
     r"""Dirichlet energy distillation (TINED): smooth where the teacher smooths.
 
-    .. math::
-        L = \sum_l \left(\frac{E(A^s_l)}{E(B^s_l)} - \frac{E(A^t_l)}{E(B^t_l)}\right)^2, \qquad
-        E(X) = \frac1N \operatorname{tr}(X^\top (D - A) X)
+    .. math:: L = \sum_l (r^s_l - r^t_l)^2, \qquad r_l = E(A_l) / E(B_l)
 
-    with the embeddings :math:`B_l` before and :math:`A_l` after operation l. It has no parameters,
-    and the widths may differ. See :func:`graphkd.functional.tined_loss`.
+    E is the Dirichlet energy of the embeddings :math:`B_l` before and :math:`A_l` after operation
+    l. The loss has no parameters, and the widths may differ. :func:`graphkd.functional.tined_loss`
+    explains the ratios, and gives the errors and the source.
 
     Args:
-        measure: What is compared: the ``"ratio"``, its ``"root"`` or its ``"log"``.
-        normalized: Whether the Laplacian is the symmetrically normalised one.
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Edges per block of the chunked backend.
+        measure: Compare each ``"ratio"``, its ``"root"`` or its ``"log"``.
+        normalized: Take the energies with the symmetrically normalised Laplacian.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`([N, d_0], [N, d_1], \dots)`: before the first operation and after each;
-          or pairs (before, after)
-        - **h_t:** the same, of other widths
+        - **h_s, h_t:** sequences :math:`([N, d_0], [N, d_1], \dots)` of any widths, before the
+          first operation and after each; or sequences of pairs (before, after)
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
-        - **output:** scalar
-
-    Raises:
-        ValueError: If an option is out of range, or the numbers of operations, rows or devices do
-            not fit.
-        TypeError: If the embeddings are not sequences of floating-point tensors, or the graph has
-            no known format.
-        IndexError: If an edge names a node that does not exist.
-
-    Source: Zhou, Ding, Shi, Li and Shen, ICML 2025, arXiv 2412.11180.
+        - **output:** a scalar
 
     Example:
         >>> import torch
         >>> from graphkd import TINEDLoss
-        >>> edge_index = torch.tensor([[0, 1], [1, 0]])
-        >>> before = torch.tensor([[0.0], [2.0]])
-        >>> smooth, sharp = torch.tensor([[0.5], [1.5]]), torch.tensor([[0.0], [4.0]])
-        >>> TINEDLoss(measure="root")((before, sharp), (before, smooth), edge_index)
-        tensor(2.2500)
+        >>> line = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+        >>> x = torch.tensor([[0.0], [1.0], [2.0]])
+        >>> TINEDLoss(measure="root")((x, 3 * x), (x, x / 2), line)    # (3 - 1/2)²
+        tensor(6.2500)
     """
 
     measure: str

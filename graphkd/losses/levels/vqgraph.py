@@ -14,41 +14,31 @@ class VQGraphLoss(ProjectedLoss):
 
     Its head learns: hand ``loss.parameters()`` to the optimiser with the student's.
 
-    .. math::
-        p_{ik} = \frac{\exp(s(h_i, c_k)/T)}{\sum_l \exp(s(h_i, c_l)/T)}, \qquad
-        L = \frac{T^2}{N} \sum_i \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
+    .. math:: L = T^2 \operatorname{mean}_i \mathrm{KL}(p^t_i \Vert p^s_i)
 
-    with the codes :math:`c_k`, the similarity :math:`s(h, c) = -\lVert h - c\rVert` or their
-    cosine, and the student's rows projected to the teacher's width. The codebook is passed in each
-    call: it belongs to the teacher. See :func:`graphkd.functional.vqgraph_loss`.
+    :math:`p_i` is the softmax of :math:`s(h_i, c_k)/T` over the codes :math:`c_k`, with the
+    similarity s. The head projects the student's rows to the teacher's width first. The codebook
+    belongs to the teacher: it is an argument of each call. A head with BatchNorm raises a
+    ValueError on a single row in training mode; a head that takes edges raises a TypeError without
+    them. :func:`graphkd.functional.vqgraph_loss` gives the other errors and the source.
 
     Args:
         dim_s: The student's width.
-        dim_t: The teacher's and the codes' width.
-        temperature: T.
-        similarity: ``"l2"`` or ``"cosine"``.
+        dim_t: The width of the teacher and of the codes.
+        temperature: T, for both sides.
+        similarity: ``"l2"`` for minus the distance, or ``"cosine"``.
         head: The student's head: ``"linear"``, ``"mlp"``, ``"gcn"`` or ``"identity"``; or a pair of
             modules (student's, teacher's); the teacher's must keep its width.
         head_takes_edges: Whether the user's pair is called with ``edge_index`` too.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's divergence times T²).
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Rows per block of the chunked backend.
+        reduction: ``"none"`` keeps T² times the divergence of each row.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, dim_s]`
-        - **h_t:** :math:`[N, dim_t]`
+        - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **codebook:** :math:`[K, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
         - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or embeddings and codes do not have the given
-            widths, equal row counts and one device; for one row with BatchNorm in training mode.
-        TypeError: If an input is not a floating-point tensor, or a graph is needed and missing.
-        IndexError: If ``index`` or an edge names a row that does not exist.
-
-    Source: Yang, Tian, Xu et al., ICLR 2024, arXiv 2308.02117.
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

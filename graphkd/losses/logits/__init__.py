@@ -1,1 +1,1 @@
-"""Losses on logits: what a node is predicted to be."""
+"""Losses on logits: the predictions for a node."""

@@ -7,42 +7,30 @@ from graphkd.losses._base import DistillationLoss
 
 
 class DISTLoss(DistillationLoss):
-    r"""DIST: one minus the correlation of predictions, within each row and within each class.
+    r"""DIST: the student's predictions correlate with the teacher's, along rows and along classes.
 
-    .. math::
-        L = T^2 \left[\frac{\beta}{N} \sum_i \left(1 - \rho(p_{i:}, q_{i:})\right)
-            + \frac{\gamma}{C} \sum_c \left(1 - \rho(p_{:c}, q_{:c})\right)\right]
+    .. math:: L = T^2 [\beta (1 - \bar\rho_{\mathrm{row}}) + \gamma (1 - \bar\rho_{\mathrm{class}})]
 
-    with the student's softmax p and the teacher's q at temperature T, and the Pearson correlation
-    :math:`\rho`. It has no parameters. See :func:`graphkd.functional.dist_loss`.
+    with the mean Pearson correlation :math:`\bar\rho` of the two sides' rows, or of their columns,
+    the classes, after a softmax at temperature T. It has no parameters.
+    :func:`graphkd.functional.dist_loss` explains the terms, and names errors and source.
 
     Args:
-        beta: Weight of the rows ("inter-class" in the paper).
-        gamma: Weight of the columns ("intra-class").
-        temperature: T, without a unit.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row, whose mean is the loss).
+        beta: How much the rows count.
+        gamma: How much the classes count.
+        temperature, reduction: As in the function.
 
     Shapes:
-        - **z_s:** :math:`[N, C]`
-        - **z_t:** :math:`[N, C]`
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, shapes or devices do not fit, or there is a
-            single class.
-        TypeError: If logits are not floating-point tensors.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Huang et al., NeurIPS 2022, arXiv 2205.10536.
+        - **z_s, z_t:** a row of logits for each node, :math:`[N, C]`
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
         >>> from graphkd import DISTLoss
-        >>> z_s = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
-        >>> z_t = torch.tensor([[4.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
-        >>> DISTLoss()(z_s, z_t)
-        tensor(1.4197)
+        >>> z = torch.eye(3)
+        >>> DISTLoss(gamma=0.0)(z, 2 * z + z.roll(1, 0))    # the rows alone
+        tensor(0.0344)
     """
 
     beta: float

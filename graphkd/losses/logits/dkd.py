@@ -7,37 +7,25 @@ from graphkd.losses._base import DistillationLoss
 
 
 class DKDLoss(DistillationLoss):
-    r"""Decoupled knowledge distillation (DKD).
+    r"""Decoupled knowledge distillation (DKD): soft targets, split at the labelled class.
 
-    .. math::
-        L = \frac{T^2}{N} \sum_i \left[
-            \alpha\, \mathrm{KL}\left(b^t_i \,\Vert\, b^s_i\right)
-            + \beta\, \mathrm{KL}\left(o^t_i \,\Vert\, o^s_i\right)\right]
+    .. math:: L = T^2\, \mathrm{mean}_i [\alpha D(b^t_i \Vert b^s_i) + \beta D(o^t_i \Vert o^s_i)]
 
-    with :math:`b_i` the probability of the class :math:`y_i` against that of all others, and
-    :math:`o_i` the distribution over the others alone, of the softmax at temperature T. It has no
-    parameters. See :func:`graphkd.functional.dkd_loss`.
+    with the divergence D of Kullback and Leibler, after a softmax at temperature T: :math:`b_i` is
+    the labelled class of row i against all others, :math:`o_i` these others among themselves. It
+    has no parameters.
+    :func:`graphkd.functional.dkd_loss` explains the terms, and names errors and source.
 
     Args:
-        alpha: Weight of the class y against the others (TCKD in the paper).
-        beta: Weight of the others among themselves (NCKD).
-        temperature: T, without a unit.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
+        alpha: Weight of the first divergence, TCKD in the paper.
+        beta: Weight of the second one, NCKD.
+        temperature, reduction: As in the function.
 
     Shapes:
-        - **z_s:** :math:`[N, C]`
-        - **z_t:** :math:`[N, C]`
-        - **y:** :math:`[N]`, the class of each row
-        - **index:** :math:`[M]`, or a mask :math:`[N]`; applies to ``y`` too
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, shapes or devices do not fit, or there are fewer
-            than three classes.
-        TypeError: If logits are not floating-point tensors, or ``y`` not an integer one.
-        IndexError: If ``index`` names a row, or ``y`` a class, that does not exist.
-
-    Source: Zhao et al., CVPR 2022, arXiv 2203.08679.
+        - **z_s, z_t:** a row of logits for each node, :math:`[N, C]`
+        - **y:** the class of each row, :math:`[N]`
+        - **index:** row numbers, or a mask :math:`[N]`; selects from ``y`` too
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

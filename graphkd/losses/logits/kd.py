@@ -14,36 +14,24 @@ from graphkd.losses._base import DistillationLoss
 class KDLoss(DistillationLoss):
     r"""Knowledge distillation by soft targets (KD).
 
-    .. math::
-        L = \frac{T^2}{N} \sum_i \mathrm{KL}\left(\sigma(z^t_i/T)\,\Vert\,\sigma(z^s_i/T)\right)
+    .. math:: L = T^2\, \mathrm{mean}_i\, \mathrm{KL}(p^t_i \Vert p^s_i)
 
-    for ``task="multiclass"``; for ``"multilabel"``, :math:`T^2` times the mean over the observed
-    entries of the divergence between Bernoulli distributions; for ``"regression"``, the mean
-    squared error. It has no parameters. See :func:`graphkd.functional.kd_loss`.
+    with the softmax p of z / T, for ``task="multiclass"``. With ``"multilabel"``, p is a sigmoid,
+    and the mean runs over the observed entries; ``"regression"`` is the mean squared error. It has
+    no parameters.
+    :func:`graphkd.functional.kd_loss` explains the terms, and names errors and source.
 
     Args:
-        temperature: T, without a unit; default 4.0. Refused for regression, which has none.
-        task: ``"multiclass"``, ``"multilabel"`` or ``"regression"``.
-        standardize: Whether to divide each row of multiclass logits, less its mean, by its
-            standard deviation first, on both sides. True takes the unbiased one (C - 1 in its
-            denominator), ``"population"`` the one with C.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
+        temperature: T. Default: 4.0, and none for regression.
+        task: The kind of prediction, as above.
+        standardize: Use the standard scores of multiclass logits: True, or ``"population"``.
+        reduction: As in the function.
 
     Shapes:
-        - **z_s:** :math:`[N, C]`
-        - **z_t:** :math:`[N, C]`
-        - **mask:** :math:`[N, C]`, true where an entry is observed
-        - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, shapes or devices do not fit, or there is a
-            single class in multiclass.
-        TypeError: If logits are not floating-point tensors or ``mask`` is not boolean.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Hinton, Vinyals and Dean, 2015, arXiv 1503.02531. Standardised: Sun et al., CVPR 2024,
-    arXiv 2403.01427.
+        - **z_s, z_t:** a row of logits for each node, :math:`[N, C]`
+        - **mask:** true where an entry is observed, :math:`[N, C]`
+        - **index:** row numbers, or a mask :math:`[N]`
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

@@ -9,47 +9,34 @@ from graphkd.losses._base import DistillationLoss
 
 
 class FFG2MLoss(DistillationLoss):
-    r"""Full-frequency distillation (FF-G2M): what predictions share along edges, and what not.
+    r"""Full-frequency distillation (FF-G2M): how predictions agree and differ along edges.
 
-    .. math::
-        L = \frac{w_\text{low}}{|P|} \sum_{(j, i) \in P} \mathrm{KL}\left(
-                \sigma(z^t_j/T_\text{low}) \,\Vert\, \sigma(z^s_i/T_\text{low})\right)
-          + \frac{w_\text{high}}{|P'|} \sum_{(j, i) \in P'} \mathrm{KL}\left(
-                \sigma(|z^t_j - z^t_i|/T_\text{high}) \,\Vert\,
-                \sigma(|z^s_j - z^s_i|/T_\text{high})\right)
+    .. math:: L = w_L \operatorname{mean} D(q_j, p_i) + w_H \operatorname{mean} D(q_{ij}, p_{ij})
 
-    over the edges j → i between two nodes, P', and these with a self loop at each node, P. It has
-    no parameters. See :func:`graphkd.functional.ff_g2m_loss`.
+    D is the KL divergence. The means are over the edges j → i between two nodes, the first one also
+    over each node with itself. :math:`p_i` and :math:`q_i` are the softmaxes of student and
+    teacher, :math:`p_{ij}` and :math:`q_{ij}` those of the absolute differences of their logits
+    along an edge. The loss has no parameters. :func:`graphkd.functional.ff_g2m_loss` links to both
+    terms, and gives the errors and the source.
 
     Args:
-        low_weight: The weight of the low frequencies; 0 switches them off.
-        high_weight: The weight of the high frequencies; 0 switches them off.
-        low_temperature: The temperature of the predictions.
-        high_temperature: The temperature of the differences.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``, for the high frequencies.
-        chunk_size: Edges per block of the chunked backend.
+        low_weight, high_weight: :math:`w_L` and :math:`w_H`; 0 leaves a term out.
+        low_temperature, high_temperature: Divisors of the logits and of their differences.
+        reduction: ``"none"`` keeps a value for each selected centre; their mean is the loss.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **z_s:** :math:`[N, C]`
-        - **z_t:** :math:`[N, C]`
+        - **z_s, z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **index:** :math:`[M]`, or a mask over the centres
-        - **output:** scalar, or one value per selected centre for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or shapes, classes or devices do not fit.
-        TypeError: If logits are not floating-point tensors or the graph has no known format.
-        IndexError: If an edge or ``index`` names a node that does not exist.
-
-    Source: Wu, Lin, Huang, Fan and Li, AAAI 2023, arXiv 2305.10758.
+        - **output:** a scalar, or a value for each selected centre
 
     Example:
         >>> import torch
         >>> from graphkd import FFG2MLoss
-        >>> z_t = torch.tensor([[3.0, 0.0], [0.0, 0.0]])
-        >>> FFG2MLoss(low_weight=0)(torch.zeros(2, 2), z_t, torch.tensor([[0, 1], [1, 0]]))
-        tensor(0.3278)
+        >>> ring = torch.tensor([[0, 1, 2], [1, 2, 0]])
+        >>> FFG2MLoss(high_weight=0.5)(torch.zeros(3, 2), torch.eye(3, 2), ring)
+        tensor(0.0915)
     """
 
     low_weight: float

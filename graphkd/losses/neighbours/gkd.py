@@ -13,35 +13,25 @@ from graphkd.similarity import DEFAULT_GAMMA, Gamma
 class GKDLoss(DistillationLoss):
     r"""Geometric knowledge distillation (GKD): the heat kernel of the teacher's embeddings.
 
-    .. math::
-        L = \frac1{N^2} \sum_{i,j} \left(A_{ij} + (1 - A_{ij})\,\delta\right)
-            \left(k(h^s_i, h^s_j) - k(h^t_i, h^t_j)\right)^2
+    .. math:: L = \operatorname{mean}_{i,j} w_{ij} \left(k(h^s_i, h^s_j) - k(h^t_i, h^t_j)\right)^2
 
-    with the adjacency A, ones on its diagonal. It has no parameters. See
-    :func:`graphkd.functional.gkd_loss`.
+    The weight is 1 for a pair that an edge joins and for a node with itself, and :math:`\delta` for
+    all other pairs. The loss has no parameters. :func:`graphkd.functional.gkd_loss` explains the
+    kernels, and gives the errors and the source.
 
     Args:
-        kernel: ``"sigmoid"``, ``"rbf"`` or ``"random"``.
-        gamma: The rbf bandwidth, or ``"median"``.
-        delta: The weight of a pair that no edge joins.
-        num_features: The number of random features; default: twice the width.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Side of the chunked backend's square tiles, and edges per block.
+        kernel: k: ``"sigmoid"``, ``"rbf"``, or ``"random"`` for random features.
+        gamma: Bandwidth of ``"rbf"``: a number, or ``"median"`` to take it from the distances.
+        delta: :math:`\delta`, from 0 up.
+        num_features: How many random features to draw; twice the width, unless given.
+        reduction: ``"none"`` keeps the weighted mean over j for each centre i.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`; of one width for ``kernel="random"``
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`; ``"random"`` needs equal widths
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **index:** :math:`[M]`, or a mask over the centres
-        - **output:** scalar, or one value per selected centre for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
-        TypeError: If an input is not a floating-point tensor or the graph has no known format.
-        IndexError: If an edge or ``index`` names a node that does not exist.
-
-    Source: Yang, Wu and Yan, NeurIPS 2022, arXiv 2210.13014.
+        - **output:** a scalar, or a value for each selected centre
 
     Example:
         >>> import torch

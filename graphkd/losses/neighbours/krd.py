@@ -12,49 +12,37 @@ from graphkd.losses._base import DistillationLoss
 
 
 class KRDLoss(DistillationLoss):
-    r"""Knowledge-inspired reliable distillation (KRD): the teacher at a node and where it is sure.
+    r"""Knowledge-inspired reliable distillation (KRD): targets of a node and reliable neighbours.
 
-    .. math::
-        w_j = 1 - (1 - r_j)^\alpha, \qquad
-        L = \frac{\sum_i \left(\mathrm{KL}(q_i \Vert p_i)
-              + \sum_{j \to i, j \ne i} w_j\,\mathrm{KL}(q_j \Vert p_i)\right)}
-             {\sum_i \left(1 + \sum_{j \to i, j \ne i} w_j\right)}
+    .. math:: L = \sum w_j\,\mathrm{KL}(q_j \Vert p_i) / \sum w_j, \quad w_j = 1 - (1 - r_j)^\alpha
 
-    with the predictions p of the student and q of the teacher at a temperature, and the
-    reliabilities r, which :func:`graphkd.functional.measure_reliability` makes. It has no
-    parameters; the power α is a buffer, which :meth:`update_alpha` moves. See
-    :func:`graphkd.functional.krd_loss`.
+    Both sums run over the edges j → i between two nodes, and over each node with itself, there with
+    weight 1. p and q are the predictions of student and teacher at a temperature.
+    :func:`graphkd.functional.measure_reliability` makes the reliabilities r.
+
+    The loss has no parameters. The power :math:`\alpha` is a buffer; :meth:`update_alpha` moves it
+    during training. :func:`graphkd.functional.krd_loss` gives the errors and the source.
 
     Args:
-        alpha: The power to begin with.
-        temperature: The temperature of the predictions.
-        momentum: How much of the power an update keeps.
-        bins: How many bins of reliability an update makes.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
+        alpha: The initial power.
+        temperature: The divisor of both sides' logits.
+        momentum: The part of the old power that :meth:`update_alpha` keeps.
+        bins: The number of bins of reliability in :meth:`update_alpha`.
+        reduction: ``"none"`` keeps a value for each selected centre; their mean is the loss.
 
     Shapes:
-        - **z_s:** :math:`[N, C]`
-        - **z_t:** :math:`[N, C]`
+        - **z_s, z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **reliability:** :math:`[N]`, from 0 to 1
         - **index:** :math:`[M]`, or a mask over the centres
-        - **output:** scalar, or one value per selected centre for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or shapes, classes, reliabilities or devices do
-            not fit.
-        TypeError: If logits are not floating-point tensors or the graph has no known format.
-        IndexError: If an edge or ``index`` names a node that does not exist.
-
-    Source: Wu, Lin, Huang and Li, ICML 2023, arXiv 2306.05628.
+        - **output:** a scalar, or a value for each selected centre
 
     Example:
         >>> import torch
         >>> from graphkd import KRDLoss
-        >>> z_t = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
-        >>> edge_index = torch.tensor([[0, 1], [1, 0]])
-        >>> KRDLoss()(z_t, z_t, edge_index, torch.tensor([1.0, 0.0]))
-        tensor(0.5077)
+        >>> loss, ring = KRDLoss(temperature=2.0), torch.tensor([[0, 1, 2], [1, 2, 0]])
+        >>> loss(torch.zeros(3, 2), torch.eye(3, 2), ring, reliability=torch.ones(3))
+        tensor(0.0202)
     """
 
     temperature: float

@@ -16,41 +16,34 @@ from graphkd.similarity import Gamma, KernelFunction
 
 
 class LSPLoss(DistillationLoss):
-    r"""Local structure preserving loss (LSP).
+    r"""Local structure preserving loss (LSP): similarities along the edges as distributions.
 
-    .. math::
-        p_{ij} = \frac{\exp k(h_j, h_i)}{\sum_{l \to i} \exp k(h_l, h_i)}, \qquad
-        L = \frac1{|V|} \sum_{i \in V} \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
+    .. math:: L = \operatorname{mean}_i \mathrm{KL}(p^t_i \Vert p^s_i)
 
-    over the (selected) centres V that have a neighbour j → i. It has no parameters, and the widths
-    may differ. See :func:`graphkd.functional.lsp_loss`.
+    The mean is over the (selected) centres i that have a neighbour, and :math:`p_i` is the softmax
+    of the kernel's values :math:`k(h_j, h_i)` on the edges j → i. The loss has no parameters, and
+    the widths may differ. If the teacher's rows and the graph stay the same,
+    :meth:`precompute` saves their part of each step. :func:`graphkd.functional.lsp_loss` explains
+    the kernels, and gives the errors and the source.
 
     Args:
-        kernel: ``"linear"``, ``"cosine"``, ``"poly"``, ``"l2"``, ``"rbf"`` or a function of two
-            tensors :math:`[E, d]`.
-        gamma: The rbf bandwidth, or ``"median"``.
+        kernel: k: ``"linear"``, ``"cosine"``, ``"poly"``, ``"l2"``, ``"rbf"`` or a function of two
+            tensors, one row for each edge.
+        gamma: Bandwidth of ``"rbf"``: a number, or ``"median"`` to take it from the edge lengths.
         divergence: ``"kl"`` or ``"mse"``.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
+        reduction: ``"none"`` keeps a value for each selected centre.
         backend: ``"auto"``, ``"reference"``, ``"chunked"``, ``"triton"`` or ``"scatter"``.
-        chunk_size: Edges per block of the chunked backend.
-        process_group: A ``torch.distributed`` group, for the loss of all its ranks' rows; see
-            :doc:`/distributed`.
-        ddp: Whether DistributedDataParallel is to average this loss's gradients over the ranks.
+        chunk_size: As in the function.
+        process_group: Take the loss of the centres of all ranks in this ``torch.distributed``
+            group; see :doc:`/distributed`.
+        ddp: Whether DistributedDataParallel averages this loss's gradients over the ranks.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]` or :math:`([N_{src}, d_s], [N_{dst}, d_s])`
-        - **h_t:** :math:`[N, d_t]` or :math:`([N_{src}, d_t], [N_{dst}, d_t])`
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`; for a bipartite graph, a pair
+          (sources, targets) each; or h_t from :meth:`precompute`
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **index:** :math:`[M]`, or a mask over the centres
-        - **output:** scalar, or one value per (selected) centre for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
-        TypeError: If embeddings are not floating-point tensors or the graph has no known format.
-        IndexError: If an edge or ``index`` names a node that does not exist.
-        ImportError: If the backend's package, torch_scatter or triton, is not installed.
-
-    Source: Yang et al., CVPR 2020, arXiv 2003.10477.
+        - **output:** a scalar, or a value for each selected centre
 
     Example:
         >>> import torch

@@ -9,37 +9,26 @@ from graphkd.losses._base import DistillationLoss
 class CKALoss(DistillationLoss):
     r"""One minus the linear centred kernel alignment (CKA), exactly, in :math:`O(N d^2)`.
 
-    .. math::
-        L = 1 - \frac{\lVert S^\top T\rVert_F^2}{\lVert S^\top S\rVert_F \lVert T^\top T\rVert_F}
+    .. math:: L = 1 - \lVert S^\top T\rVert^2 / (\lVert S^\top S\rVert\,\lVert T^\top T\rVert)
 
-    with the centred columns S of the student and T of the teacher. It has no parameters, and the
-    widths may differ. See :func:`graphkd.functional.cka_loss`.
+    S and T are the rows of student and teacher with centred columns; the norms are Frobenius norms.
+    The loss has no parameters, and the widths may differ. :func:`graphkd.functional.cka_loss` gives
+    a form by rows, the debiased form, the errors and the source.
 
     Args:
-        debiased: Whether the alignment is to be 0 on average for unrelated embeddings, which with
-            few rows it is not.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's part; N times what it adds).
+        debiased: Correct the alignment for the number of rows: unrelated embeddings then have 0 on
+            average. Use it where there are not many more rows than columns.
+        reduction: ``"none"`` keeps a value for each row; their mean is the loss.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or an option
-            is out of range.
-        TypeError: If an input is not a floating-point tensor.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: the index of Kornblith, Norouzi, Lee and Hinton, ICML 2019, arXiv 1905.00414, as a loss;
-    debiased as by Nguyen, Raghu and Kornblith, ICLR 2021, arXiv 2010.15327.
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
         >>> from graphkd import CKALoss
-        >>> h_t = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-        >>> CKALoss()(h_t[:, :1], h_t)
+        >>> CKALoss()(torch.eye(3)[:, :1], torch.eye(3))
         tensor(0.2929)
     """
 

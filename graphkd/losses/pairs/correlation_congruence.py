@@ -10,34 +10,25 @@ from graphkd.losses._base import DistillationLoss
 
 
 class CorrelationCongruenceLoss(DistillationLoss):
-    r"""Correlation congruence (CCKD): mean squared difference of all pairwise correlations.
+    r"""Correlation congruence (CCKD): correlations of all pairs of nodes, by a Gaussian kernel.
 
-    .. math::
-        k(c) = e^{-2\gamma} \sum_{p=0}^{P} \frac{(2\gamma)^p}{p!}\, c^p, \qquad
-        L = \frac1{N^2} \sum_{i,j} \left(k(\cos(h^s_i, h^s_j)) - k(\cos(h^t_i, h^t_j))\right)^2
+    .. math:: L = \operatorname{mean}_{i,j} \left(k(c^s_{ij}) - k(c^t_{ij})\right)^2
 
-    It has no parameters and needs no head: the widths may differ. Memory is linear in N. See
-    :func:`graphkd.functional.correlation_congruence_loss`.
+    c holds the cosines of all pairs of rows, and k is a truncated Taylor series of the Gaussian
+    kernel. The loss has no parameters and needs no head: the widths may differ. Memory is linear
+    in N. :func:`graphkd.functional.correlation_congruence_loss` gives the series, the errors and
+    the source.
 
     Args:
-        gamma: :math:`\gamma`, of the Gaussian kernel.
-        order: P, the highest power of its expansion.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Side of the chunked backend's square tiles.
+        gamma: The factor of the squared distance in the exponent of the kernel.
+        order: The degree of the Taylor polynomial.
+        reduction: ``"none"`` keeps the mean over j for each row i.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
-        TypeError: If embeddings are not floating-point tensors, or an option is not a number.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Peng, Jin, Liu, Zhou, Wu, Liu, Li, Zhang and Zhang, ICCV 2019, arXiv 1904.01802.
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

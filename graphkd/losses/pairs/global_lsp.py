@@ -18,39 +18,28 @@ from graphkd.similarity import Gamma, KernelFunction
 class GlobalLSPLoss(DistillationLoss):
     r"""Global structure preserving loss (GSP, here Global LSP).
 
-    .. math:: L = \frac1{N^2} \sum_{i,j} \left(k(h^s_i, h^s_j) - k(h^t_i, h^t_j)\right)^2
+    .. math:: L = \lVert K^s - K^t\rVert_F^2 / N^2, \qquad K_{ij} = k(h_i, h_j)
 
-    It has no parameters and needs no head: the widths may differ. Memory is linear in N. See
-    :func:`graphkd.functional.global_lsp_loss`.
+    The loss has no parameters and needs no head: the widths may differ. Memory is linear in N. If
+    the teacher's rows stay the same, :meth:`precompute` saves their part of each step.
+    :func:`graphkd.functional.global_lsp_loss` gives the costs, the errors and the source.
 
     Args:
-        kernel: ``"linear"``, ``"cosine"``, ``"poly"``, ``"l2"``, ``"rbf"`` or a function of two
-            broadcastable tensors :math:`[\dots, d]`.
-        gamma: The rbf bandwidth, or ``"median"``.
-        max_samples: Draw at most this many rows anew in each call, without replacement; the value
-            is then an unbiased estimate.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
+        kernel: k: ``"linear"``, ``"cosine"``, ``"poly"``, ``"l2"``, ``"rbf"`` or a function of two
+            broadcastable tensors.
+        gamma: Bandwidth of ``"rbf"``: a number, or ``"median"`` to take it from the distances.
+        max_samples: Estimate the loss, without a bias, from this many rows drawn in each call.
+        reduction: ``"none"`` keeps the mean over j for each row i.
         backend: ``"auto"``, ``"reference"``, ``"chunked"`` or ``"triton"``.
-        chunk_size: Side of the chunked backend's square tiles.
-        precision: Of the triton backend's products with ``kernel="poly"``: ``"float32"``,
-            ``"tf32"`` or ``"bf16"``.
-        process_group: A ``torch.distributed`` group, for the loss of all its ranks' rows; see
-            :doc:`/distributed`.
-        ddp: Whether DistributedDataParallel is to average this loss's gradients over the ranks.
+        chunk_size, precision: As in the function.
+        process_group: Take the loss of the rows of all ranks in this ``torch.distributed`` group;
+            see :doc:`/distributed`.
+        ddp: Whether DistributedDataParallel averages this loss's gradients over the ranks.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`; or h_t from :meth:`precompute`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
-        TypeError: If embeddings are not floating-point tensors.
-        IndexError: If ``index`` names a row that does not exist.
-        ImportError: If ``backend="triton"`` and triton is not installed.
-
-    Source: Joshi et al., TNNLS 2022, arXiv 2111.04964.
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

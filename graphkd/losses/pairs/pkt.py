@@ -10,31 +10,21 @@ from graphkd.losses._base import DistillationLoss
 class PKTLoss(DistillationLoss):
     r"""Probabilistic knowledge transfer (PKT).
 
-    .. math::
-        a_{ij} = \frac{\cos(h_i, h_j) + 1}{2}, \qquad p_{ij} = \frac{a_{ij}}{\sum_k a_{ik}}, \qquad
-        L = \frac1N \sum_{i,j} p^t_{ij} \log \frac{p^t_{ij} + 10^{-7}}{p^s_{ij} + 10^{-7}}
+    .. math:: L = \operatorname{mean}_i \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
 
-    It has no parameters and needs no head: the widths may differ. Memory is linear in N. See
-    :func:`graphkd.functional.pkt_loss`.
+    :math:`p_i` is row i of the similarities (1 + cosine) / 2, divided by its sum; 1e-7 is added in
+    the logarithm. The loss has no parameters and needs no head: the widths may differ. Memory is
+    linear in N. :func:`graphkd.functional.pkt_loss` gives the errors, the source, and the factor to
+    the authors' value.
 
     Args:
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's divergence).
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Side of the chunked backend's square tiles.
+        reduction: ``"none"`` keeps the divergence of each row.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, or row counts, shapes or devices do not fit.
-        TypeError: If embeddings are not floating-point tensors.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Passalis and Tefas, ECCV 2018, arXiv 1803.10837. The authors' value is this one divided
-    by N; the epsilon is theirs.
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

@@ -8,44 +8,29 @@ from graphkd.losses._base import DistillationLoss
 
 
 class RKDLoss(DistillationLoss):
-    r"""Relational knowledge distillation (RKD): a weighted sum of its distance and angle losses.
+    r"""Relational knowledge distillation (RKD): distances of pairs and angles of triples.
 
-    .. math::
-        L = \frac{w_D}{N^2} \sum_{i,j} \ell\left(
-            \frac{\lVert h^s_i - h^s_j\rVert}{\mu_s} - \frac{\lVert h^t_i - h^t_j\rVert}{\mu_t}
-        \right) + \frac{w_A}{N^3} \sum_{i,j,k} \ell\left(
-            \cos\angle(h^s_j, h^s_i, h^s_k) - \cos\angle(h^t_j, h^t_i, h^t_k)\right)
+    .. math:: L = w_D\,\overline{\ell(\Delta d_{ij})} + w_A\,\overline{\ell(\Delta a_{ijk})}
 
-    with the mean distance :math:`\mu` of a side and the smooth L1 :math:`\ell`. It has no
-    parameters and needs no head: the widths may differ. Memory is linear in N; angles of more than
-    ``max_samples`` rows are an unbiased estimate. See
-    :func:`graphkd.functional.rkd_distance_loss`, :func:`graphkd.functional.rkd_angle_loss` and
-    :func:`graphkd.functional.rkd_loss`.
+    A bar is the mean over all pairs or triples, :math:`\ell` is the smooth L1, and :math:`\Delta`
+    is student minus teacher: of the distances d, divided by their mean on each side, and of the
+    cosines a of the angles at row i. The loss has no parameters and needs no head: the widths may
+    differ. Memory is linear in N.
+    :func:`graphkd.functional.rkd_distance_loss` and :func:`graphkd.functional.rkd_angle_loss`
+    explain the terms; :func:`graphkd.functional.rkd_loss` gives the errors and the source.
 
     Args:
-        distance_weight: :math:`w_D`; 0 switches the term off.
-        angle_weight: :math:`w_A`; 0 switches the term off.
-        max_samples: Angles of more rows are those of so many, drawn anew in each call; None takes
-            all rows.
-        reduction: ``"mean"``, ``"sum"`` or, where no rows are drawn, ``"none"``.
-        backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
-        chunk_size: Side of the chunked backend's tiles of distances, and how many vertices of
-            angles it takes at a time, at most.
+        distance_weight: :math:`w_D`; without distances at 0.
+        angle_weight: :math:`w_A`; without angles at 0.
+        max_samples: Estimate the angles' term, without a bias, from this many rows drawn in each
+            call. None takes all triples, in :math:`O(N^3)`.
+        reduction: ``"none"`` keeps a value for each row; it needs all triples.
+        backend, chunk_size: As in the function.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, row counts, shapes or devices do not fit, or
-            ``reduction="none"`` and rows are drawn.
-        TypeError: If embeddings are not floating-point tensors, or a weight is not a number.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Park, Kim, Lu and Cho, CVPR 2019, arXiv 1904.05068. The weights are those of Tian et
-    al., ICLR 2020.
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch

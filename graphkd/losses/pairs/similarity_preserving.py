@@ -10,37 +10,26 @@ from graphkd.losses._base import DistillationLoss
 class SimilarityPreservingLoss(DistillationLoss):
     r"""Similarity-preserving distillation (SP), exactly, in :math:`O(N d^2)`.
 
-    .. math::
-        G = H H^\top, \qquad
-        L = \frac1{N^2} \sum_i \left\lVert \frac{G^s_i}{\lVert G^s_i\rVert}
-                                         - \frac{G^t_i}{\lVert G^t_i\rVert} \right\rVert^2
+    .. math:: L = \lVert G^s - G^t\rVert_F^2 / N^2
 
-    It has no parameters, and the widths may differ. The value falls as 1/N. See
-    :func:`graphkd.functional.similarity_preserving_loss`.
+    G is the Gram matrix of a side, with each of its rows scaled to length one. The loss has no
+    parameters, and the widths may differ. The value falls as 1/N.
+    :func:`graphkd.functional.similarity_preserving_loss` gives the errors and the source.
 
     Args:
-        reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
+        reduction: ``"none"`` keeps the mean over j for each row i.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`
-        - **h_t:** :math:`[N, d_t]`
+        - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
-        - **output:** scalar, or one value per selected row for ``reduction="none"``
-
-    Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or
-            ``reduction`` is unknown.
-        TypeError: If an input is not a floating-point tensor.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Tung and Mori, ICCV 2019, arXiv 1907.09682.
+        - **output:** a scalar, or a value for each selected row
 
     Example:
         >>> import torch
         >>> from graphkd import SimilarityPreservingLoss
-        >>> h_t = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-        >>> SimilarityPreservingLoss()(torch.ones(2, 3), h_t)
-        tensor(0.2929)
+        >>> loss = SimilarityPreservingLoss(reduction="sum")
+        >>> loss(torch.ones(2, 3), torch.eye(2))
+        tensor(0.5858)
     """
 
     reduction: str

@@ -1,1 +1,1 @@
-"""Sums of losses: over layers, teachers and node types, and weighted ones."""
+"""Sums of losses: over layers, teachers and node types, and weighted sums."""

@@ -1,4 +1,4 @@
-"""Dictionaries by node type and edge type: which of their values belongs to which type."""
+"""Dictionaries by node type and edge type: which value belongs to which type."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -13,7 +13,7 @@ from graphkd.functional.several._combine import located
 Type: TypeAlias = str | tuple[str, str, str]
 _Result = TypeVar("_Result")
 
-# What the models gave: a type without them is not in the batch.
+# The models' outputs: a type without them is not in the batch.
 OUTPUTS = ("h_s", "h_t", "z_s", "z_t")
 BY_TYPE = (*OUTPUTS, "edge_index", "index")
 
@@ -29,7 +29,7 @@ def types_of(metadata: Any) -> tuple[Type, ...]:
 
 
 def module_name(key: Type) -> str:
-    """A legal and readable name in a ModuleDict, which knows no tuples, dots and names of its own.
+    """A readable name for a ModuleDict, which allows no tuples, no dots and none of its own names.
 
     >>> module_name(("author", "writes", "paper")), module_name("a.b"), module_name("keys")
     ('author__writes__paper', 'a#b', '<keys>')
@@ -57,7 +57,7 @@ def contents(key: Type, by_type: dict[str, Mapping[Any, Any]]) -> str:
 def own_arguments(
     key: Type, takes: set[str], by_type: dict[str, Mapping[Any, Any]]
 ) -> dict[str, Any] | None:
-    """The arguments of one type; None if the batch does not have the type."""
+    """The arguments of one type; None if the type is not in the batch."""
     asked = [name for name in by_type if name in takes]
     found = {name: _value_of(key, name, by_type[name]) for name in asked}
     own = {name: value for name, value in found.items() if value is not None}
@@ -76,17 +76,17 @@ def own_arguments(
 
 
 def _value_of(key: Type, name: str, values: Mapping[Any, Any]) -> Any:
-    """What a dictionary holds for a type, by the rule of PyG's HeteroConv; None for nothing."""
+    """The value of a type in a dictionary, by the rule of PyG's HeteroConv; None if absent."""
     if key in values or isinstance(key, str) or name == "edge_index":
         return values.get(key)
     src, _, dst = key
     if name not in ("h_s", "h_t") or src == dst:
-        return values.get(dst)  # one entry per row or centre: those of the target
+        return values.get(dst)  # one entry per row or centre of the target type
     return (values[src], values[dst]) if src in values and dst in values else None
 
 
 def attached_zero(by_type: dict[str, Mapping[Any, Any]]) -> Tensor:
-    """0, attached to all that the student gave."""
+    """0, attached to all outputs of the student."""
     rows = (h for name in ("h_s", "z_s") for h in by_type.get(name, {}).values())
     zeros = [upcast(h[:0]).sum() for h in rows if isinstance(h, Tensor)]
     total = zeros[0] if zeros else torch.zeros(())
@@ -96,6 +96,6 @@ def attached_zero(by_type: dict[str, Mapping[Any, Any]]) -> Tensor:
 
 
 def naming(key: Type, call: Callable[..., _Result], /, *args: Any, **options: Any) -> _Result:
-    """Call, and let errors say of which type they are."""
+    """Call, and let errors name the type."""
     kind = "node type" if isinstance(key, str) else "edge type"
     return located("HeteroLoss", kind, key, call, *args, **options)

@@ -17,13 +17,13 @@ from graphkd.losses._base import DistillationLoss, arguments_of
 
 
 class OuterLoss(DistillationLoss):
-    """A loss that is a sum of others, each over inputs of its own.
+    """A loss that is a sum of other losses, each with its own inputs.
 
     Args:
         inner: A factory ``inner(dim_s, dim_t)`` of Modules, or one Module for all.
         widths: The pairs of widths that the factory builds for; None if they are not known.
         count: How many times the loss is applied; None if that is not known.
-        options: What the function takes.
+        options: The options of the function.
     """
 
     def __init__(
@@ -68,26 +68,26 @@ class OuterLoss(DistillationLoss):
     def _hold(self, losses: list[nn.Module]) -> None:
         self.losses = nn.ModuleList(losses)
         takes, needs = arguments_of(losses[0])
-        # The inner loss's names of student and teacher, what else it takes, and what it needs.
+        # The inner loss's names of student and teacher, its other arguments, and those it needs.
         self.sides = (takes[0], takes[1]) if len(takes) > 1 else ("h_s", "h_t")
         self.takes = tuple(name for name in takes if name not in self.sides)
         self.needs = tuple(name for name in needs if name not in self.sides)
 
     def check(self) -> None:
-        """Nothing more: the subclasses check their options before they build the losses inside."""
+        """Check nothing: the subclasses check their options before they build the inner losses."""
 
     def reset_parameters(self) -> None:
-        """Draw the parameters of all losses and of the attention anew."""
+        """Draw new parameters for all losses and for the attention."""
         for child in self.children():
             reset_parameters(child)
 
     @property
     def inner(self) -> Any:
-        """What the function takes: the loss of all, or a list with one for each."""
+        """The ``loss`` for the function: one for all, or a list with one for each."""
         return self.losses[0] if len(self.losses) == 1 else list(self.losses)
 
     def check_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Raise for an argument that the inner loss does not take, or needs and does not get."""
+        """Raise for an argument that the inner loss does not take, or needs and lacks."""
         inner = type(self.losses[0]).__name__
         for name in arguments:
             if self.takes and name not in self.takes:
@@ -104,13 +104,13 @@ class OuterLoss(DistillationLoss):
 
 
 class CrossAttention(nn.Module):
-    """Attention of query layers over key layers, for each node: two small MLPs for each side.
+    """Attention of query layers over key layers, for each node, with a small MLP for each layer.
 
     Args:
-        loss: Who asks.
+        loss: The loss that errors name.
         dims_s: The queries' widths.
         dims_t: The keys' widths.
-        width: The width that they are compared in.
+        width: The width in which queries and keys are compared.
     """
 
     def __init__(self, loss: str, dims_s: Sequence[int], dims_t: Sequence[int], width: int) -> None:
@@ -134,14 +134,14 @@ class CrossAttention(nn.Module):
         """The selected row numbers, and the weights: a matrix for each selected node."""
         for h in (*h_s, *h_t):
             check_pair(self.loss, h_s[0], h)
-        index = resolve_index(self.loss, index, h_s[0])
+        chosen = resolve_index(self.loss, index, h_s[0])
         dtype = upcast(h_s[0]).dtype
         students = [upcast(h).to(dtype) for h in h_s]
         teachers = [student_and_teacher(students[0], upcast(h).to(dtype))[1] for h in h_t]
         with full_precision(h_s[0].device):
-            queries = self._embedded("s", students, self.dims_s, self.queries, index)
-            keys = self._embedded("t", teachers, self.dims_t, self.keys, index)
-            return index, cross_attention(queries, keys)
+            queries = self._embedded("s", students, self.dims_s, self.queries, chosen)
+            keys = self._embedded("t", teachers, self.dims_t, self.keys, chosen)
+            return chosen, cross_attention(queries, keys)
 
     def _embedded(
         self,
@@ -149,25 +149,25 @@ class CrossAttention(nn.Module):
         layers: list[Tensor],
         dims: tuple[int, ...],
         heads: nn.ModuleList,
-        index: Tensor | None,
+        chosen: Tensor | None,
     ) -> list[Tensor]:
         embedded = []
         for number, (h, dim, head) in enumerate(zip(layers, dims, heads, strict=True)):
             check_width(self.loss, f"h_{side}[{number}]", h, f"dims_{side}[{number}]", dim)
-            rows = select_rows(self.loss, h, index)
+            rows = select_rows(self.loss, h, chosen)
             embedded.append(project(self.loss, head, rows, None, f"h_{side}[{number}]"))
         return embedded
 
 
 def _check_factory(loss: str, inner: Callable[..., Any]) -> None:
-    """Raise unless it can be called with two widths; of a few callables that cannot be known."""
+    """Raise unless it can be called with two widths. A few callables do not tell, and pass."""
     try:
         signature = inspect.signature(inner)
     except ValueError:
         return
     try:
         signature.bind("dim_s", "dim_t")
-        # Of a loss without widths, they would be taken for the first two options.
+        # A loss without widths would take them for its first two options.
         if _is_loss(inner) and list(signature.parameters)[:1] != ["dim_s"]:
             raise TypeError("no dim_s")
     except TypeError as error:
@@ -190,7 +190,7 @@ def _embedding(dim: int, width: int) -> nn.Module:
 def both_widths(
     loss: str, dims_s: Any, dims_t: Any, needed_for: str, what: str = "layer"
 ) -> tuple[dict[Any, Any], dict[Any, Any]] | None:
-    """The widths of both sides by layer; None where neither was given, nor needed for anything."""
+    """The widths of both sides by layer; None if neither was given and nothing needs them."""
     if dims_s is None and dims_t is None and not needed_for:
         return None
     if dims_s is None or dims_t is None:
@@ -205,7 +205,7 @@ def both_widths(
 def fixed_weights(
     loss: str, weights: Any, count: int | None, what: str
 ) -> tuple[float, ...] | None:
-    """Weights that do not learn, checked; how many there have to be may not be known yet."""
+    """Weights that do not learn, checked; ``count`` is None if it is not known yet."""
     if weights is None:
         return None
     if isinstance(weights, Tensor):

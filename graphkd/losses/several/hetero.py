@@ -34,25 +34,25 @@ class HeteroLoss(nn.Module):
 
     .. math:: \text{total} = \sum_r w_r \, L_r
 
-    over the types r that were given. The loss of a node type compares the rows of this type. The
-    loss of an edge type gets, as the convolutions inside PyG's ``HeteroConv`` do, the pairs
-    (sources, targets) of both models, or plain tensors if source and target are one type, and the
-    edges.
+    over the given types r. The loss of a node type compares the rows of this type. The loss of an
+    edge type gets the edges and, like the convolutions inside PyG's ``HeteroConv``, the pairs
+    (sources, targets) of both models. If source and target are one type, plain tensors replace the
+    pairs.
 
-    Every keyword is the name of an argument of the losses, with PyG's ending ``_dict`` or without,
-    and its value a dictionary by type. An edge type takes what is given for itself, else what is
-    given for its target type: ``index_dict={"paper": seeds}`` selects rows of papers, and the
-    centres of each edge type that ends in papers. What belongs to no type, such as ``generator=``,
-    goes to every loss that takes it.
+    Every keyword is the name of an argument of the losses, with or without PyG's ending ``_dict``.
+    Its value is a dictionary by type. An edge type takes its own entry, or else the entry of its
+    target type: ``index_dict={"paper": seeds}`` selects rows of papers, and the centres of each
+    edge type that ends in papers. An argument that is not by type, such as ``generator=``, goes to
+    every loss that takes it.
 
-    A type with no rows, no edges or no selected rows counts as 0. A type that the dictionaries
-    lack altogether is an error, unless ``metadata`` says that the type exists: then it counts as 0.
+    A type with no rows, no edges or no selected rows counts as 0. A type that no dictionary has is
+    an error, unless ``metadata`` says that the type exists: then it counts as 0.
 
     Args:
         losses: By type, either ``(weight, loss)``, or ``{name: (weight, loss)}`` for several
             losses, or a :class:`WeightedSum`. A node type is a string, an edge type is
-            ``(source, relation, target)``. The heads of each loss are its own. To share them, give
-            two types the same Module.
+            ``(source, relation, target)``. Each loss has its own heads. To share them, give two
+            types the same Module.
         metadata: The node types and edge types of the graph, as ``data.metadata()`` gives them.
 
     Shapes:
@@ -65,13 +65,13 @@ class HeteroLoss(nn.Module):
 
     Returns:
         ``(total, parts)``: the scalar to add to the task loss, and by type each :math:`L_r` before
-        its weight, detached; a dictionary by name where a type has several losses.
+        its weight, detached. A type with several losses has a dictionary by name.
 
     Raises:
         ValueError: If there is no loss, a type is not in ``metadata`` or in a dictionary, or a loss
             refuses its values. Errors name the type.
-        TypeError: If a term is not of one of the three forms, an argument is no dictionary or
-            unknown or missing, or a node type has a loss that needs edges.
+        TypeError: If a term has none of the three forms, an argument is unknown, missing or not a
+            dictionary, or a node type has a loss that needs edges.
 
     Example:
         >>> import torch
@@ -111,7 +111,7 @@ class HeteroLoss(nn.Module):
             self._add(key, term)
 
     def extra_repr(self) -> str:
-        """The weights of whole sums, for ``repr``; those of single losses stand with them."""
+        """The weights of whole sums, for ``repr``; single losses print their own weights."""
         weights = {self.names[key]: weight for key, weight in self.weights.items()}
         return ", ".join(f"{name}={weight}" for name, weight in weights.items() if weight != 1)
 
@@ -204,7 +204,7 @@ class HeteroLoss(nn.Module):
     def _read(
         self, positional: dict[str, Any], keywords: dict[str, Any]
     ) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Any]]:
-        """The arguments that are by type, and those that go to all losses."""
+        """The arguments by type, and the arguments for all losses."""
         given = {name: value for name, value in positional.items() if value is not None}
         taken = {name for takes in self._takes.values() for name in takes}
         for keyword, value in keywords.items():
@@ -219,8 +219,8 @@ class HeteroLoss(nn.Module):
             if value is not None:
                 given[name] = value
         for name, value in given.items():
-            rows = isinstance(value, Tensor) and value.dim() > 0
-            if not isinstance(value, Mapping) and (rows or name in BY_TYPE):
+            has_rows = isinstance(value, Tensor) and value.dim() > 0
+            if not isinstance(value, Mapping) and (has_rows or name in BY_TYPE):
                 raise TypeError(
                     f"HeteroLoss: {name} must be a dictionary by type; got {describe(value)}. Pass "
                     "{type: " + name + "}."
@@ -243,7 +243,7 @@ class HeteroLoss(nn.Module):
 
 
 def _weighted_sum(term: Any) -> tuple[WeightedSum, float]:
-    """Each of the three forms of a term as a sum with a weight of its own."""
+    """Any of the three forms of a term, as a sum and its weight."""
     if isinstance(term, WeightedSum):
         return term, 1.0
     if isinstance(term, Mapping):
@@ -251,6 +251,6 @@ def _weighted_sum(term: Any) -> tuple[WeightedSum, float]:
     weight, loss = checked_weight("loss", term), term[1]
     if isinstance(loss, WeightedSum):
         return loss, weight
-    # Named by its class, so that errors and the state_dict say what it is.
+    # Its class is its name, so that errors and the state_dict say what it is.
     terms: dict[str, Any] = {type(loss).__name__: (weight, loss)}
     return WeightedSum(**terms), 1.0

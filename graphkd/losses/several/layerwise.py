@@ -27,53 +27,43 @@ Dims = Sequence[int] | Mapping[str, int]
 class LayerwiseLoss(OuterLoss):
     r"""One loss over chosen pairs of a student's and a teacher's layers, or over all of them.
 
-    Where the inner losses have heads, or for ``pairs="attention"``, hand ``loss.parameters()`` to
-    the optimiser.
+    If the inner losses have heads, and for ``pairs="attention"``, hand ``loss.parameters()`` to the
+    optimiser.
+
+    Chosen pairs add up with fixed weights, 1/\|P\| by default. With ``pairs="attention"``, small
+    MLPs q and k weigh all pairs for each node i, over S student layers:
 
     .. math::
-        L = \sum_{(l, m) \in P} w_{lm} \, \ell\bigl(h^{s,l}, h^{t,m}\bigr)
-        \qquad\text{or}\qquad
-        L = \frac1N \sum_i \frac1S \sum_{l, m} \alpha_i^{lm} \,
-            \ell_i\bigl(h^{s,l}, h^{t,m}\bigr), \quad
-        \alpha_i^{lm} = \mathrm{softmax}_m \cos\bigl(q^l(h^{s,l}_i), k^m(h^{t,m}_i)\bigr)
+        L = \frac1{N S} \sum_{i, l, m} \alpha_i^{lm} \ell_i^{lm}, \quad \alpha_i^{lm} =
+            \mathrm{softmax}_m \cos\bigl(q^l(h^{s,l}_i), k^m(h^{t,m}_i)\bigr)
 
-    The first is for chosen pairs, with weights 1/\|P\| by default; the second for
-    ``pairs="attention"``, over S student layers, with small MLPs q and k that learn. The layers are
-    lists, or dictionaries by name, as several :class:`graphkd.Tap` give them. Further arguments
-    (``edge_index``, ``batch``, ...) go by name to the inner loss.
+    The layers are lists, or dictionaries by name, as several :class:`graphkd.Tap` give them.
+    Further arguments (``edge_index``, ``batch``, ...) go by name to the inner loss. A Module with
+    parameters cannot be shared by several pairs. :func:`graphkd.functional.layerwise_loss` says
+    what else is raised.
+
+    The attention is that of SemCKD, Chen et al., AAAI 2021, arXiv 2012.03236. Their queries and
+    keys are MLPs of the rows of the batch's N × N Gram matrices; ours are MLPs of the embeddings,
+    because a linear layer of such a row is a linear layer of the embedding.
 
     Args:
         loss: A factory ``loss(dim_s, dim_t)``, called once for each pair, such as a loss's class;
             it is not kept. Or one Module for all pairs, which then has no parameters.
-        dims_s: The widths of the student's layers, as a list or by name. Needed by factories and
-            by the attention.
+        dims_s: The widths of the student's layers, as a list or by name. Factories and the
+            attention need them.
         dims_t: The widths of the teacher's layers.
-        pairs: ``[(l, m), ...]``, by number (negative ones count from the end) or by name.
-            ``"uniform"``: each student layer and the teacher layer at the same relative depth.
-            ``"attention"``: all pairs, weighed.
+        pairs: A list of (student layer, teacher layer), ``"uniform"``, or ``"attention"`` for all
+            pairs.
         weights: One number per chosen pair. Default: their mean.
         attention_dim: The width of queries and keys.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``, of the row values that inner losses built
-            with ``reduction="none"`` return. They are weighed node by node. What a scalar inner
-            loss returns stays as it is, and is weighed by the attention's mean over the nodes.
+        reduction: Of the row values of inner losses that are built with ``reduction="none"``; the
+            attention weighs them node by node. A scalar inner loss gets the attention's mean over
+            the nodes.
 
     Shapes:
-        - **h_s:** each :math:`[N, d_l]`
-        - **h_t:** each :math:`[N, d_m]`
-        - **index:** :math:`[M]`, or a mask :math:`[N]`, for an inner loss that takes it
-        - **output:** scalar, or one value per row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, a layer does not exist, widths are missing, a
-            Module with parameters is to be shared, or the layers do not fit; and whatever the inner
-            losses raise, which then names the pair.
-        TypeError: If ``loss`` is no Module and no factory, or an argument is unknown or missing.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: attention over all pairs: SemCKD, Chen et al., AAAI 2021, arXiv 2012.03236. Their
-    queries and keys are MLPs of the rows of the batch's N × N Gram matrices; ours are MLPs of the
-    embeddings, as a linear layer of such a row is a linear layer of the embedding. Pairs: as in
-    :func:`graphkd.functional.layerwise_loss`.
+        - **h_s, h_t:** a list or dictionary of :math:`[N, d_l]` each
+        - **index:** :math:`[M]`, or a mask :math:`[N]`, if the inner loss takes it
+        - **output:** a scalar, or a value for each row
 
     Example:
         >>> import torch
@@ -82,9 +72,8 @@ class LayerwiseLoss(OuterLoss):
         ...     lambda dim_s, dim_t: FitNetLoss(dim_s, dim_t, head="identity"),
         ...     dims_s=[2, 2], dims_t=[2, 3, 2], pairs=[(0, 0), (1, 2)],
         ... )
-        >>> h_s = [torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])]
-        >>> h_t = [torch.tensor([[0.0, 5.0]]), torch.ones(1, 3), torch.tensor([[0.0, 3.0]])]
-        >>> loss(h_s, h_t)    # 1 and 0
+        >>> one, other = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+        >>> loss([one, other], [3 * other, torch.ones(1, 3), 2 * other])    # 1 and 0
         tensor(0.5000)
     """
 

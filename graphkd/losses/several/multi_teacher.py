@@ -23,58 +23,47 @@ from graphkd.losses.several._inner import (
 class MultiTeacherLoss(OuterLoss):
     r"""One loss of a student against several teachers, with weights that learn.
 
-    Where weights or heads learn, hand ``loss.parameters()`` to the optimiser.
+    If weights or heads learn, hand ``loss.parameters()`` to the optimiser.
 
-    .. math::
-        L = \frac1N \sum_i \Bigl( \sum_k w_{ik} \, \ell_i\bigl(h^s, h^{t,k}\bigr)
-            + \lambda \sum_k w_{ik} \log (K w_{ik}) \Bigr)
+    .. math:: L = \frac1N \sum_{i,k} w_{ik} \bigl(\ell_{ik} + \lambda \log K w_{ik}\bigr)
 
     ``weights="attention"``: :math:`w_{ik} = \mathrm{softmax}_k \cos(q(h^s_i), k^k(h^{t,k}_i))`,
     for each node, with small MLPs q and k that learn. ``weights="global"``: a softmax of one
     learned number per teacher. Numbers: fixed. None: the mean.
 
     Weights that learn by the loss alone favour the teacher that is easiest to imitate, not the one
-    that is right. Attention cannot drop a teacher, as its cosines bound the ratio of two weights by
-    e². Global weights can, and do for ``entropy=0``: λ = ``entropy``, of the size of the
-    differences between the losses, keeps the others.
+    that is right. Attention cannot drop a teacher, because its cosines bound the ratio of two
+    weights by e². Global weights can, and do for ``entropy=0``. A λ (``entropy``) as large as the
+    differences between the losses keeps the other teachers.
+
+    A Module with parameters cannot be shared by several teachers.
+    :func:`graphkd.functional.multi_teacher_loss` says what else is raised, and what the source is.
+    The attention is that of :class:`LayerwiseLoss`; the authors of MSKD train with one teacher
+    after the other, and the documentation reproduces that.
 
     Args:
         loss: A factory ``loss(dim_s, dim_t)``, called once for each teacher, such as a loss's
             class; it is not kept. Or one Module for all teachers, which then has no parameters.
             Weights by node need ``reduction="none"`` of it; a scalar loss gets their mean.
         dims_s: The student's width.
-        dims_t: The teachers' widths, as a list or by name. Both are needed but for fixed weights
-            and one Module.
+        dims_t: The teachers' widths, as a list or by name. Only fixed weights with one Module need
+            neither.
         weights: ``"attention"``, ``"global"``, one number per teacher, or None for the mean.
         entropy: λ, for weights that learn.
         attention_dim: The width of queries and keys.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``, of the row values that an inner loss with
-            ``reduction="none"`` returns. A scalar stays as it is.
+        reduction: Of the row values of an inner loss that is built with ``reduction="none"``.
 
     Shapes:
-        - **h_s:** :math:`[N, d_s]`, or ``z_s`` where the inner loss compares logits
-        - **h_t:** each :math:`[N, d_k]`, or ``z_t``
-        - **index:** :math:`[M]`, or a mask :math:`[N]`, for an inner loss that takes it
-        - **output:** scalar, or one value per row for ``reduction="none"``
-
-    Raises:
-        ValueError: If an option is out of range, widths are missing, a Module with parameters is to
-            be shared, or teachers do not fit; and whatever the inner losses raise, which then names
-            the teacher.
-        TypeError: If ``loss`` is no Module and no factory, or an argument is unknown or missing.
-        IndexError: If ``index`` names a row that does not exist.
-
-    Source: Zhang et al., Multi-Scale Distillation from Multiple Graph Neural Networks, AAAI 2022:
-    several teachers of different depth, weighed by an attention mechanism. Their released code
-    trains with one teacher after the other, weighed by numbers that it computes once from logits;
-    the documentation reproduces it. The attention is that of :class:`LayerwiseLoss`.
+        - **h_s:** :math:`[N, d_s]`; ``z_s`` if the inner loss compares logits
+        - **h_t:** a list or dictionary of :math:`[N, d_k]`; ``z_t`` likewise
+        - **index:** :math:`[M]`, or a mask :math:`[N]`, if the inner loss takes it
+        - **output:** a scalar, or a value for each row
 
     Example:
         >>> import torch
         >>> from graphkd import KDLoss, MultiTeacherLoss
         >>> loss = MultiTeacherLoss(KDLoss(reduction="none"), 2, [2, 2], weights="global")
-        >>> z_s, teachers = torch.zeros(1, 2), [torch.zeros(1, 2), torch.tensor([[4.0, 0.0]])]
-        >>> loss(z_s, teachers).detach()    # starts with equal weights
+        >>> loss(torch.zeros(1, 2), [torch.zeros(1, 2), torch.tensor([[4.0, 0.0]])]).detach()
         tensor(0.8876)
     """
 

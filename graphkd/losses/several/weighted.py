@@ -1,4 +1,4 @@
-"""A weighted sum of losses, each fed the arguments that it names, optionally balanced."""
+"""A weighted sum of losses, optionally balanced. Each loss gets the arguments that it names."""
 
 import difflib
 import math
@@ -12,7 +12,7 @@ from graphkd._checks import describe, tensors_in
 from graphkd.functional.several._combine import located
 from graphkd.losses._base import arguments_of
 
-# What a call may name although no loss of this sum takes it.
+# The names that a call may use even if no loss of this sum takes them.
 VOCABULARY = {
     "h_s", "h_t", "z_s", "z_t", "y", "edge_index", "batch", "index", "mask", "generator", "ids",
     "labels", "positives", "extra_keys", "reliability", "codebook", "context", "anchors",
@@ -22,14 +22,14 @@ _LEAST, _MOST = 1e-4, 1e4
 
 
 class WeightedSum(nn.Module):
-    r"""A weighted sum of distillation losses, called once with all that any of them needs.
+    r"""A weighted sum of distillation losses, called once with the arguments of all of them.
 
     If one of the losses has heads, hand ``objective.parameters()`` to the optimiser.
 
     .. math:: \text{total} = \sum_k w_k \, c_k \, L_k
 
     Each loss takes the arguments that its ``forward`` names. Without ``balance``, every
-    :math:`c_k` is 1. With it,
+    :math:`c_k` is 1. With ``balance``,
 
     .. math::
         c_k = \mathrm{clamp}\left(
@@ -37,16 +37,16 @@ class WeightedSum(nn.Module):
                  {\mathrm{EMA}\,\lVert \partial L_k / \partial h_s \rVert},
             10^{-4}, 10^{4}\right)
 
-    so that a weight of 1 pulls on the student's embeddings as hard as the task does, whatever the
-    loss, N, d, E and C. Balancing needs ``task_loss=`` (which is not added to the total) and an
-    ``h_s`` from which the task loss and every term were computed. Of several (layers, or the pairs
-    of TINED), those with a gradient count. It costs one backward pass from each term to ``h_s``.
-    The averages are buffers. They move in training mode with gradients
-    enabled, and gradients that are not finite leave them unchanged.
+    so that a weight of 1 pulls on the student's embeddings as hard as the task does, for any loss,
+    N, d, E and C. Balancing needs ``task_loss=``, which is not added to the total, and an ``h_s``
+    from which the task loss and every term were computed. If ``h_s`` is several tensors (layers, or
+    the pairs of TINED), those with a gradient count. Balancing costs one backward pass from each
+    term to ``h_s``. The averages are buffers. They move in training mode with gradients enabled;
+    gradients that are not finite leave them unchanged.
 
     Args:
         balance: Whether to balance.
-        decay: The averages' memory: their weight on the past, from 0 (none) to below 1.
+        decay: The averages' weight on the past, from 0 (no memory) to below 1.
         losses: ``name=(weight, loss)`` for each term.
 
     Returns:
@@ -58,7 +58,7 @@ class WeightedSum(nn.Module):
             argument, an argument is unknown, or balancing lacks ``task_loss``.
         ValueError: If there is no term, a weight is not finite, ``decay`` is out of range, a loss
             does not return a scalar, or balancing meets a term that does not depend on ``h_s``.
-            What the losses raise names the term.
+            Errors of the losses name the term.
 
     Example:
         >>> import torch
@@ -110,7 +110,7 @@ class WeightedSum(nn.Module):
         return total, {name: term.detach() for name, term in terms.items()}
 
     def factors(self) -> dict[str, Tensor]:
-        """The balancing factor :math:`c_k` of each term; 1 before anything was averaged."""
+        """The balancing factor :math:`c_k` of each term; 1 before the first average."""
         ratios = (self.task_norm / self.term_norms).nan_to_num(nan=1.0).clamp(_LEAST, _MOST)
         return dict(zip(self.losses, ratios, strict=True))
 
@@ -125,7 +125,7 @@ class WeightedSum(nn.Module):
         own = {key: arguments[key] for key in takes if key in arguments}
         value: Any
         if name == type(loss).__name__:
-            value = loss(**own)  # its errors say what it is
+            value = loss(**own)  # its errors name it already
         else:
             value = located("WeightedSum", "loss", name, loss, **own)
         if not isinstance(value, Tensor) or value.dim() != 0:
@@ -154,7 +154,7 @@ class WeightedSum(nn.Module):
             average.copy_(torch.where(finite, average.lerp(norm, 1 - self.decay), average))
 
     def _observe(self, terms: dict[str, Tensor], task_loss: Tensor | None, h_s: Any) -> None:
-        """Let the averages see the gradient norms of this step."""
+        """Update the averages with the gradient norms of this step."""
         if not isinstance(task_loss, Tensor) or task_loss.dim() != 0:
             raise TypeError(
                 "WeightedSum: balance=True needs task_loss= in training mode, a scalar tensor; got "
@@ -178,7 +178,7 @@ def _check_balancing(balance: Any, decay: Any) -> None:
 
 
 def checked_weight(name: str, term: Any) -> float:
-    """The weight of a term that is a pair of a number and a Module; else it raises."""
+    """The weight of a term; raises unless the term is a pair of a number and a Module."""
     if not (isinstance(term, tuple) and len(term) == 2 and isinstance(term[1], nn.Module)):
         raise TypeError(
             f"WeightedSum: term {name!r} must be a pair (weight, loss) of a number and a Module; "
@@ -195,7 +195,7 @@ def checked_weight(name: str, term: Any) -> float:
 
 
 def _layers_of(h_s: Any) -> list[Tensor]:
-    """The embeddings at which gradients are compared, each once: all that have a gradient."""
+    """The embeddings at which gradients are compared: all that have a gradient, each once."""
     layers = list({id(h): h for h in tensors_in(h_s) if h.requires_grad}.values())
     if not layers:
         found = list(tensors_in(h_s)) or [h_s]

@@ -1,7 +1,8 @@
 """The primitives in plain torch with linear memory: blocks of pairs, moments, blocks of edges.
 
-The default on the CPU. What is quadratic in time looks at a block of pairs once where it can, and
-makes the gradients in the forward pass. Block sizes bound the working memory and change no value.
+They are the default on the CPU. A primitive of quadratic time visits each block of pairs once if it
+can, and computes the gradients in the forward pass. Block sizes bound the working memory and change
+no value.
 """
 
 from graphkd.ops.chunked.angles import angle_gap

@@ -1,7 +1,7 @@
-"""RKD's angles, a few vertices at a time, and the gradients with them.
+"""RKD's angles, a few vertices at a time, with the gradients.
 
-Replaces ``F.smooth_l1_loss(cos(s), cos(t))`` of the N × N × N cosines between the differences of
-rows, of which a block of vertices holds its own.
+Replaces ``F.smooth_l1_loss(cos(s), cos(t))`` of the N × N × N cosines between differences of rows.
+A block of vertices holds only its own cosines.
 """
 
 import torch
@@ -12,12 +12,12 @@ from graphkd.ops._blocks import slices
 from graphkd.ops.chunked.distances import smooth_l1
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
-# The cosines or differences of a block are at most this many numbers, but for a single vertex.
+# A block holds at most this many cosines or differences, unless it is a single vertex.
 _BLOCK = 2**20
 
 
 def angle_gap(x_s: Tensor, x_t: Tensor, chunk_size: int | None) -> Tensor:
-    """The mean over j and k of the smooth L1 of cos ∠(j, i, k)'s difference, for every row i.
+    """The mean over j and k of the smooth L1 of the gap in cos ∠(j, i, k), for every row i.
 
     Only the student gets a gradient.
     """
@@ -44,7 +44,7 @@ def _sweep(
         value, slope = smooth_l1(gap)
         rows[i] = value.sum(dim=(1, 2))
         if need_s:
-            # A pair of ways is at (j, k) and at (k, j).
+            # A pair of ways counts at (j, k) and at (k, j).
             slope *= 2 / n**2 if weights is None else weights[i, None, None] * (2 / n**2)
             pull = unit_gradient(slope @ ways, ways, inverse)
             gradient += pull.sum(dim=0)

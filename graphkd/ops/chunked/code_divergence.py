@@ -1,6 +1,7 @@
 """Divergence between the soft assignments of student and teacher rows to the codes of a codebook.
 
-No N × K matrix is held: a block of rows meets all codes, and leaves its gradient.
+Replaces ``(q * (q.log() - p.log())).sum(dim=1)`` of the N × K softmaxes over the codes. A block of
+rows meets all codes, and leaves its gradient; no N × K matrix is held.
 """
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from graphkd.ops.chunked.statistics import Side, centre_of, sample_step
 from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
 from graphkd.ops.reference.code_divergence import SIMILARITIES
 
-# A block of rows has at most this many numbers on its codes: some ten such matrices are held.
+# A matrix of a block of rows and all codes has at most this many numbers. About ten are held.
 _BLOCK = 2**20
 
 
@@ -43,7 +44,7 @@ def _sweep(
     kernel, sign = SIMILARITIES[similarity]
     scale = sign / temperature
     gamma = x_s.new_zeros(())
-    # All distances are to codes, and about the codes' centre.
+    # All distances are to codes, so that the centre is the codes' centre.
     centre = centre_of(codes[:: sample_step(codes.size(0))])
     student, teacher, book = (
         Side(kernel, x, gamma, learns=learns, centre=centre)
@@ -53,7 +54,7 @@ def _sweep(
     for i in slices(x_s.size(0), chunk_size):
         (statistic, near), (other, _) = (x.statistic(i, book, every) for x in (student, teacher))
         value, target = kernel.value(statistic, gamma), kernel.value(other, gamma)
-        # Near convergence it is the difference whose digits count.
+        # Near convergence, the digits of the difference count.
         difference = ((target - value) * scale).to(x_s.dtype)
         log_p, log_q = ((x * scale).to(x_s.dtype).log_softmax(dim=1) for x in (value, target))
         delta = log_ratio(difference, log_p)

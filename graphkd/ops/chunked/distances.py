@@ -1,6 +1,6 @@
-"""RKD's distances in square tiles, and the gradients with them.
+"""RKD's distances in square tiles, with the gradients.
 
-Replaces ``cdist(h, h).mean()`` and ``F.smooth_l1_loss(cdist(s, s), cdist(t, t))`` and their N × N
+Replaces ``cdist(h, h).mean()`` and ``F.smooth_l1_loss(cdist(s, s), cdist(t, t))``, with their N × N
 matrices.
 """
 

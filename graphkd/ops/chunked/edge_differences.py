@@ -1,6 +1,7 @@
 """Divergence between student and teacher in how the two ends of each edge differ.
 
-No E × C tensor is held: a block of edges leaves its values and its gradient.
+Replaces ``(q * (q.log() - p.log())).sum(dim=1)`` of the softmaxes of ``(z[src] - z[dst]).abs()/T``.
+A block of edges leaves its values and its gradient; no E × C tensor is held.
 """
 
 import torch
@@ -12,7 +13,7 @@ from graphkd.ops._blocks import slices
 from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
 from graphkd.ops.reference.edge_differences import apart
 
-# A block of edges has at most this many numbers on its classes: some ten such matrices are held.
+# A matrix of a block of edges and all classes has at most this many numbers. About ten are held.
 _BLOCK = 2**18
 
 

@@ -1,7 +1,7 @@
-"""LSP's row values from similarities on edges, and the gradient with them.
+"""LSP's row values from similarities on edges, with the gradient.
 
 Replaces ``(q * (q.log() - p.log())).sum()`` of the softmaxes over the edges into each centre. The
-gradient for a logit, p − q, is known, so that autograd keeps nothing in between.
+gradient for a logit is known, p − q, so that autograd keeps no tensor in between.
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ def _forward(
     need_student: bool,
     need_teacher: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The row values, and the derivative of its centre's value for each of the student's logits."""
+    """The row values, and for each of the student's logits the derivative of its centre's value."""
     rows, log_p, log_q, delta = parts(student, teacher, dst, count, divergence, segments)
     if not need_student:
         return rows, student.new_empty(0)

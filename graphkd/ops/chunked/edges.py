@@ -1,7 +1,7 @@
 """A kernel's value on every edge, without E × d gathers.
 
 Replaces ``k(x_src[src], x_dst[dst])``. Inner products are sampled dense products over the graph in
-CSR form, and their gradients are sparse products over it and over its reverse. Squared distances
+CSR form. Their gradients are sparse products over the graph and over its reverse. Squared distances
 are direct differences, a block of edges at a time.
 """
 
@@ -24,7 +24,7 @@ from graphkd.similarity import (
     unit_gradient_,
 )
 
-# The rows of a block of edges hold at most this many numbers: they stay in a core's cache.
+# The rows of a block of edges hold at most this many numbers, so that they stay in a core's cache.
 _BLOCK = 2**19
 
 
@@ -73,7 +73,7 @@ def _forward(
         spec = kernel_named(kernel)
         rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one)
         values = x_src.new_zeros(src.numel())
-        # torch takes no sparse matrix with more entries than it has places.
+        # torch refuses a sparse matrix with more entries than places.
         if _sparse(spec, x_src) and 0 < src.numel() <= x_src.size(0) * x_dst.size(0):
             graph = _csr(ptr, src, values, x_src.size(0))
             values = torch.sparse.sampled_addmm(graph, rows_dst, rows_src.T, beta=0.0).values()
@@ -101,7 +101,7 @@ def _backward(
     need_src: bool,
     need_dst: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The gradients; where sources and targets are ``one``, the first is that of both."""
+    """The gradients; if sources and targets are ``one``, the first gradient is for both."""
     with full_precision(x_src.device):
         spec = kernel_named(kernel)
         rows_src, inverse_src, rows_dst, inverse_dst = _rows(spec, x_src, x_dst, one)
@@ -141,7 +141,7 @@ def _backward(
 def _rows(
     kernel: Kernel, x_src: Tensor, x_dst: Tensor, one: bool
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-    """The rows that the kernel acts on, each with their inverse norms if they are unit rows."""
+    """The rows of both sides that the kernel acts on; each with inverse norms if of unit length."""
     if not kernel.unit:
         return x_src, None, x_dst, None
     src = unit_and_inverse(x_src)
@@ -149,7 +149,7 @@ def _rows(
 
 
 def _sparse(kernel: Kernel, x: Tensor) -> bool:
-    """Whether sparse products serve: of inner products, on devices where torch has them."""
+    """Whether sparse products serve: for inner products, on devices where torch has them."""
     return kernel.statistic == "dot" and x.device.type in ("cpu", "cuda")
 
 
@@ -162,14 +162,14 @@ def _csr(ptr: Tensor, ends: Tensor, values: Tensor, width: int) -> Tensor:
 
 @functools.cache
 def _silence_beta_warning() -> None:
-    """Let torch say to nobody what it says once in a process: that its CSR support is in beta."""
+    """Silence what torch says once in a process: that its CSR support is in beta."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
 
 
 def _check_ids(ids: Tensor, count: int) -> None:
-    """Raise where a node does not exist: nothing below looks, and compiled graphs did not."""
+    """Raise if a node does not exist: no code below checks this, and compiled graphs did not."""
     if ids.numel() and ids.device.type == "cpu":
         low, high = ids.aminmax()
         if low < 0 or high >= count:

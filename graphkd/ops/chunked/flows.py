@@ -1,8 +1,9 @@
 """The flow between two layers, graph by graph and in blocks of rows.
 
-Replaces ``(a.T @ b / n - t_a.T @ t_b / n).square().mean()`` for each graph. The difference is that
-of the rows, ``(a - t_a).T @ b + t_a.T @ (b - t_b)``, which keeps its digits as the student
-approaches the teacher. One matrix of d₁ × d₂ is held at a time, and leaves its graph's gradient.
+Replaces ``(a.T @ b / n - t_a.T @ t_b / n).square().mean()`` for each graph. The difference comes
+from differences of rows, ``(a - t_a).T @ b + t_a.T @ (b - t_b)``. So it keeps its digits as the
+student approaches the teacher. Memory holds one matrix of d₁ × d₂ at a time, which leaves its
+graph's gradient.
 """
 
 from collections.abc import Iterator
@@ -27,11 +28,11 @@ def flow_gap(
         b: The student's second layer.
         t_a: The teacher's first layer, of the width of ``a``.
         t_b: The teacher's second layer, of the width of ``b``.
-        graph: The number of each row's graph, below the number of rows; None: all are one graph.
+        graph: The number of each row's graph, below the number of rows; None means one graph.
         chunk_size: Rows per block.
 
     Returns:
-        One value for each number that a graph may have; 0 where there is no such graph.
+        One value for each possible number of a graph; 0 if no graph has that number.
     """
     one = torch.zeros_like(a[:, 0], dtype=torch.long) if graph is None else graph
     counts = torch.zeros_like(one).index_add(0, one, torch.ones_like(one))
@@ -52,7 +53,7 @@ def _graphs(counts: Tensor) -> Iterator[slice]:
 
 
 def _apart(a: Tensor, b: Tensor, t_a: Tensor, t_b: Tensor, graph: slice, height: int) -> Tensor:
-    """The difference of a graph's flows: float64 over several blocks."""
+    """The difference of a graph's flows; in float64 if it takes several blocks."""
 
     def product(rows: slice) -> Tensor:
         x, y, t_x, t_y = (h[rows] for h in (a, b, t_a, t_b))

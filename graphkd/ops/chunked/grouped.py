@@ -1,4 +1,4 @@
-"""Gaps of inner products within groups of rows, in tiles, and the gradient with them.
+"""Gaps of inner products within groups of rows, in tiles, with the gradient.
 
 Replaces ``(s @ s.T - t @ t.T).masked_fill(~same, 0).square().sum(dim=1)`` and its N × N matrices.
 """
@@ -15,7 +15,7 @@ _HEIGHT = 256
 def grouped_gap(x_s: Tensor, x_t: Tensor, group: Tensor, chunk_size: int | None) -> Tensor:
     """Σ_j (⟨s_i, s_j⟩ − ⟨t_i, t_j⟩)² over the rows j of row i's group, for every row i.
 
-    A row of a negative group is in none. Only the student gets a gradient.
+    A negative group number means that the row is in no group. Only the student gets a gradient.
     """
     return _grouped_gap(x_s, x_t, group, chunk_size or _HEIGHT)
 
@@ -31,8 +31,8 @@ def _sweep(
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = x_s.new_zeros(x_s.size(0))
     gradient = torch.zeros_like(x_s) if need_s else x_s.new_empty(0)
-    # In the order of the groups, a block of rows meets the rows from the first one of its first
-    # group to the last one of its last.
+    # Rows are sorted by group. A block meets all rows from the start of its first group to the end
+    # of its last group.
     ordered, order = group.sort(stable=True)
     order, ordered = order[ordered >= 0], ordered[ordered >= 0]
     s, t = x_s.index_select(0, order), x_t.index_select(0, order)
@@ -46,7 +46,7 @@ def _sweep(
             gap.masked_fill_(ordered[i, None] != ordered[j], 0)
             value += gap.square().sum(dim=1)
             if need_s:
-                # A pair counts in both of its rows, with their weights.
+                # A pair counts in both of its rows, with both weights.
                 if weights is None:
                     gap.mul_(4)
                 else:

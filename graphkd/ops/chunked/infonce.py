@@ -1,4 +1,4 @@
-"""G-CRD's row values, a block of anchors against all keys at a time, and the gradients with them.
+"""G-CRD's row values, a block of anchors against all keys at a time, with the gradients.
 
 Replaces ``F.cross_entropy(unit(p) @ unit(q).T / temperature, arange, reduction="none")``.
 """
@@ -14,7 +14,7 @@ from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import BLOCK, Tile, breadth, row_products, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient_
 
-# Which anchors and which keys a tile is of, where positives are among them.
+# The anchors and the keys of a tile with positives; None for a tile without.
 Pairs: TypeAlias = tuple[slice, slice] | None
 
 
@@ -34,7 +34,7 @@ def infonce(
 
 
 def normalized(sweep: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a sweep over unit rows one over any rows, with the gradients for those."""
+    """Turn a sweep over unit rows into one over any rows, with the gradients for these."""
 
     def of_any_rows(
         weights: Tensor | None,
@@ -65,13 +65,13 @@ def bounded(temperature: float, keys: int, dtype: torch.dtype) -> bool:
 
 
 def mask_positives(tile: Tensor, at: Pairs, value: float) -> None:
-    """Fill in the entries of a tile whose row number is their column number."""
+    """Fill the entries of a tile whose row number equals their column number."""
     if at is not None and at[0].start < at[1].stop and at[1].start < at[0].stop:
         tile.diagonal(at[0].start - at[1].start).fill_(value)
 
 
 def _vanishing(exponents: Tensor, at: Pairs) -> Tensor:
-    """Their exponentials, none of them denormal: processors are very slow on those."""
+    """The exponentials, none of them denormal: processors are very slow on denormal numbers."""
     least = math.log(torch.finfo(exponents.dtype).tiny) + 7
     tile = exponents.clamp_(min=least).exp_()
     mask_positives(tile, at, 0.0)
@@ -91,7 +91,7 @@ def exponentials(room: Tile, scaled: Tensor, shift: Tensor, keys: Tensor, at: Pa
 
 
 class AnchorSums:
-    """Of a block of anchors: Σ_j e_ij and Σ_j e_ij q_j over the keys seen, times exp(−peak_i).
+    """Σ_j e_ij and Σ_j e_ij q_j of a block of anchors, over the keys so far, times exp(−peak_i).
 
     Here e_ij = exp((s_ij − s_ii)/τ), and j ≠ i.
 
@@ -108,7 +108,7 @@ class AnchorSums:
         self.pulled = torch.zeros_like(scaled) if pulled else None
 
     def add(self, room: Tile, keys: Tensor, at: Pairs) -> Tensor:
-        """See more keys; gives the tile of their exponentials."""
+        """Add more keys to the sums; gives the tile of their exponentials."""
         tile = _margins(room, self.scaled, self.own, keys, at)
         if self.safe:
             tile.exp_()
@@ -131,12 +131,12 @@ class AnchorSums:
         return self.peak + (self.total + (-self.peak).expm1()).log1p()
 
     def pull(self, temperature: float) -> Tensor:
-        """What multiplies the sums in the gradients: exp(peak_i)/(τ (1 + Σ_j e_ij))."""
+        """The factor of the sums in the gradients: exp(peak_i)/(τ (1 + Σ_j e_ij))."""
         one = 1.0 if self.safe else (-self.peak).exp()
         return (self.total + one).mul_(temperature).reciprocal_()
 
     def gradient(self, positives: Tensor, pull: Tensor, out: Tensor) -> None:
-        """Write that for the anchors, Σ_j e_ij (q_j − q_i) times ``pull``."""
+        """Write the gradient for the anchors, Σ_j e_ij (q_j − q_i) times ``pull``."""
         if self.pulled is not None:
             self.pulled.addcmul_(positives, self.total[:, None], value=-1)
             torch.mul(self.pulled, pull[:, None], out=out)
@@ -144,7 +144,7 @@ class AnchorSums:
 
 def tile_height(n: int, keys: int, chunk_size: int) -> int:
     """How many of ``n`` anchors make a tile."""
-    # Fewer would be slow: a product of thin matrices, and of few anchors per key.
+    # Fewer anchors are slow: the product has thin matrices, and few anchors per key.
     return min(chunk_size or max(BLOCK // max(keys, 1), 128), max(n, 1), chunk_size or 1024)
 
 
@@ -161,8 +161,8 @@ def sweep(
     """The rows, and the gradients of Σ weight_i · row_i, for unit rows p and q.
 
     With Z_i = Σ_{j≠i} e_ij, e_ij = exp((s_ij − s_ii)/τ), a row's value is log(1 + Z_i). Its
-    gradient for p_i, Σ_j e_ij (q_j − q_i) / (τ (1 + Z_i)), needs no second look at e. That for q_j
-    needs Z first: e is still there where all keys fit in one tile, and made anew where they do not.
+    gradient for p_i, Σ_j e_ij (q_j − q_i) / (τ (1 + Z_i)), needs no second look at e. The gradient
+    for q_j needs Z first: e is still there if all keys fit in one tile, and computed again if not.
     """
     n, keys = p.size(0), q.size(0) + more.size(0)
     height = tile_height(n, keys, chunk_size)
@@ -192,7 +192,7 @@ def sweep(
                     tile = exponentials(room, sums.scaled, own[i] + sums.peak, q[j], (i, j))
                 grad_q[j].addmm_(tile.T, pushed)
             grad_q[i].addcmul_(pushed, sums.total[:, None], value=-1)
-    # A row that is its own only key has no margin in which a NaN would show.
+    # A row that is its own only key has no margin: a NaN in it shows only here.
     rows += own - own
     return rows, grad_p, grad_q
 

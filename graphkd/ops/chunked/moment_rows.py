@@ -1,11 +1,11 @@
 r"""Global LSP's row values for inner products, by d × d moments in float64.
 
 Replaces ``(s @ s.T - t @ t.T).square().mean(dim=1)``. In the terms of ``moments``, and with
-M = (S + T)/2, the gap of a pair is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩, so that a row's value is
+M = (S + T)/2, the gap of a pair is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩. So a row's value is
 
     (d_i MᵀM d_i + 2 d_i MᵀD m_i + m_i DᵀD m_i) / N.
 
-Under weights g, the diagonal of W, the gradient of Σ g_i · row_i is
+With weights g, the diagonal of W, the gradient of Σ g_i · row_i is
 
     2 (W (D SᵀS + T DᵀS) + D SᵀWS + T DᵀWS) / N.
 """
@@ -25,8 +25,8 @@ def moment_gap_rows(s: Tensor, t: Tensor, unit: bool) -> Tensor:
 
     Args:
         s: Student rows.
-        t: Teacher rows, perhaps of another width; they learn nothing.
-        unit: Whether rows count as divided by their norms.
+        t: Teacher rows, perhaps of another width; they get no gradient.
+        unit: Whether rows are divided by their norms first.
     """
     return _moment_gap_rows(s, t, unit)
 
@@ -47,7 +47,7 @@ def _forward(s: Tensor, t: Tensor, unit: bool, need_s: bool, need_t: bool) -> tu
             _, target, apart, _ = pair(s, t, rows, unit, wide)
             mean = target + apart / 2
             form = apart @ middle * apart + 2 * (apart @ cross) * mean + mean @ dd * mean
-            # Rounding may leave a negative zero-sized rest.
+            # Rounding may leave a tiny negative number.
             values[rows] = (form.sum(dim=1) / n).clamp(min=0)
         factors = torch.stack([tt + td + td.T + dd, td.T + dd])[:, :, : s.size(1)]
         return values, factors.contiguous()

@@ -2,16 +2,15 @@ r"""Global LSP of inner products by d × d moments: no pair of rows is looked at
 
 Replaces ``F.mse_loss(s @ s.T, t @ t.T)``, with rows divided by their norms or as they are.
 
-With D = S − T, the narrower one padded by zeros, and the moments TᵀT, TᵀD and DᵀD, the sum of all
-squared gaps is
+Let D = S − T, with the narrower side padded by zeros. With the moments TᵀT, TᵀD and DᵀD, the sum of
+all squared gaps is
 
     Σ_ij (⟨s_i, s_j⟩ − ⟨t_i, t_j⟩)² = 2 (⟨A, DᵀD⟩ + ⟨C, Cᵀ⟩),
-    A = TᵀT + (TᵀD + DᵀT)/2 + DᵀD/4,   C = TᵀD + DᵀD/2,
+    A = TᵀT + (TᵀD + DᵀT)/2 + DᵀD/4,   C = TᵀD + DᵀD/2.
 
-and its gradient for S is 4 (D SᵀS + T DᵀS). Both keep their digits as S approaches T, which the
-difference of three Grams does not. Where S approaches a rotated T the two terms of the sum cancel
-instead. So products are float32 while the sum is not small against its terms, and float64
-otherwise.
+Its gradient for S is 4 (D SᵀS + T DᵀS). Both keep their digits as S approaches T, unlike the
+difference of three Grams. If S approaches a rotated T, the two terms of the sum cancel instead. So
+products are float64 if the sum is small against its terms, and float32 otherwise.
 """
 
 import torch
@@ -23,9 +22,9 @@ from graphkd.ops._autograd import primitive
 from graphkd.ops._blocks import slices
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
-# Rows at a time: a few buffers of them stay in a core's cache.
+# Rows in a block: a few buffers of so many rows stay in a core's cache.
 HEIGHT = 1024
-# Float32 products while the sum of squares is at least this part of the size of its terms.
+# Products are float32 if the sum of squares is at least this part of the size of its terms.
 _SAFE = 0.05
 
 
@@ -34,9 +33,9 @@ def moment_gap(s: Tensor, t: Tensor, unit: bool, gram: Tensor | None = None) -> 
 
     Args:
         s: Student rows.
-        t: Teacher rows, perhaps of another width; they learn nothing.
-        unit: Whether rows count as divided by their norms.
-        gram: ``teacher_gram(t, unit)``, where it is known.
+        t: Teacher rows, perhaps of another width; they get no gradient.
+        unit: Whether rows are divided by their norms first.
+        gram: ``teacher_gram(t, unit)``, if it is known.
     """
     return _moment_gap(s, t, gram, unit)
 
@@ -74,7 +73,7 @@ def pair(
 def moments(
     s: Tensor, t: Tensor, unit: bool, gram: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """TᵀT, TᵀD and DᵀD, of products in this precision, summed over blocks in float64."""
+    """TᵀT, TᵀD and DᵀD, from products in this precision, summed over blocks in float64."""
     width = max(s.size(1), t.size(1))
     tt, td, dd = exact(s.new_zeros(3, width, width)).unbind()
     if gram is not None:
@@ -110,14 +109,14 @@ def _forward(
 
 
 def precisions(s: Tensor) -> list[torch.dtype]:
-    """What products are taken in: the rows' own precision, and float64 where that is too rough."""
+    """The precisions to try for products: the rows' own, then float64 if that is too rough."""
     return list(dict.fromkeys((s.dtype, exact(s[:0]).dtype)))
 
 
 def keeps_digits(tt: Tensor, td: Tensor, dd: Tensor) -> bool:
     """Whether the sum of squares is not small against the size of its terms."""
     total, terms = _sums(*_forms(tt, td, dd), dd)
-    # Comparing with NaN gives False: what overflows in float32 may not in float64.
+    # A comparison with NaN gives False. A sum that overflows in float32 may not in float64.
     return bool(total >= _SAFE * terms)
 
 
@@ -136,7 +135,7 @@ def _forms(tt: Tensor, td: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sums(middle: Tensor, cross: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
-    """Half the sum of squares, and the size of what it is the sum of."""
+    """Half the sum of squares, and the size of its terms."""
     total = (middle * dd).sum() + (cross * cross.T).sum()
     return total, middle.norm() * dd.norm() + cross.square().sum()
 
@@ -168,7 +167,7 @@ def mean_gradient(
     n: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The gradient of the mean over the pairs of ``n`` rows, for those of them that are here."""
+    """The gradient of the mean over the pairs of ``n`` rows, for the rows that are here."""
     gradient = torch.empty_like(s)
     inner, outer = (factors * (4 * grad / max(n, 1) ** 2)).to(dtype).unbind()
     for rows in slices(s.size(0), HEIGHT):

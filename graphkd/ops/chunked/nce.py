@@ -1,7 +1,7 @@
-"""CRD's row values, a block of anchors against a bank's keys at a time, and the gradient with them.
+"""CRD's row values, a block of anchors against a bank's keys at a time, with the gradient.
 
-Replaces ``softplus(-x_pos) + softplus(x).sum(dim=1)`` of the B × M matrix x. There is no
-normaliser to wait for, so that a tile is looked at once.
+Replaces ``softplus(-x_pos) + softplus(x).sum(dim=1)`` of the B × M matrix x. The formula has no
+normaliser that must be known first, so that each tile is visited once.
 """
 
 import torch
@@ -23,15 +23,15 @@ def nce(
     temperature: float,
     chunk_size: int | None,
 ) -> Tensor:
-    """As ``reference_contrast.nce``, differentiable once in ``p``.
+    """As ``reference.nce``, differentiable once in ``p``.
 
     Args:
         p: Anchors, B of them.
-        positives: The key that each is drawn to; they learn nothing.
-        keys: The keys that all are driven from, but for one.
-        own: The number of that one key for each anchor.
-        shift: What is taken off from all similarities.
-        temperature: What these are divided by before.
+        positives: Each anchor's positive key; it gets no gradient.
+        keys: The negatives of all anchors, except one key for each.
+        own: The number of that key for each anchor.
+        shift: The number subtracted from similarities over the temperature.
+        temperature: The temperature.
         chunk_size: How many anchors make a block.
     """
     return _nce(p, positives, keys, own, shift, temperature, chunk_size or 0)
@@ -74,7 +74,7 @@ def _sweep(
 
 
 def _leave_out(tile: Tensor, column: Tensor) -> None:
-    """Let one column of each row count for nothing, where the tile has it."""
+    """Leave one column of each row out, if the tile has it."""
     inside = (column >= 0) & (column < tile.size(1))
     place = column.clamp(0, tile.size(1) - 1)[:, None]
     there = tile.gather(1, place)

@@ -1,4 +1,7 @@
-"""Sums over neighbours, a block of edges at a time."""
+"""Sums over neighbours, a block of edges at a time.
+
+Replaces ``zeros.index_add(0, dst, weights[:, None] * x[src])``.
+"""
 
 from torch import Tensor
 
@@ -6,12 +9,12 @@ from graphkd.graph import Edges
 from graphkd.ops._autograd import operator
 from graphkd.ops._blocks import slices
 
-# The rows of a block of edges hold at most this many numbers: they stay in a core's cache.
+# The rows of a block of edges hold at most this many numbers, so that they stay in a core's cache.
 _BLOCK = 2**18
 
 
 def neighbour_sums(x: Tensor, weights: Tensor, edges: Edges) -> Tensor:
-    """Σ w_e x_j over the edges e: j → i into each centre i; for what gets no gradient."""
+    """Σ w_e x_j over the edges e: j → i into each centre i; neither input gets a gradient."""
     sums: Tensor = _neighbour_sums(x, weights, edges.src, edges.dst, edges.num_dst)
     return sums
 

@@ -1,6 +1,6 @@
-"""Global LSP's row values in square tiles, and the gradients with them.
+"""Global LSP's row values in square tiles, with the gradients.
 
-Replaces ``(k(s, s) - k(t, t)).square().mean(dim=1)`` and its N × N matrices. Here kernels normalise
+Replaces ``(k(s, s) - k(t, t)).square().mean(dim=1)`` and its N × N matrices. The kernels normalise
 their rows themselves.
 """
 
@@ -29,7 +29,7 @@ def pairwise_gap(
 
 
 def mirrored_tiles(n: int, side: int) -> Iterator[tuple[slice, slice]]:
-    """The tiles on and above the diagonal: kernels are symmetric, and the rest is their mirror."""
+    """The tiles on and above the diagonal. Kernels are symmetric: the other tiles mirror them."""
     blocks = [slice(start, min(start + side, n)) for start in range(0, n, side)]
     for place, i in enumerate(blocks):
         for j in blocks[place:]:

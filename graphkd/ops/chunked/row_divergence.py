@@ -1,14 +1,15 @@
-r"""PKT's row values in square tiles, and the gradient with them.
+r"""PKT's row values in square tiles, with the gradient.
 
-Replaces Σ_j q_ij log((q_ij + ε)/(p_ij + ε)) of two N × N matrices of similarities, a (student's)
-and b, each divided by its row sums, A_i and B_i. With the gap δ = q − p, whose rows sum to 0,
+Replaces Σ_j q_ij log((q_ij + ε)/(p_ij + ε)) of two N × N matrices of similarities. Divided by their
+row sums A_i and B_i, the student's matrix a gives p and the teacher's matrix b gives q. The rows of
+the gap δ = q − p sum to 0. So
 
     value_i = Σ_j q log(1 + δ/(p + ε)) − δ,
     ∂value_i/∂a_ij = (Σ_k p_ik h_ik − h_ij)/A_i, h = (δ − ε)/(p + ε), Σ_k p h = −ε Σ_k (1 + h).
 
-The terms are of the size of b − a, which comes from the rows' differences: with d = t − s and
-m = (s + t)/2 of unit rows, it is ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩, and δ = (b − a − a (B − A)/A)/B. The sums
-are N + ⟨s_i, Σ s_j⟩ and the like. Similarities are kept without their ½.
+The terms are of the size of b − a, which comes from differences of rows. With d = t − s and
+m = (s + t)/2 of unit rows, b − a = ⟨d_i, m_j⟩ + ⟨m_i, d_j⟩ and δ = (b − a − a (B − A)/A)/B. The row
+sum A_i is N + ⟨s_i, Σ s_j⟩, and B_i likewise. Similarities omit their factor ½.
 """
 
 import torch
@@ -22,12 +23,12 @@ from graphkd.similarity import unit_and_inverse, unit_gradient
 
 
 def row_divergence(x_s: Tensor, x_t: Tensor, epsilon: float, chunk_size: int | None) -> Tensor:
-    """The divergence of row i of (cosine + 1)/2 over its sum, teacher's from student's.
+    """The divergence from teacher to student of (cosine + 1)/2 over its row sum, for every row i.
 
     Args:
         x_s: Student rows.
-        x_t: Teacher rows, perhaps of another width; they learn nothing.
-        epsilon: What is added to both probabilities inside of the logarithm.
+        x_t: Teacher rows, perhaps of another width; they get no gradient.
+        epsilon: The number added to both probabilities inside the logarithm.
         chunk_size: The side of a tile.
     """
     return _row_divergence(x_s, x_t, epsilon, chunk_size or SIDE)
@@ -53,14 +54,14 @@ def _sweep(
     strength = (1 if weights is None else weights) / sums
     rows, slopes, total = (torch.zeros_like(sums) for _ in range(3))
     pull = torch.zeros_like(student) if need_s else student
-    # Rows that are nearly one another keep the digits of their differences about a centre.
+    # About a centre, nearly equal rows keep the digits of their differences.
     centre = student.sum(dim=0) / max(n, 1)
     centred = student - centre
     u, v = student.to(dtype), centred.to(dtype)
     here, there = (torch.cat(x, dim=1).to(dtype) for x in ((apart, middle), (middle, apart)))
 
     def add_rows(i: slice, likeness: Tensor, change: Tensor) -> Tensor:
-        """Add the values of rows i over a tile; the slopes h come back, with the rows' weights."""
+        """Add a tile to the values of rows i; gives the slopes h, times the rows' weights."""
         p = likeness / sums[i, None]
         gap = (change - likeness * growth[i, None]).div_(targets[i, None])
         guarded = p + epsilon
@@ -70,7 +71,7 @@ def _sweep(
         return slope.mul_(strength[i, None])
 
     for i, j in mirrored_tiles(n, side):
-        # Rounding may leave less than the least similarity, 0, on either side.
+        # Rounding may give either side less than 0, the least similarity.
         likeness = exact(u[i] @ u[j].T).add_(1).clamp_(min=0)
         change = torch.maximum(exact(here[i] @ there[j].T), -likeness)
         force = add_rows(i, likeness, change)
@@ -85,7 +86,7 @@ def _sweep(
     rows = rows.to(dtype)
     if not need_s:
         return rows, empty_gradient(x_s, False), empty_gradient(x_t, False)
-    # What is the same all along a row: the rows about the centre sum to 0.
+    # The part of the slope that is constant along a row: the rows about the centre sum to 0.
     lift = strength * epsilon * (n + slopes)
     pull -= lift @ centred + (total + n * lift + lift.sum())[:, None] * centre
     return rows, unit_gradient(pull, student, inverse).to(dtype), empty_gradient(x_t, False)

@@ -1,7 +1,7 @@
-"""Inner products of nodes with the nodes of a list each, without a gather of their rows.
+"""Inner products of each node with the nodes of its list, without a gather of their rows.
 
-The lists are the rows of an integer matrix. They are the edges of a bipartite graph with as many
-edges into each centre.
+Replaces ``(rows[:, None] * h[leaves]).sum(dim=2)``. The lists are the rows of an integer matrix.
+They are the edges of a bipartite graph, with equally many edges into each centre.
 """
 
 import torch
@@ -17,6 +17,6 @@ def star_products(rows: Tensor, h: Tensor, leaves: Tensor, chunk_size: int | Non
     count, width = leaves.shape
     stars = torch.arange(count, device=h.device).unsqueeze(1).expand(count, width)
     edges = sort_edges(leaves.reshape(-1), stars.reshape(-1), h.size(0), count)
-    # Sorting by centre is stable and changes nothing here.
+    # The edges come sorted by centre, and the sort is stable: they keep their order.
     dot, unused = KERNELS["linear"], h.new_zeros(())
     return edge_similarity(h, rows, edges, dot, unused, chunk_size).view(count, width)

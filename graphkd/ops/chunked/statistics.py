@@ -1,6 +1,6 @@
-"""A tile of pairs at a time: its kernel values, and the way back for gradients.
+"""Kernel values of one tile of pairs at a time, and their gradients.
 
-The tile's rows and columns are of one set of rows, or of two that came about one centre.
+A tile's rows and columns come from one set of rows, or from two sets about one centre.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +12,17 @@ from graphkd._precision import exact
 from graphkd.ops._autograd import empty_gradient
 from graphkd.similarity import Kernel, unit_and_inverse, unit_gradient_
 
-# Squared distances above this part of the largest from the centre keep their digits in products of
-# the input's precision, and so do the differences of their rows in a gradient.
+# A squared distance above this part of the largest one from the centre keeps its digits in products
+# of the input's precision. So does the difference of its rows in a gradient.
 _FAR = 0.25
 # The centre is the median of about this many rows.
 _SAMPLE = 512
-# An rbf value is never below exp of this: processors are slow on what its products would be.
+# No rbf value is below exp of this: processors are slow on the tiny products of smaller values.
 _VANISHED = -43.0
 
 
 def sample_step(n: int) -> int:
-    """Every how many rows one is taken for the centre."""
+    """The step between the rows that the centre is the median of."""
     return max(n // _SAMPLE, 1)
 
 
@@ -35,18 +35,18 @@ class Side:
     """The student's or the teacher's rows, prepared for tiles of a kernel's statistic.
 
     Squared distances come from norms and inner products about the centre of the rows. Their error
-    is below 2(d + 2)ε (‖x_i‖² + ‖x_j‖²), with norms about it too. In float64, anything below that
-    counts as zero, and near pairs far from the origin keep their digits. A tile without near pairs
-    needs no float64 under the rbf kernel, whose value is smaller the farther the pair; l2 does,
-    because near convergence its gaps are small differences of large distances. Rows that are
-    float64 already leave no room for l2: theirs are direct differences.
+    is below 2(d + 2)ε (‖x_i‖² + ‖x_j‖²), with norms about the centre too. In float64, any distance
+    below that counts as zero, and near pairs far from the origin keep their digits. Under the rbf
+    kernel, a tile without near pairs needs no float64, because far pairs have small values. Under
+    l2 it does, because near convergence the gaps are small differences of large distances. Rows
+    that are float64 already have no wider type: under l2 they take direct differences.
 
     Args:
         kernel: The kernel.
         x: The rows as they came.
         gamma: The kernel's bandwidth.
         learns: Whether a gradient is collected.
-        centre: Where it is not to be that of these rows.
+        centre: The centre, if it is not the centre of these rows.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Side:
         self.wide_norms = self.wide.square().sum(dim=1)
         self.error = 2 * (x.size(1) + 2) * torch.finfo(wide.dtype).eps
         self.x, self.norms = self.wide.to(x.dtype), self.wide_norms.to(x.dtype)
-        # Infinite beyond the rows' own range, where clamp would refuse the number.
+        # Infinite beyond the range of the rows' dtype, because clamp would refuse the number.
         self.farthest = float((-_VANISHED / gamma).to(x.dtype)) if self.rbf else torch.inf
 
     def finished_gradient(self) -> Tensor:
@@ -108,8 +108,8 @@ class Side:
     ) -> None:
         """Collect the gradients of Σ w_ij · statistic_ij, over the pairs of a tile.
 
-        A tile off the diagonal of this side with itself stands for its mirror, too. Of another
-        side's rows, none gets a gradient.
+        A tile of this side with itself, off the diagonal, also stands for its mirror. The rows of
+        another side get no gradient.
         """
         mirrored = other is self and i != j
         if self.dot:
@@ -128,7 +128,7 @@ class Side:
                     (w * d * 2).contiguous(), self.x[here], there, 2.0, d.contiguous()
                 )
             return
-        # x_i Σ w_ij − Σ w_ij x_j cancels between near rows. Identical ones pull at nothing.
+        # x_i Σ w_ij − Σ w_ij x_j cancels between near rows. Identical rows do not pull.
         x, y = (self.wide, other.wide) if near else (self.x, other.x)
         if near:
             weights = weights.masked_fill(statistic == 0, 0)
@@ -147,10 +147,10 @@ def tile_squares(
 
     Args:
         here: Student and teacher, whose rows i make the tile's rows.
-        there: The same, or those whose rows j make its columns.
+        there: The same, or the sides whose rows j make its columns.
         i: The tile's rows.
         j: Its columns.
-        factor: What the gaps are multiplied by in the gradients that the sides collect.
+        factor: Multiplies the gaps in the gradients that the sides collect.
     """
     return tile_gaps(here, there, i, j, lambda gap: gap * factor).square_()
 
@@ -162,7 +162,7 @@ def tile_gaps(
     j: slice,
     force: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """The gaps themselves; ``force`` makes of them, in new memory, what the sides are pulled by."""
+    """The gaps themselves; ``force`` turns them, in new memory, into the pull on the sides."""
     looks = [x.statistic(i, y, j) for x, y in zip(here, there, strict=True)]
     values = [
         x.kernel.value(statistic, x.gamma) for x, (statistic, _) in zip(here, looks, strict=True)
@@ -180,7 +180,7 @@ def tile_gaps(
 def _squares(
     x: Tensor, x_norms: Tensor, y: Tensor, y_norms: Tensor, own: bool
 ) -> tuple[Tensor, float]:
-    """‖x_i − y_j‖² by inner products, and the least of a row with another; NaN stays NaN."""
+    """‖x_i − y_j‖² by inner products, and the least one between different rows; NaN stays NaN."""
     products = x @ y.T
     squares = torch.add(y_norms, products, alpha=-2, out=products).add_(x_norms[:, None])
     if own:

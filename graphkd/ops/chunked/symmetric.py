@@ -34,7 +34,7 @@ def _there_and_back(
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same by one sweep for each direction, for which a running maximum can be kept."""
+    """The same by one sweep for each direction, which can keep a running maximum."""
     there = sweep(weights, p, q, more, temperature, chunk_size, need_p, need_q)
     back = sweep(weights, q, p, more[:0], temperature, chunk_size, need_q, need_p)
     rows, grad_p, grad_q = there[0] + back[0], there[1], there[2]
@@ -57,9 +57,9 @@ def _sweep(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The rows, and the gradients of Σ weight_i · row_i, for unit rows p and q.
 
-    One e_ij = exp((s_ij − 1)/τ) serves both directions: those shift by s_ii or by s_jj, which is a
-    factor on a row's or a column's sum. The gradients need both sums, so that e is made anew
-    unless it all fits in one tile.
+    One e_ij = exp((s_ij − 1)/τ) serves both directions. They shift by s_ii or by s_jj, which is a
+    factor on the sum of a row or a column. The gradients need both sums, so that e is computed
+    again unless all of it fits in one tile.
     """
     n, keys = p.size(0), q.size(0) + more.size(0)
     if not bounded(temperature, keys, p.dtype):
@@ -88,7 +88,7 @@ def _sweep(
         if of is q:
             over_anchors[j] += tile.sum(dim=0)
     factor = (1 / temperature - own).exp()
-    # A row that is its own only key has no similarity to others in which a NaN would show.
+    # A row that is its own only key has no other similarities: a NaN in it shows only here.
     rows = ((over_keys * factor).log1p() + (over_anchors * factor).log1p()) / 2 + (own - own)
     grad_p = torch.zeros_like(p) if need_p else p.new_empty(0)
     grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
@@ -107,7 +107,7 @@ def _sweep(
             grad_p[i].addmm_(tile, of[j])
         if need_q and of is q:
             grad_q[j].addmm_(tile.T, p[i])
-    # What all others of a row and of a column get, its positive loses.
+    # A positive loses what all others of its row and its column get.
     rest = (by_row * over_keys + by_column * over_anchors)[:, None]
     if need_p:
         grad_p.addcmul_(q, rest, value=-1)

@@ -1,7 +1,7 @@
-"""The primitives in their obvious form: dense, never optimised, the law for every other backend.
+"""The primitives in their obvious form: dense, never optimised; all other backends must match it.
 
-One file a primitive, with the names of ``chunked``. Autograd differentiates them to any order. They
-are the place to try another formula: edit one, and pass ``backend="reference"``.
+Each primitive has its own file, named as in ``chunked``. Autograd differentiates them to any order.
+To try another formula, change it here and pass ``backend="reference"``.
 """
 
 from graphkd.ops.reference.angles import angle_gap

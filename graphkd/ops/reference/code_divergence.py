@@ -5,7 +5,7 @@ from torch import Tensor
 from graphkd.ops.divergence import softmax_kl
 from graphkd.similarity import KERNELS, Kernel, kernel_rows, row_statistic
 
-# The kernel that codes are compared by, and its sign: a code is likelier the nearer it is.
+# The kernel that compares a row with a code, and its sign: a nearer code is likelier.
 SIMILARITIES = {"l2": (KERNELS["l2"], -1.0), "cosine": (KERNELS["cosine"], 1.0)}
 
 

@@ -1,4 +1,4 @@
-"""RKD's distances in their obvious form: those of all pairs, by direct differences."""
+"""RKD's distances in their obvious form: all pairs, by direct differences."""
 
 import torch.nn.functional as F
 from torch import Tensor

@@ -12,10 +12,10 @@ def flow_gap(a: Tensor, b: Tensor, t_a: Tensor, t_b: Tensor, graph: Tensor | Non
         b: The student's second layer.
         t_a: The teacher's first layer, of the width of ``a``.
         t_b: The teacher's second layer, of the width of ``b``.
-        graph: The number of each row's graph, below the number of rows; None: all are one graph.
+        graph: The number of each row's graph, below the number of rows; None means one graph.
 
     Returns:
-        One value for each number that a graph may have; 0 where there is no such graph.
+        One value for each possible number of a graph; 0 if no graph has that number.
     """
     if graph is None:
         graph = torch.zeros_like(a[:, 0], dtype=torch.long)

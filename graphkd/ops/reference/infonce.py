@@ -1,4 +1,4 @@
-"""G-CRD's row values in their obvious form: all similarities, and the cross-entropy of them.
+"""G-CRD's row values in their obvious form: all similarities, and their cross-entropy.
 
 To try another contrastive formula, change it here and pass ``backend="reference"``.
 """

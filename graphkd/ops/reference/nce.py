@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# From here on, log(1 + exp(x)) is x to the last digit.
+# Above this number, log(1 + exp(x)) is x to the last digit.
 LINEAR = 40.0
 
 
@@ -18,7 +18,7 @@ def nce(
 ) -> Tensor:
     """log(1 + exp(−x_i)) + Σ_k log(1 + exp(x_ik)), k ≠ own_i, for x = ⟨p, key⟩/temperature − shift.
 
-    x_i is that of the anchor's positive, x_ik that of a key.
+    x_i belongs to the anchor's positive, x_ik to a key.
     """
     shift = shift.to(p.dtype)
     attracted = (p * positives).sum(dim=1) / temperature - shift

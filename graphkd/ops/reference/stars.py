@@ -1,4 +1,4 @@
-"""Inner products of nodes with the nodes of a list each in their obvious form: a gather."""
+"""Inner products of each node with the nodes of its list in their obvious form: a gather."""
 
 from torch import Tensor
 

@@ -1,6 +1,6 @@
-"""The primitives over the ranks of a process group: each has rows, and sees those of the others.
+"""The primitives over the ranks of a process group: each has rows, and sees the others' rows.
 
-They use the tiles and moments of ``chunked``, outside of autograd, and give gradients with values.
+They use the tiles and moments of ``chunked`` outside autograd, and give gradients with values.
 """
 
 from graphkd.ops.ring.batch_norm import batch_norm

@@ -1,4 +1,4 @@
-"""BatchNorm whose moments are those of all ranks' rows, on any backend."""
+"""BatchNorm with the moments of all ranks' rows, on any backend."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from graphkd.distributed import Ranks
 class _Normalised(torch.autograd.Function):
     """(x − m)/√(v + ε) with the mean and variance of all ranks' rows.
 
-    The mean comes first and squares are taken about it, so that neither cancels.
+    The mean comes first, and squares are taken about it, so that no digits cancel.
     """
 
     @staticmethod
@@ -19,7 +19,7 @@ class _Normalised(torch.autograd.Function):
         n = ranks.total()
         mean = ranks.sum(x.sum(dim=0, dtype=torch.float64)) / n
         apart = x - mean.to(x.dtype)
-        # What the mean lost when it was rounded.
+        # The part of the mean that rounding lost.
         rest = mean - mean.to(x.dtype)
         squares = ranks.sum(apart.square().sum(dim=0, dtype=torch.float64))
         variance = (squares / n - rest.square()).clamp(min=0)
@@ -44,9 +44,9 @@ class _Normalised(torch.autograd.Function):
 
 
 def batch_norm(norm: nn.BatchNorm1d, x: Tensor, ranks: Ranks) -> Tensor:
-    """What ``norm`` would give for its rank's rows if it saw those of all ranks.
+    """``norm`` of this rank's rows, with the moments of all ranks' rows.
 
-    Backward is collective, as each row's gradient depends on all rows.
+    The backward pass is collective, because each row's gradient depends on all rows.
     """
     if not norm.training and norm.running_mean is not None:
         out: Tensor = norm(x)

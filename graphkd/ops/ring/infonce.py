@@ -1,7 +1,7 @@
-"""G-CRD over ranks: keys go round past the anchors, then anchors past the keys.
+"""G-CRD over ranks: the keys visit the anchors of every rank, then the anchors visit the keys.
 
-The second round makes the gradient for the keys where they are. An anchor brings its row and two
-numbers along, its sum among them, so that no gradient travels.
+The second round computes the gradient for the keys on their own rank. An anchor brings its row and
+two numbers, one of which holds its sum, so that no gradient travels.
 """
 
 from collections.abc import Sequence
@@ -26,17 +26,17 @@ def infonce(
     ranks: Ranks,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The sum of this rank's row values, and its gradients' share for p and q of this rank.
+    """The sum of this rank's row values, and the gradients of all ranks' sum for its p and q.
 
     Args:
         p: Unit anchors.
         q: Unit keys, their positives.
         more: Further unit keys, negatives of all ranks' anchors.
-        further: How many of those each rank has.
+        further: How many further keys each rank has.
         temperature: The temperature.
         chunk_size: How many anchors make a block.
         ranks: The ranks.
-        needs: Whether this rank needs the gradient for p, and for q, and whether any does for q.
+        needs: Whether this rank needs the gradient for p; this rank, for q; any rank, for q.
     """
     need_p, need_q, any_q = needs
     n, counts = p.size(0), [a + b for a, b in zip(ranks.rows(), further, strict=True)]
@@ -53,7 +53,7 @@ def infonce(
             for j in slices(keys.size(0), width):
                 known.add(room, keys[j], (i, j) if owner == ranks.rank else None)
     grad_p, grad_q = empty_gradient(p, need_p), q.new_empty(0)
-    # An anchor's row, shift and pull, to be sent round.
+    # Each anchor's row, shift and pull, for the second round.
     anchors = torch.cat([p, p.new_empty(n, 2)], dim=1)
     value = exact((own - own).sum())  # the NaN of a row that is its own only key
     for i, known in zip(blocks, sums, strict=True):

@@ -1,4 +1,4 @@
-"""Global LSP of inner products over ranks: their d × d moments are summed."""
+"""Global LSP of inner products over ranks, by the sum of their d × d moments."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from graphkd.ops.chunked import moments as one
 def moment_gap(
     s: Tensor, t: Tensor, unit: bool, ranks: Ranks, need_s: bool
 ) -> tuple[Tensor, Tensor]:
-    """The mean over all pairs of all ranks' rows, and its gradient for those of this rank."""
+    """The mean over all pairs of all ranks' rows, and its gradient for this rank's rows."""
     n = ranks.total()
     for dtype in one.precisions(s):
         tt, td, dd = ranks.sum(torch.stack(one.moments(s, t, unit, None, dtype))).unbind()

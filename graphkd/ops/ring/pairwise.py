@@ -1,7 +1,7 @@
-"""Global LSP over ranks: each compares its rows with the blocks that come by.
+"""Global LSP over ranks: each rank compares its rows with the blocks that visit it.
 
-Kernels are symmetric. So the gradient for a rank's rows needs only these and the blocks, and no
-gradient travels.
+Kernels are symmetric. So the gradient for a rank's rows needs only these rows and the blocks, and
+no gradient travels.
 """
 
 import itertools
@@ -26,7 +26,7 @@ def pairwise_gap(
     ranks: Ranks,
     need_s: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The mean over all pairs of all ranks' rows, and its gradient for those of this rank."""
+    """The mean over all pairs of all ranks' rows, and its gradient for this rank's rows."""
     n, side, width = ranks.total(), chunk_size or SIDE, s.size(1)
     centres: list[Tensor | None] = [None, None]
     if kernel.statistic == "square":

@@ -1,7 +1,7 @@
 """The primitives as Triton programs for GPUs: no intermediate of N × N or E × d.
 
-Each is a forward and a backward operator; the backward recomputes tiles instead of keeping them.
-A program owns its rows of the output, and nothing is added atomically, so that results are the
+Each is a forward and a backward operator. The backward operator recomputes tiles instead of keeping
+them. A program owns its rows of the output and adds nothing atomically, so that results are the
 same bit for bit on every run. Importing this package needs triton.
 """
 

@@ -1,6 +1,6 @@
 """What every launch needs: block sizes, the arithmetic of inner products, and the device.
 
-Block sizes depend on the width and the dtype alone and are never tuned at run time, so that a
+Block sizes depend only on the width and the dtype. They are never tuned at run time, so that a
 result does not depend on the run.
 """
 
@@ -30,15 +30,15 @@ class Blocks(NamedTuple):
     warps: int
 
 
-# What triton.jit made of a function tells for certain whether kernels are interpreted.
+# The type that triton.jit gives a function tells for certain whether kernels are interpreted.
 INTERPRETED: bool = not isinstance(tiles.row_products, triton.JITFunction)
 
 
 def dot_mode(precision: str, dtype: torch.dtype) -> str:
-    """How ``add_product`` multiplies: ``precision`` names the operands of float32 inputs."""
+    """How ``add_product`` multiplies: ``precision`` names the operands' type for float32 inputs."""
     if precision == "float32" or dtype == torch.float64:
         return "ieee"
-    # The interpreter's own bfloat16 truncates, and its products are garbage.
+    # The interpreter's own bfloat16 truncates, and its products are wrong.
     return "bf16_emulated" if precision == "bf16" and INTERPRETED else precision
 
 
@@ -59,7 +59,7 @@ def difference_blocks(width: int, dtype: torch.dtype) -> Blocks:
 
 
 def edge_blocks(width: int) -> Blocks:
-    """Blocks of edges: rows forward, and columns backward, where most nodes have few edges."""
+    """Blocks of edges: as rows forward; as columns backward, where most nodes have few edges."""
     if INTERPRETED:
         return Blocks(256, 64, between(16, width, 256), between(16, width, 1024), 4)
     inner = between(16, width, 64)
@@ -89,7 +89,7 @@ def gradient_for(x: Tensor, needed: bool) -> Tensor:
 
 @contextmanager
 def launching(x: Tensor) -> Iterator[None]:
-    """Autocast off, and kernels on the device of ``x``, which need not be the current one."""
+    """Switch autocast off, and launch on the device of ``x``, which may not be the current one."""
     with full_precision(x.device):
         if x.is_cuda:
             with torch.cuda.device(x.device):

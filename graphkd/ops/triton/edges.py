@@ -1,7 +1,7 @@
 """``(x_src[src] * x_dst[dst]).sum(-1)``, or the squared distance, without its E × d gathers.
 
 Forward, a program takes a block of edges. Backward, a program owns a node's gradient and sums over
-its edges: those that enter it, for ``x_dst``, and those that leave it, for ``x_src``.
+the node's edges: the incoming ones for ``x_dst``, the outgoing ones for ``x_src``.
 """
 
 import triton

@@ -1,7 +1,7 @@
 """``F.cross_entropy(unit(p) @ unit(q).T / temperature, arange(N))`` without its N × M logits.
 
-A program takes a block of anchors through all keys under a running maximum. The backward operator
-recomputes the tiles twice: once by anchors, for the gradient of p, and once by keys, for that of q.
+A program takes a block of anchors through all keys, with a running maximum. The backward operator
+recomputes the tiles twice: by anchors for the gradient of p, and by keys for the gradient of q.
 """
 
 import torch
@@ -35,7 +35,7 @@ def symmetric_infonce(
 
 
 def _keys(q: Tensor, more: Tensor) -> Tensor:
-    """The unit rows of both."""
+    """The unit rows of ``q``, then of ``more``."""
     return torch.cat([unit_rows(q), unit_rows(more)]) if more.size(0) else unit_rows(q)
 
 
@@ -47,7 +47,7 @@ def _forward(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor
         return peak
     blocks = product_blocks(width, p.dtype)
     with launching(p):
-        # Every margin of a row rests on its own product, which is exact in every precision.
+        # Every margin of a row uses the row's own product, which is exact in every precision.
         own, inverse = row_products(p, q), p.new_full((), 1 / temperature)
         kernels.forward[(triton.cdiv(n, blocks.rows),)](
             p,
@@ -67,7 +67,7 @@ def _forward(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor
         )
         # log(e^0 + Σ e^margin), exact near zero, where 1 would absorb the sum.
         values = peak + torch.log1p(total + torch.expm1(-peak))
-        # A row that is its own only key has no margin in which a NaN would show.
+        # A row that is its own only key has no margin: a NaN in it shows only here.
         return values + (own - own)
 
 

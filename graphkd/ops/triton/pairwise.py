@@ -1,8 +1,8 @@
 """``(kernel(x_s, x_s) - kernel(x_t, x_t)).square().mean(dim=1)`` without an N × N matrix.
 
 A program takes a block of rows through all rows. The backward operator recomputes the tiles.
-Squared distances are direct differences, and so are the gradients that flow through them: near
-pairs keep their digits wherever the rows lie.
+Squared distances are direct differences, and so are their gradients. Near pairs keep their digits
+wherever the rows lie.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ def pairwise_gap(
 ) -> Tensor:
     """The mean over j of (k(s_i, s_j) − k(t_i, t_j))², for every row i.
 
-    The precision is that of inner products; squared distances take none lower than float32.
+    ``precision`` applies to inner products; squared distances take no lower one than float32.
     """
     x_s, x_t = kernel_rows(kernel, x_s), kernel_rows(kernel, x_t)
     return _pairwise_gap(x_s, x_t, gamma_s, gamma_t, kernel.name, precision)
@@ -42,7 +42,7 @@ def _blocks(kernel: str, width: int, dtype: torch.dtype) -> Blocks:
 
 
 class _Rows(NamedTuple):
-    """One side: its rows, their own products ⟨x_i, x_i⟩ where a program reads these, and gamma."""
+    """One side: its rows, their own products ⟨x_i, x_i⟩ if a program reads these, and gamma."""
 
     x: Tensor
     own: Tensor

@@ -1,5 +1,5 @@
-"""The programs themselves; the modules above launch them.
+"""The Triton programs themselves; the modules one level up launch them.
 
-A tensor comes as a pointer to contiguous rows, followed by its counts. Sizes that a program is
+A tensor comes as a pointer to contiguous rows, followed by its counts. The sizes that a program is
 compiled for are named ``block_…``.
 """

@@ -8,9 +8,9 @@ from graphkd.ops.triton.kernels.tiles import load_tile
 
 @triton.jit
 def _load_ids(ids, places, inside, count):
-    """Node ids; ``count``, whose row loads as zeros, where there is no edge or no such node.
+    """Node ids; ``count`` where there is no edge or no such node: its row loads as zeros.
 
-    Under torch.compile nothing has checked the ids before they come here.
+    Under torch.compile, no earlier code has checked the ids.
     """
     found = tl.load(ids + places, mask=inside, other=-1)
     return tl.where((found >= 0) & (found < count), found, count)
@@ -31,7 +31,7 @@ def forward(
     block_width: tl.constexpr,
     dot: tl.constexpr,
 ):
-    """The statistic of every edge: NaN where the edge names a node that does not exist."""
+    """The statistic of every edge; NaN if the edge names a node that does not exist."""
     edges = tl.program_id(0).to(tl.int64) * block_edges + tl.arange(0, block_edges)
     j = _load_ids(src, edges, edges < num_edges, num_src)
     i = _load_ids(dst, edges, edges < num_edges, num_dst)
@@ -68,7 +68,7 @@ def backward(
 ):
     """out_i = Σ_e grad_e · other_e, or 2 Σ_e grad_e · (x_i − other_e), over the edges e of node i.
 
-    They lie between two pointers, in place or, where they are sorted by the other end, by order.
+    These edges lie between two pointers: in place, or by ``order`` if sorted by their other end.
     """
     node = tl.program_id(0)
     row = (node + tl.arange(0, 1))[:, None]

@@ -66,8 +66,8 @@ def backward(
 ):
     """out_i = Σ_j w_ij y_j, where x are the anchors and y the keys, or the other way round.
 
-    w = exp(margin − value) · grad / temperature of each pair but the positive ones. A positive's
-    weight is minus the sum of its anchor's others.
+    w = exp(margin − value) · grad / temperature for every pair that is not positive. A positive's
+    weight is minus the sum of its anchor's other weights.
     """
     rows = tl.program_id(0) * block_rows + tl.arange(0, block_rows)
     output = tl.program_id(1) * block_output + tl.arange(0, block_output)
@@ -94,8 +94,8 @@ def backward(
         weight_sum += tl.sum(weights, axis=1)
         others = load_tile(y, columns[:, None], output[None, :], m, width)
         gradient = add_product(gradient, weights, others, mode)
-    # The positive stays out of the product, which low precision would blur. An anchor's sum, as
-    # computed, keeps its weights' sum at zero.
+    # The positive stays out of the product, because low precision would blur it. An anchor's own
+    # computed sum keeps the sum of all its weights at zero.
     weight = -weight_sum if anchors else tl.load(positive + rows, mask=rows < m, other=0.0)
     gradient += weight[:, None] * load_tile(y, rows[:, None], output[None, :], m, width)
     place = out + rows[:, None].to(tl.int64) * width + output[None, :]

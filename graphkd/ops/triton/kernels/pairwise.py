@@ -34,7 +34,7 @@ def _statistic(
             x, rows, n, x, columns, n, width, block_rows, block_columns, block_inner, mode
         )
         if mode != "ieee":
-            # A row with itself: of unit rows, both sides have 1 there, and low precision has not.
+            # A row with itself: with unit rows both sides give 1, but low precision does not.
             square = tl.load(own + rows, mask=rows < n, other=0.0)
             tile = tl.where(rows[:, None] == columns[None, :], square[:, None], tile)
     else:
@@ -56,7 +56,7 @@ def _places(rows, columns, dot: tl.constexpr):
 
 @triton.jit
 def _value(statistic, gamma, kernel: tl.constexpr):
-    """``Kernel.value``, in the language of the kernels."""
+    """``Kernel.value``, in Triton's language."""
     if kernel == "poly":
         value = statistic * statistic
     elif kernel == "l2":
@@ -74,7 +74,7 @@ def _times_slope(weights, statistic, gamma, kernel: tl.constexpr):
     if kernel == "poly":
         weights = weights * 2 * statistic
     elif kernel == "l2":
-        # Zero is a subgradient where two rows are the same, or nearer than their root can tell.
+        # Zero is a subgradient where two rows are equal, or nearer than their root can tell.
         root = tl.sqrt(statistic)
         weights = tl.where(root == 0, 0.0, weights * 0.5 / tl.where(root == 0, 1.0, root))
     elif kernel == "rbf":
@@ -161,10 +161,10 @@ def backward(
     dot: tl.constexpr,
     mode: tl.constexpr,
 ):
-    """out_i = Σ_j w_ij x_j of inner products, or 2 Σ_j w_ij (x_i − x_j) of squared distances.
+    """out_i = Σ_j w_ij x_j for inner products, or 2 Σ_j w_ij (x_i − x_j) for squared distances.
 
-    w_ij = gap_ij · (grad_i + grad_j) · slope_ij, for a pair counts in row i and in row j; grad
-    comes multiplied by 2/N.
+    w_ij = gap_ij · (grad_i + grad_j) · slope_ij, because a pair counts in row i and in row j.
+    ``grad`` comes multiplied by 2/N.
     """
     rows = tl.program_id(0) * block_rows + tl.arange(0, block_rows)
     output = tl.program_id(1) * block_output + tl.arange(0, block_output)

@@ -22,7 +22,7 @@ def _bfloat16_value(x):
 
 @triton.jit
 def add_product(total, a, b, mode: tl.constexpr):
-    """Total + a @ b, with the total in float32, or in float64 where a and b are."""
+    """Total + a @ b, with the total in float32, or in float64 if a and b are."""
     if mode == "bf16":
         total = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16), total)
     elif mode == "bf16_emulated":
@@ -73,7 +73,7 @@ def squared_distances(
         inner = start + tl.arange(0, block_inner)
         a = load_tile(x, rows[None, :], inner[:, None], count, width)
         b = load_tile(x, columns[None, :], inner[:, None], count, width)
-        # The width comes first: a thread then sums what it holds, with no exchange.
+        # The width comes first, so that a thread sums its own numbers, with no exchange.
         apart = a[:, :, None] - b[:, None, :]
         tile += tl.sum(apart * apart, axis=0)
     return tile
