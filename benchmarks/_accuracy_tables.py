@@ -51,7 +51,7 @@ def _of_one(result: Result) -> str:
 
 
 def _errors(rows: dict[str, Result]) -> str:
-    """Losses without backends have one way besides plain torch; it stands under chunked."""
+    """A table; a loss without backends has one form besides plain torch, shown under chunked."""
     ways = list(dict.fromkeys(w for row in rows.values() for w in row["errors"]))
     ways.remove("graphkd")
     body = []

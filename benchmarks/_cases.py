@@ -98,7 +98,7 @@ SECTIONS: dict[str, list[Case]] = {
 
 
 def quick(cases: list[Case]) -> list[Case]:
-    """A smoke run's cases: the section's losses at its least size, at most 256."""
+    """A smoke run's cases: the section's losses at its smallest size, at most 256."""
     least = min(case.n for case in cases)
     return [
         replace(
@@ -111,7 +111,7 @@ def quick(cases: list[Case]) -> list[Case]:
 
 
 def power_law_edges(n: int, edges: int, generator: torch.Generator) -> Tensor:
-    """Both ends drawn with weights rank^-0.7; which node has which rank is random, too."""
+    """Edges with both ends drawn with weights rank^-0.7; each node's rank is random, too."""
     weights = torch.arange(1, n + 1, dtype=torch.float64) ** -0.7
     ends = torch.multinomial(weights, 2 * edges, replacement=True, generator=generator)
     return torch.randperm(n, generator=generator)[ends].view(2, edges)

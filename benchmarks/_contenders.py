@@ -1,4 +1,4 @@
-"""Who competes: for each loss, the library's ways to it, the naive form, and other packages."""
+"""The contenders for each loss: the library's own forms, the naive form, and other packages."""
 
 import functools
 import math
@@ -27,7 +27,7 @@ def _per_edge(size: Size) -> float:
 class Loss:
     """A loss and its contenders.
 
-    Work is what a step cannot do without: floating-point operations of matrix products, or for
+    Work is the least that a step must do: floating-point operations of matrix products, or for
     ``bound="copy"`` bytes of gathered rows.
     """
 
@@ -71,7 +71,7 @@ class Loss:
 
 
 def _both(x: Inputs, *, temperature: float = naive.TEMPERATURE, **options: Any) -> Tensor:
-    """As GCRDLoss contrasts what its heads made: both sides learn."""
+    """G-CRD as GCRDLoss computes it from the outputs of its heads: both sides learn."""
     return contrast(x.h_s, x.h_t, None, temperature, False, None, None, PairOptions(**options))
 
 

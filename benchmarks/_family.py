@@ -37,7 +37,7 @@ def make_inputs(nodes: int, width: int) -> Inputs:
 
 
 Step = Callable[[Inputs], Tensor]
-# Logits are as wide as embeddings here, so that nothing looks small for having few classes.
+# Logits are as wide as embeddings here, so that no loss looks small because of few classes.
 STEPS: dict[str, Step] = {
     "KD, standardised": lambda x: G.kd_loss(x.h_s, x.h_t, standardize=True),
     "DKD": lambda x: G.dkd_loss(x.h_s, x.h_t, x.h_t.argmax(dim=1)),
@@ -117,7 +117,7 @@ def _against(ours: Step, plain: Callable[[Tensor, Tensor], Tensor]) -> dict[str,
     return {"graphkd": ours, "plain": lambda x: plain(x.h_s, x.h_t)}
 
 
-# How many nodes the plain form can hold, and both forms.
+# The number of nodes that the plain form can hold, and both forms.
 PLAIN: dict[str, tuple[int, dict[str, Step]]] = {
     "KD, standardised": (20_000, _against(
         STEPS["KD, standardised"], lambda s, t: _kd(_standard(s), _standard(t)))),

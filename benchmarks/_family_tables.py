@@ -1,4 +1,4 @@
-"""The sections on the losses beyond the paper's six: what they do for the digits, and cost."""
+"""The sections on the losses beyond the paper's six: their effect on the digits, and their cost."""
 
 from _tables import Result, image, joined, methods, models, prose, read, table
 
@@ -24,7 +24,7 @@ def family_demo_section() -> str:
 
 
 def _better(students: Result) -> str:
-    """Who beats KD in every seed."""
+    """The losses that beat KD in every seed."""
     parts = []
     for name, student in students.items():
         rows = [r for key, r in student["methods"].items() if key not in ("none", "kd")]

@@ -1,7 +1,7 @@
-"""How it is measured: interleaved times, peaks of the same run, and memory.
+"""How the benchmarks measure: interleaved times, peaks of the same run, and memory.
 
-On a CPU, time is that of the process (or wall time), and memory is the rise of the peak resident
-size of a fresh process (Linux). On CUDA, time is between two events, and memory is the rise of
+On a CPU, time is process time (or wall time), and memory is the rise of the peak resident size of a
+fresh process (Linux). On CUDA, time is between two events, and memory is the rise of
 torch.cuda.max_memory_allocated.
 """
 
@@ -21,7 +21,7 @@ SAMPLE_SECONDS = 0.02
 LEAST, MOST = 3, 25
 _GEMM, _COPY = 2048, 2**26
 
-Step = Callable[[], object]  # what it gives does not matter to whoever times it
+Step = Callable[[], object]  # its result does not matter for the time
 
 
 def stepper(forward: Forward, inputs: Inputs) -> Callable[[], Tensor]:
@@ -37,7 +37,7 @@ def stepper(forward: Forward, inputs: Inputs) -> Callable[[], Tensor]:
 
 
 def seconds(step: Step, times: int, device: str, wall: bool) -> float:
-    """The time of one of that many steps in a row."""
+    """The mean time of a step, over this many in a row."""
     if device == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -67,7 +67,7 @@ def interleave(steps: dict[str, Step], budget: float, device: str, wall: bool) -
         for turn in range(MOST):
             if turn >= LEAST and time.perf_counter() - begin > budget:
                 break
-            # Nobody always follows the same one, whose leavings in the cache it would meet.
+            # The first step changes, so that no step always meets the same cache contents.
             first = turn % len(names)
             for name in names[first:] + names[:first]:
                 times[name].append(seconds(steps[name], repeats[name], device, wall))
@@ -123,13 +123,13 @@ def available_bytes(device: str) -> float:
 
 
 def peak_rise(step: Step, device: str) -> float:
-    """MiB by which one step raises the peak of memory; in a process that did nothing large yet."""
+    """MiB by which a step raises the memory peak of a process that has done nothing large yet."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # the peak becomes what is resident now
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current size
     before = _proc("/proc/self/status", "VmHWM:")
     step()
     return (_proc("/proc/self/status", "VmHWM:") - before) / 2**20

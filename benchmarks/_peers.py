@@ -1,4 +1,4 @@
-"""What a contender is, and those of other packages; each gives G-CRD's value where it competes."""
+"""The type of a contender, and the contenders of other packages, which give G-CRD's value."""
 
 import importlib.util
 import math
@@ -32,7 +32,7 @@ class Inputs:
 
     @property
     def plain(self) -> tuple[Tensor, ...]:
-        """What the naive form takes."""
+        """The arguments of the naive form."""
         pair = (self.h_s, self.h_t)
         return pair if self.edge_index is None else (*pair, self.edge_index)
 
@@ -73,7 +73,7 @@ def _metric_learning(kind: Any, x: Inputs) -> Forward:
     """Teacher rows as the reference embeddings: one positive per student row, as in G-CRD."""
     loss = kind(temperature=naive.TEMPERATURE)
     labels = torch.arange(len(x.h_s), device=x.h_s.device)
-    # Labels that are the very same tensor would mean that a row is not its own positive.
+    # If both labels were the same tensor, a row would not be its own positive.
     teacher_labels = labels.clone()
     return lambda: loss(x.h_s, labels, ref_emb=x.h_t, ref_labels=teacher_labels)
 

@@ -51,7 +51,7 @@ def curves(result: Result) -> dict[str, list[Result]]:
 
 
 def naive_limit(cases: Iterable[Result]) -> tuple[float, str] | None:
-    """The N (or E) at which naive fills 24 GiB, from its memory at the largest one measured."""
+    """The N (or E) at which naive fills 24 GiB, from its memory at the largest measured size."""
     measured = [case for case in cases if "peak_mib" in case["contenders"].get("naive", {})]
     if not measured:
         return None
@@ -65,7 +65,7 @@ def naive_limit(cases: Iterable[Result]) -> tuple[float, str] | None:
 
 
 def reached(case: Result) -> list[tuple[str, str, bool, str]]:
-    """For each target of a case: what it is of, the target, whether it was met, what was."""
+    """For each target of a case: its quantity, the target, whether it was met, the measurement."""
     rows, target = case["contenders"], case["target"]
     ours, naive = rows["ours"], rows.get("naive", {})
     found = []

@@ -4,10 +4,10 @@
     python benchmarks/accuracy.py --triton   # few rows, the Triton programs in triton's interpreter
     python benchmarks/accuracy.py --quick    # fewer rows and seeds; writes only to --out
 
-Truth is the reference backend in float64, on the inputs as rounded to the precision. Errors are
-those of a norm relative to the truth's norm, root mean squares over seeds. Beside the backends
-stands plain torch: the naive form of benchmarks/naive.py in the precision of the inputs. With a
-CUDA device all of it runs there.
+Truth is the reference backend in float64, on the inputs rounded to the precision. An error is the
+norm of the difference relative to the truth's norm, as root mean square over seeds. Plain torch is
+measured beside the backends: the naive form of benchmarks/naive.py in the precision of the inputs.
+With a CUDA device all of it runs there.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def truth_of(loss: Loss, options: dict[str, Any]) -> Function:
 
 
 def ways(loss: Loss, options: dict[str, Any], triton: bool, device: str) -> dict[str, Function]:
-    """What is judged: the naive form and the backends."""
+    """The forms to judge: the naive form and the backends."""
     everyone: dict[str, Function] = {"plain torch": lambda x: loss.naive(*x.plain, **options)}
     if not loss.work:
         return everyone | {"graphkd": loss.ours}
@@ -89,7 +89,7 @@ def draw(name: str, scenario: str, n: int, seed: int, device: str) -> Inputs:
 
 
 def value_and_gradient(f: Function, x: Inputs, dtype: torch.dtype, scale: float = 1.0) -> Any:
-    """In float64, whatever they were computed in; scaled meanwhile, lest a gradient underflow."""
+    """Both in float64, whatever computed them; scaled meanwhile so that no gradient underflows."""
     h_s = x.h_s.detach().to(dtype).requires_grad_()
     value = f(Inputs(h_s, x.h_t.to(dtype), x.edge_index, x.graph)) * scale
     (gradient,) = torch.autograd.grad(value, h_s)

@@ -2,10 +2,10 @@
 
     python benchmarks/balancing.py      # a few minutes on two cores
 
-Distils the demo's teacher into the MLP by one loss at a time: with the weight that was tuned on
+It distils the demo's teacher into the MLP by one loss at a time: with the weight that was tuned on
 validation nodes (examples/quickstart.py), with the same weight of 1 for all, and with a weight of 1
-under WeightedSum(balance=True). Also given: how hard the loss pulls on the student's embeddings
-against the task, on the way (the norm of its gradient over that of the task's).
+under WeightedSum(balance=True). It also gives the loss's pull on the student's embeddings during
+training: the norm of its gradient over the norm of the task's gradient.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def gradient_norm(loss: torch.Tensor, h: torch.Tensor) -> float:
 
 
 def fit(run: demo.Run, name: str, weight: float, balance: bool, epochs: int) -> dict[str, float]:
-    """As the demo trains, with the pull of the unweighted loss noted on the way."""
+    """Train as the demo does, and note the pull of the unweighted loss on the way."""
     data, (layer, width) = run.data, demo.HIDDEN["MLP"]
     torch.manual_seed(run.seed)
     model = demo.build("MLP", data)

@@ -1,12 +1,12 @@
-"""What the losses beyond the paper's six cost: on 20,000 nodes, and against their plain forms.
+"""The cost of the losses beyond the paper's six: on 20,000 nodes, and against their plain forms.
 
     python benchmarks/family.py            # some ten minutes
 
 First, each loss runs once in its default form, as a function (without heads), forward and
-backward, in a process of its own; memory is the rise of that process's peak resident size, gradient
-included. Then those that have a plain form in a few lines of PyTorch take turns with it, on one
-thread in process time; ratios are taken turn by turn. That both compute the same is part of the
-result. Linux only.
+backward, in a process of its own. Memory is the rise of that process's peak resident size, gradient
+included. Then each loss with a plain form in a few lines of PyTorch takes turns with it, on one
+thread in process time. Ratios are taken turn by turn. The result also says whether both compute the
+same. Linux only.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""What each loss costs on a graph of 50,000 nodes, forward and backward, in its default form.
+"""The cost of each loss on a graph of 50,000 nodes, forward and backward, in its default form.
 
     python benchmarks/footprint.py            # all losses; some ten minutes on two cores
     python benchmarks/footprint.py lsp gcrd   # some of them
 
 Each loss runs in a process of its own. Memory is the rise of that process's peak resident size,
-reset after a run on 64 nodes, and includes the gradient. The obvious form holds N × N matrices, of
-which the table gives the size of one. Absolute times depend on the machine: read them against one
-another. Also measured: the time of `import graphkd` beyond `import torch`. Linux only.
+reset after a run on 64 nodes, and includes the gradient. The obvious form holds N × N matrices; the
+table gives the size of one. Absolute times depend on the machine: compare them with one another.
+The time of `import graphkd` beyond `import torch` is measured too. Linux only.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""The losses as one writes them in plain PyTorch, whole matrices and gathers and all.
+"""The losses in plain PyTorch, with whole matrices and gathers, which the benchmarks compare with.
 
-What the benchmarks compare with. Each gives the value of the function of graphkd.functional that
-has its name, at that function's defaults, and is as fast as its few lines allow: l2 and rbf take
-distances from the Gram matrix instead of torch.cdist.
+Each gives the value of the function of the same name in graphkd.functional, at that function's
+defaults. Each is as fast as a few lines allow: l2 and rbf take distances from the Gram matrix
+instead of torch.cdist.
 """
 
 import torch
@@ -51,7 +51,7 @@ def global_lsp_poly(h_s: Tensor, h_t: Tensor) -> Tensor:
 
 
 def global_lsp_l2(h_s: Tensor, h_t: Tensor) -> Tensor:
-    # A square root has no gradient at 0, hence the small clamp.
+    # The small clamp is there because a square root has no gradient at 0.
     s, t = (_squared_distances(h).clamp(min=1e-12).sqrt() for h in (h_s, h_t))
     return F.mse_loss(s, t)
 
@@ -117,7 +117,7 @@ def lsp_rbf(h_s: Tensor, h_t: Tensor, edge_index: Tensor) -> Tensor:
 
 
 def lsp_unit_rows(h_s: Tensor, h_t: Tensor, edge_index: Tensor) -> Tensor:
-    """LSP by cosine with care: each row is normalised once, and gathers are index_select."""
+    """LSP by cosine, written with care: it normalises each row once and gathers by index_select."""
     src, dst = edge_index
     s, t = (
         (h.index_select(0, src) * h.index_select(0, dst)).sum(1)

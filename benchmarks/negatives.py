@@ -1,10 +1,10 @@
-"""What a queue of keys and several positives cost in G-CRD, forward and backward.
+"""The cost of a queue of keys and of several positives in G-CRD, forward and backward.
 
     python benchmarks/negatives.py            # some three minutes on two cores
 
-A queue should cost what its keys do: the rectangular form of as many keys at hand (`extra_keys=`).
+A queue should cost as much as the rectangular form with as many keys at hand (`extra_keys=`).
 Several positives should cost little beyond the plain loss. The contenders take turns in one
-process, on one thread in process time; ratios are taken turn by turn. Memory is the rise of the
+process, on one thread in process time. Ratios are taken turn by turn. Memory is the rise of the
 peak resident size over one step in a fresh process, gradient included. Linux only.
 """
 

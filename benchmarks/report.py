@@ -1,4 +1,4 @@
-"""Renders the JSON under benchmarks/results: docs/results.md, its figures, and blocks of README.
+"""Render the JSON under benchmarks/results: docs/results.md, its figures, and blocks of README.
 
 python benchmarks/report.py           # write
 python benchmarks/report.py --check   # fail if the Markdown is not what the JSON says
@@ -53,7 +53,7 @@ def page() -> str:
 
 
 def readme() -> str:
-    """README with its marked blocks filled in; without a result, a block stays what it is."""
+    """README with its marked blocks filled in; without a result, a block stays as it is."""
     text, blocks = README.read_text(), {}
     if demo := read("quickstart"):
         blocks["results"] = joined(models(demo), methods(demo))

@@ -4,9 +4,9 @@
     python benchmarks/speed.py gcrd global_lsp   # the sections whose names begin so
     python benchmarks/speed.py --quick           # tiny sizes, to see that all of it runs
 
-The contenders of a case take turns in one process, and ratios are taken turn by turn, so that what
-else the machine does strikes all of them. Memory is measured afterwards, each contender in a
-process of its own. With a CUDA device the same cases run there.
+The contenders of a case take turns in one process, and ratios are taken turn by turn, so that other
+work on the machine affects all of them. Memory is measured afterwards, each contender in a process
+of its own. With a CUDA device the same cases run there.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from rich.table import Table
 import graphkd
 
 HERE = Path(__file__).resolve().parent
-# The C library's largest allocations go back to the system at once, so that peaks are seen.
+# The C library returns its largest allocations to the system at once, so that peaks show.
 CHILD_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 def entrants(case: Case, device: str) -> tuple[dict[str, Contender], dict[str, str]]:
-    """Who takes part in a case, and why others do not."""
+    """The contenders that take part in a case, and why others do not."""
     able, unable = {}, {}
     for name, contender in LOSSES[case.loss].contenders().items():
         needed = contender.needs(case.size)
@@ -69,7 +69,7 @@ def run_case(case: Case, device: str) -> dict[str, Any]:
                 forward = contender.prepare(inputs)
                 steps[name] = measure.stepper(forward, inputs)
                 values[name] = float(steps[name]())
-            except Exception as error:  # that another one fails is a result, not the end
+            except Exception as error:  # the failure of another one is a result
                 if name == "ours":
                     raise
                 unable[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
@@ -124,7 +124,7 @@ def _peak_of(name: str, bound: str, dtype: str) -> str:
 
 
 def memory(case: Case, names: list[str], device: str) -> dict[str, float]:
-    """MiB of each contender; two at a time where both fit with ease."""
+    """MiB of each contender; two at a time if both fit easily."""
     needs = [LOSSES[case.loss].contenders()[name].needs(case.size) for name in names]
     easy = device == "cpu" and max(needs) < measure.available_bytes(device) / 8
 
@@ -152,7 +152,7 @@ def memory_of_one(task: dict[str, Any]) -> float:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """The machine and the versions; results of two are not mixed in one file."""
+    """The machine and the versions; one file never mixes the results of two."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     versions["graphkd"] = graphkd.__version__
     for package in PACKAGES.values():
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: results/speed_DEVICE.json")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    # No compiling helpers that would run beside a measurement.
+    # No helper processes for compilation, which would run beside a measurement.
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     if args.child:
         print(memory_of_one(json.loads(args.child)))

@@ -1,4 +1,4 @@
-"""What a TeacherStore costs and saves: building, reading, and an epoch with and without a teacher.
+"""The cost and gain of a TeacherStore: building, reading, and an epoch with and without a teacher.
 
     python benchmarks/store.py         # two minutes
 
@@ -6,10 +6,10 @@ The graph is generated: a ring in which each node has ten neighbours nearby. Bat
 three-hop neighbourhoods of 1,024 seeds, cut beforehand, so that the teacher of three layers gives
 the full graph's rows, no sampler is needed, and no time for sampling is counted.
 
-All on one thread, in time of the process: medians, and quartiles where turns are compared. Cold
-reads wait for the disk, so that theirs is wall time; for builds, the least wall time of three is
-given too. "Cold" is after the pages were dropped from the cache (on Linux); "first" is with pages
-in the cache, but each block is still to be checked.
+Everything runs on one thread. Times are process time: medians, and quartiles where turns are
+compared. Cold reads wait for the disk, so that their time is wall time. For builds, the smallest
+wall time of three is given too. "Cold" is after the pages were dropped from the cache (on Linux).
+"First" is with the pages in the cache, while each block must still be checked.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from graphkd import GCRDLoss, KDLoss, Tap, TeacherStore, freeze
 
 HERE = Path(__file__).resolve().parent
 NODES, FEATURES, WIDTH, CLASSES, LAYERS = 65_536, 64, 256, 40, 3
-BATCH, STUDENT_WIDTH, EPOCH = 1024, 64, 8  # batches an epoch: a few, for it is ratios that count
+BATCH, STUDENT_WIDTH, EPOCH = 1024, 64, 8  # few batches an epoch, because only ratios count
 MIB_PER_ROW = (WIDTH + CLASSES) * 2 / 2**20
 
 
@@ -91,7 +91,7 @@ def rate(build: Callable[[Path], TeacherStore], repeats: int = 3) -> dict[str, f
 
 
 def builds(data: Data, teacher: torch.nn.Module, batches: list[Data]) -> dict[str, dict]:
-    """With the teacher; and with its outputs at hand, which leaves what the store itself costs."""
+    """Builds with the teacher, and with its outputs at hand, which shows the store's own cost."""
     h = torch.randn(NODES, WIDTH)
     z = h[:, :CLASSES].contiguous()
 
@@ -168,7 +168,7 @@ def reads(path: Path) -> dict[str, dict]:
 
 
 def epochs(batches: list[Data], teacher: torch.nn.Module, path: Path) -> dict[str, object]:
-    """One epoch of a student by G-CRD and KD; the teacher's rows from itself or from the store."""
+    """One epoch of a student by G-CRD and KD, with rows from the teacher or from the store."""
     torch.manual_seed(0)
     student = GraphSAGE(FEATURES, STUDENT_WIDTH, num_layers=2, out_channels=CLASSES)
     gcrd, kd = GCRDLoss(STUDENT_WIDTH, WIDTH), KDLoss()

@@ -1,6 +1,6 @@
-"""What the examples share: flags, the digits, a loop that can be taken up again, the final table.
+"""The code that the examples share: flags, the digits, a resumable training loop, the final table.
 
-Nothing here distils: that is in each script, to be copied from there.
+Nothing here distils. Each script holds its own distillation, which users may copy.
 """
 
 import argparse
@@ -35,13 +35,13 @@ LABELS |= {
 
 console = Console(highlight=False)
 
-# Those that may differ between the runs that share a folder of checkpoints.
+# The flags that may differ between runs that share a folder of checkpoints.
 _FREE_FLAGS = {"checkpoint", "device", "figure", "losses", "methods", "out", "root", "seeds"}
 _FREE_FLAGS |= {"check", "full", "students", "tune"}
 
 
 def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) -> Any:
-    """The flags that every example has; a script adds its own, then calls parse_args()."""
+    """The flags that every example has. A script adds its own, then calls parse_args()."""
     result = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,19 +67,19 @@ def digits() -> Data:
 
 
 def reduced(x: Tensor) -> Tensor:
-    """Of more than 5,000 features, the 256 of a truncated SVD."""
+    """The 256 features of a truncated SVD, if there are more than 5,000."""
     return x @ torch.svd_lowrank(x, q=256)[2] if x.size(1) > 5000 else x
 
 
 def autocast(args: argparse.Namespace) -> AbstractContextManager[Any]:
-    """Bfloat16 where --amp asks for it. The losses compute in float32 all the same."""
+    """Bfloat16 if --amp asks for it. The losses still compute in float32."""
     return torch.autocast(args.device.type, dtype=torch.bfloat16, enabled=args.amp)
 
 
 def compiled(args: argparse.Namespace, *modules: nn.Module) -> None:
-    """Compile the modules in place where --compile asks for it; a Tap on them must be made before.
+    """Compile the modules if --compile asks for it. Make any Tap on them before.
 
-    In place, so that their state_dict keeps its names.
+    Compilation is in place, so that their state_dict keeps its names.
     """
     for module in modules:
         if args.compile:
@@ -103,17 +103,17 @@ def fit(
     notes: bool = True,
     **others: Any,
 ) -> float:
-    """Train for ``args.epochs`` and leave the model as it was in its best epoch on validation data.
+    """Train for ``args.epochs``, then put the model back to its best epoch on validation data.
 
     Args:
-        name: What is trained; names its checkpoint.
+        name: The name of the run and of its checkpoint.
         args: The flags.
         model: The model that is trained. Its best state is kept.
         step: Trains one epoch.
         evaluate: The validation score; larger is better.
-        writes: Whether this process writes the checkpoint, which all read: one of several ranks.
+        writes: Whether this process writes the checkpoint that all read. One of several ranks does.
         notes: Whether to show progress, and a line at the end.
-        others: What else a checkpoint needs: optimiser, loss (for its heads), scheduler.
+        others: Other objects that a checkpoint needs: optimiser, loss (for its heads), scheduler.
     """
     path = args.checkpoint / f"{name}.pt" if args.checkpoint else None
     parts = {"model": model, **others}
@@ -165,7 +165,7 @@ def _set_random_state(state: dict[str, Any]) -> None:
 
 
 def mean_std(values: Any) -> dict[str, Any]:
-    """Mean and sample standard deviation, which one seed does not have."""
+    """Mean and sample standard deviation; one seed has no deviation."""
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "std": std, "seeds": [float(v) for v in values]}
 
@@ -213,16 +213,16 @@ def report(
     digits: int = 1,
     **facts: Any,
 ) -> None:
-    """Print the final table, and write the numbers where --out asks for it.
+    """Print the final table, and write the numbers if --out asks for it.
 
     Args:
         title: The data.
         metric: The name of the score.
         args: The flags.
-        teacher: Its test score for each seed.
-        tests: The student's, by method; of several students by "student: method".
+        teacher: The teacher's test score for each seed.
+        tests: The student's scores by method; for several students by "student: method".
         digits: Decimal places of the table.
-        facts: What else the JSON should hold.
+        facts: Further entries of the JSON.
     """
     seeds = len(teacher)
     console.print(f"\n{title}: test {metric}, mean ± standard deviation over {seeds} seed(s)")

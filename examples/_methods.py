@@ -1,8 +1,7 @@
-"""The losses that quickstart.py compares: how each is built, what it is called with, its weight.
+"""The losses that quickstart.py compares: their construction, arguments and weights.
 
-Every loss is a line `graphkd.SomeLoss(...)` here. Most need no more than the widths of the two
-models, and take what every step has at hand by the names of their arguments. The others get what
-they need from `Case`.
+Every loss is a line `graphkd.SomeLoss(...)` here. Most need only the widths of the two models. They
+take the tensors of each step by the names of their arguments. The others get more from `Case`.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,23 +25,23 @@ class Teacher(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What a loss may be built from."""
+    """Everything that a loss may be built from."""
 
     dim_s: int
     dim_t: int
     data: Data
     teacher: Teacher
-    second: Teacher | None  # another one, for the loss that takes several
+    second: Teacher | None  # for the loss that takes several teachers
 
 
 class Term(NamedTuple):
-    """A loss, and the arguments that it takes beyond those of all losses."""
+    """A loss, and the arguments that it takes beyond the common ones."""
 
     loss: nn.Module
     given: Mapping[str, Any] = MappingProxyType({})
 
 
-# 1. The paper's six. `max_samples` bounds the two over all pairs of nodes; the digits are fewer.
+# 1. The paper's six. `max_samples` bounds the two over all pairs of nodes; the digits have fewer.
 
 CORE: dict[str, Callable[[Case], Term]] = {
     "kd": lambda c: Term(graphkd.KDLoss()),
@@ -53,8 +52,8 @@ CORE: dict[str, Callable[[Case], Term]] = {
     "gcrd": lambda c: Term(graphkd.GCRDLoss(c.dim_s, c.dim_t, proj_dim=64, max_samples=4096)),
 }
 
-# 2. The others. What a loss takes beside the outputs of the models comes with it: a value, or a
-# function that gives it anew in each step.
+# 2. The others. A loss comes with the arguments that it takes beside the outputs of the models. An
+# argument is a value, or a function that gives a new value in each step.
 
 
 def simkd(c: Case) -> Term:
@@ -74,7 +73,7 @@ def factor_transfer(c: Case) -> Term:
 
 
 def krd(c: Case) -> Term:
-    """How little the teacher's predictions change when its features get noise.
+    """Reliability: how little the teacher's predictions change when its features get noise.
 
     The power that turns this into probabilities stays 1; `loss.update_alpha` would fit it.
     """
@@ -122,12 +121,12 @@ def teachers(c: Case) -> Term:
 
 FAMILY: dict[str, Callable[[Case], Term]] = {
     "kd_std": lambda c: Term(graphkd.KDLoss(standardize=True)),
-    # The labels of most nodes are not known: the teacher's predictions stand in.
+    # The labels of most nodes are unknown: the teacher's predictions replace them.
     "dkd": lambda c: Term(graphkd.DKDLoss(), {"y": c.teacher.z.argmax(dim=1)}),
     "dist": lambda c: Term(graphkd.DISTLoss()),
     "vid": lambda c: Term(graphkd.VIDLoss(c.dim_s, c.dim_t)),
     "nst": lambda c: Term(graphkd.NSTLoss()),
-    # Which units of the teacher are active shows after its ReLU, too; the student's head is linear.
+    # The teacher's active units are visible after its ReLU, too. The student's head is linear.
     "ab": lambda c: Term(graphkd.ABLoss(c.dim_s, c.dim_t)),
     "ft": factor_transfer,
     "fsp": lambda c: Term(graphkd.FSPLoss()),
@@ -152,12 +151,12 @@ FAMILY: dict[str, Callable[[Case], Term]] = {
 
 
 def sides(method: str, h: Tensor, z: Tensor, c: Case) -> tuple[Any, Any]:
-    """What a method takes as `h_s` and `h_t`: the last hidden layers, or what else it compares."""
+    """The `h_s` and `h_t` of a method: the last hidden layers, or other layers that it compares."""
     x, teacher = c.data.x, c.teacher
     match method.removeprefix("kd+"):
-        case "tined":  # what two operations do, one after the other
+        case "tined":  # inputs and outputs of two operations in a row
             return (x, h, z), (x, teacher.h, teacher.z)
-        case "fsp":  # from one end to the other, which are as wide in both models
+        case "fsp":  # first and last layer, of the same widths in both models
             return (x, z), (x, teacher.z)
         case "layers":
             return [h, z], [teacher.h, teacher.z]
@@ -166,14 +165,15 @@ def sides(method: str, h: Tensor, z: Tensor, c: Case) -> tuple[Any, Any]:
 
 LOSSES = {**CORE, **FAMILY}
 PAPER = ["none", *CORE, *(f"kd+{name}" for name in CORE if name != "kd")]
-# Two teachers' KD is KD already.
+# "teachers" already is KD.
 METHODS = [*PAPER, *FAMILY, *(f"kd+{name}" for name in FAMILY if name != "teachers")]
-EVERY = ["none", *LOSSES]  # what --losses all means
+EVERY = ["none", *LOSSES]  # for --losses all
 QUICK = ["none", *CORE, "kd+gcrd"]
 
 # The values of the losses differ by orders of magnitude, and so do their weights.
-# Those of the paper's six were found by hand; the others' lie about where the loss pulls on the
-# student's parameters as hard as the labels do, before and after thirty epochs of training.
+# The candidates of the paper's six were found by hand. Those of the others lie around the weight at
+# which the loss pulls on the student's parameters as hard as the labels do, before and after thirty
+# epochs of training.
 GRID = {
     "kd": (0.1, 1.0, 10.0, 100.0),
     "fitnet": (10.0, 100.0, 1000.0, 10000.0, 100000.0),
@@ -190,10 +190,10 @@ GRID = {
     **dict.fromkeys(("vid", "pkt", "cc", "gkd", "llp"), (10.0, 100.0, 1000.0, 10000.0)),
     "sp": (1000.0, 10000.0, 100000.0, 1000000.0),
 }
-# For the digits, as chosen on validation nodes: those of the paper's six, alone and beside KD, by
-# `quickstart.py --full --tune`, on three seeds; the others by `quickstart.py --losses all --tune
-# --seeds 1 --students MLP GCN`, on one. Some lie at an edge of their grid. "kd+lsp" is the weight
-# of LSP beside KD; KD keeps the weight that it has alone.
+# The weights for the digits, chosen on validation nodes. `quickstart.py --full --tune` chose the
+# paper's six, alone and beside KD, on three seeds. `quickstart.py --losses all --tune --seeds 1
+# --students MLP GCN` chose the others, on one. Some lie at an edge of their grid. "kd+lsp" is the
+# weight of LSP beside KD; KD keeps the weight that it has alone.
 WEIGHTS = {
     "MLP": {
         "kd": 10.0, "fitnet": 10000.0, "at": 10000.0, "lsp": 1000.0, "glsp": 100.0, "gcrd": 10.0,

@@ -1,4 +1,4 @@
-"""The data and the models of quickstart.py: splits, scores, and what a forward pass costs."""
+"""The data and the models of quickstart.py: splits, scores, and the cost of a forward pass."""
 
 import copy
 from functools import partial
@@ -29,10 +29,10 @@ def load(name: str, root: str) -> Data:
 
 
 def split(data: Data, seed: int, per_class: int) -> Data:
-    """The masks of one seed: the fixed ones where the set has some, else drawn.
+    """The masks of one seed: the fixed ones if the data set has some, else drawn.
 
-    Drawn test nodes, one half of all, are the same for every seed: so no choice that was made on
-    validation nodes, of whichever seed, has seen a test label.
+    Drawn test nodes are one half of all nodes, the same for every seed. So no choice on the
+    validation nodes of any seed has seen a test label.
     """
     data = copy.copy(data)
     if "train_mask" in data:
@@ -52,7 +52,7 @@ def split(data: Data, seed: int, per_class: int) -> Data:
 
 
 def score(z: Tensor, data: Data, mask: Tensor) -> float:
-    """Accuracy in per cent; of binary sets, the area under the ROC curve."""
+    """Accuracy in per cent; for binary sets, the area under the ROC curve."""
     z, y = z[mask], data.y[mask]
     if z.size(1) == 2:
         return 100 * binary_auroc(z[:, 1] - z[:, 0], y).item()
@@ -61,8 +61,8 @@ def score(z: Tensor, data: Data, mask: Tensor) -> float:
 
 # 2. Models ----------------------------------------------------------------------------------------
 # The representation to distil is the last hidden layer after BatchNorm, ReLU and dropout. PyG's
-# GNNs call their one module `dropout` after each hidden layer, so its latest output is just that.
-# PyG's MLP drops out by a function, which no hook sees: so `act` does both there.
+# GNNs call their one module `dropout` after each hidden layer, so that its latest output is this
+# one. PyG's MLP applies dropout by a function, which no hook sees. So `act` does both there.
 
 MODELS: dict[str, Any] = {
     "GAT": partial(GAT, hidden_channels=128, num_layers=3, heads=4, dropout=0.5, norm="batch_norm"),

@@ -20,7 +20,7 @@ def generate(seed, size=30.0, density=8):
         ball = rng.normal(size=(int(4 * density * radius**2), 3))
         ball *= radius * rng.uniform(0.6, 1, (len(ball), 1)) / np.linalg.norm(ball, axis=1)[:, None]
         parts.append((ball + np.array([*xy, ground(xy) + rng.uniform(1, 2) * radius]), 1))
-    for _ in range(4):  # buildings: boxes, of which one sees the roof (axis 2) and the walls
+    for _ in range(4):  # buildings: boxes, whose roof (axis 2) and walls are visible
         edges, xy = rng.uniform((5, 5, 2.5), (12, 12, 7)), rng.uniform(0, size, 2)
         box = rng.uniform(0, 1, (int(2 * density * edges[0] * edges[1]), 3))
         axis = rng.choice(3, len(box), p=(0.2, 0.2, 0.6))
@@ -35,7 +35,7 @@ def generate(seed, size=30.0, density=8):
 
 
 def read(path):
-    """The tiles of a file, whose layout point_cloud.py describes."""
+    """The tiles of a file; point_cloud.py describes its layout."""
     tiles = np.load(path)
     classes = np.full(256, -1)
     classes[2:7] = [0, 1, 1, 2, 3]  # ground, low and medium vegetation, high vegetation, building

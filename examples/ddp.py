@@ -4,17 +4,17 @@
     torchrun --nproc-per-node 2 examples/ddp.py                      # the same numbers on two
     torchrun --nproc-per-node 2 examples/ddp.py --dataset Physics --root data      # Coauthor
 
-The nodes are cut into one part for each rank, which computes these, and their neighbours as far as
-the teacher's layers reach (the halo). G-CRD and Global LSP compare all pairs of nodes of all ranks,
-LSP the ends of every edge: with process_group=, each rank's loss is that of the whole graph, and
-DistributedDataParallel's averaging gives its gradient. Unless --no-check is given, one process does
-the first step on the whole graph, too, and its loss and gradients are compared. The teacher is a
-GraphSAGE, the student an MLP.
+The nodes are cut into one part for each rank. A rank computes its part, and the neighbours that the
+teacher's layers reach (the halo). G-CRD and Global LSP compare all pairs of nodes of all ranks. LSP
+compares the ends of every edge. With process_group=, each rank's loss is the loss of the whole
+graph, and DistributedDataParallel's averaging gives its gradient. Unless --no-check is given, one
+process also does the first step on the whole graph, for a comparison of loss and gradients. The
+teacher is a GraphSAGE, the student an MLP.
 
 The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
-real; the graph is built: each image is joined to the 8 whose pixels are nearest. Five labels per
-class are known; of Physics, twenty. Another 500 nodes validate, and one half of all nodes tests.
-The 8,415 features of Physics are reduced to 256 by a truncated SVD.
+real. The graph is built: each image is joined to the 8 images with the nearest pixels. Five labels
+per class are known, twenty in Physics. Another 500 nodes validate, and one half of all nodes tests.
+A truncated SVD reduces the 8,415 features of Physics to 256.
 """
 
 import argparse
@@ -36,7 +36,7 @@ import graphkd
 
 METHODS = ["none", "kd", "lsp", "glsp", "gcrd", "kd+gcrd"]
 LAYERS, WIDTH, TEACHER_WIDTH = 2, 64, 128
-# Chosen on the validation nodes of the digits, seeds 0 to 2; that of KD was not searched.
+# Chosen on the validation nodes of the digits, seeds 0 to 2. The weight of KD was not searched.
 WEIGHTS = {
     "none": {"kd": 0.0},
     "kd": {"kd": 1.0},
@@ -70,7 +70,7 @@ _common.seed_everything(0)
 if args.dataset == "Digits":
     whole = _common.digits()
 else:
-    for turn in range(2):  # the first rank downloads and processes them, then the others read
+    for turn in range(2):  # the first rank downloads and processes the data, then the others read
         if turn == min(rank, 1):
             whole = Coauthor(args.root, args.dataset)[0]
         dist.barrier()
@@ -80,11 +80,11 @@ split = {"num_train_per_class": known, "num_val": 500, "num_test": whole.num_nod
 whole = transforms.RandomNodeSplit("random", **split)(whole)
 classes, num_train = int(whole.y.max()) + 1, int(whole.train_mask.sum())
 
-# Neighbours come near one another in this order, so that parts of it have few of them outside.
+# This order puts neighbours near one another, so that a part has few neighbours outside.
 adjacency = to_scipy_sparse_matrix(whole.edge_index, num_nodes=whole.num_nodes).tocsr()
 order = torch.from_numpy(reverse_cuthill_mckee(adjacency, symmetric_mode=True).copy()).long()
 own = order.tensor_split(world)[rank]
-# LSP needs the embeddings of direct neighbours, and the teacher theirs, once more for each layer.
+# LSP needs the embeddings of direct neighbours. For these, the teacher needs a hop more per layer.
 nodes, edge_index, place, _ = k_hop_subgraph(own, LAYERS + 1, whole.edge_index, relabel_nodes=True)
 part = Data(x=whole.x[nodes], y=whole.y[nodes], edge_index=edge_index, own=place)
 for mask in ("train_mask", "val_mask", "test_mask"):
@@ -108,7 +108,7 @@ def accuracy(model, mask, *inputs):
 
 def label_loss(z, data, ranks):
     z, y = z[data.train_mask].float(), data.y[data.train_mask]
-    # A sum over this rank's nodes, which DDP divides by the number of ranks.
+    # A sum over this rank's nodes; DDP divides it by the number of ranks.
     return F.cross_entropy(z, y, reduction="sum") * ranks / num_train
 
 
@@ -135,7 +135,7 @@ def train_teacher(seed):
     name = f"{seed}-teacher"
     _common.fit(name, args, teacher, step, evaluate, writes=rank == 0, optimizer=optimizer)
     score = accuracy(teacher, "test_mask", part.x, part.edge_index)
-    # Once for all: the last hidden states and the logits of this rank's nodes and its halo.
+    # Computed once: the last hidden states and the logits of this rank's nodes and its halo.
     graphkd.freeze(teacher)
     for data in (part, whole) if args.check else (part,):
         with graphkd.Tap(teacher, "dropout") as tap:
@@ -148,13 +148,13 @@ def train_teacher(seed):
 
 
 def make_student(method, group):
-    """The student and the losses: on this rank's part of the group, or alone on the whole graph."""
+    """Student and losses, for this rank's part of the group or alone for the whole graph."""
     ranks = 1 if group is None else world
     student = MLP([part.num_features, WIDTH, classes], norm=None).to(args.device)
     losses = {
-        # Of single rows, as the labels' loss is: a sum over this rank's, which DDP averages.
+        # A loss of single rows, like the labels' loss: a sum over this rank's, which DDP averages.
         "kd": (ranks / whole.num_nodes, graphkd.KDLoss(reduction="sum")),
-        # These compare rows. Each is the loss of all ranks' rows, and has one value on all ranks.
+        # These compare rows. Each is the loss of all ranks' rows, with the same value on all ranks.
         "lsp": (1.0, graphkd.LSPLoss(process_group=group)),
         "glsp": (1.0, graphkd.GlobalLSPLoss(process_group=group)),
         "gcrd": (1.0, graphkd.GCRDLoss(WIDTH, TEACHER_WIDTH, 64, process_group=group)),
@@ -166,7 +166,7 @@ def make_student(method, group):
 def total_loss(student, distill, tap, data, ranks):
     with _common.autocast(args):
         z = student(data.x)
-    # All rows on this rank, its halo's among them, and which of them are its own.
+    # All rows on this rank, including its halo, and the numbers of its own rows.
     extra, _ = distill(
         h_s=tap.value, h_t=data.h_teacher, z_s=z, z_t=data.z_teacher,
         edge_index=data.edge_index, index=data.own,
@@ -175,12 +175,12 @@ def total_loss(student, distill, tap, data, ranks):
 
 
 def over_ranks(module):
-    """DDP, which refuses a module without parameters, as LSP is one."""
+    """Wrap the module in DDP, which refuses a module without parameters, such as LSP."""
     return DistributedDataParallel(module) if list(module.parameters()) else module
 
 
 def check(method):
-    """How far loss and gradients over the ranks are from those of one process."""
+    """Compare loss and gradients over the ranks with the same of one process."""
     results = []
     for group in (dist.group.WORLD, None):
         _common.seed_everything(0)
@@ -192,7 +192,7 @@ def check(method):
             student, distill = over_ranks(student), over_ranks(distill)
         loss = total_loss(student, distill, tap, data, ranks)
         loss.backward()
-        dist.all_reduce(loss := loss.detach())  # of one process, the same on each
+        dist.all_reduce(loss := loss.detach())  # one process has the same on each rank
         results.append((loss / world, torch.cat([p.grad.flatten() for p in parameters])))
     (loss, gradient), (loss_alone, gradient_alone) = results
     off = (gradient - gradient_alone).norm() / gradient_alone.norm()
@@ -209,7 +209,7 @@ def train_student(seed, method):
     student, distill = make_student(method, dist.group.WORLD)
     tap = graphkd.Tap(student, "act")  # the last hidden layer
     _common.compiled(args, student)
-    # A loss with heads is wrapped as any module is: they learn, too.
+    # A loss with heads is wrapped like any module, because the heads learn, too.
     parallel, parallel_distill = over_ranks(student), over_ranks(distill)
     optimizer = torch.optim.Adam([*student.parameters(), *distill.parameters()], lr=0.01)
 

@@ -5,15 +5,15 @@
     python examples/graph_agnostic.py --students SIGN --methods none kd gcrd kd+gcrd --epochs 100
 
 The teacher is a graph attention network on the whole graph. The students are MLPs that read rows of
-a matrix, in minibatches of an ordinary DataLoader: "MLP" the node's own features; "SIGN" these and
-their averages over one to three hops, computed once before the training. The teacher's outputs are
-computed once too, and looked up by node id.
+a matrix, in minibatches of an ordinary DataLoader. "MLP" reads the node's own features. "SIGN" also
+reads their averages over one to three hops, computed once before the training. The teacher's
+outputs are computed once too, and looked up by node id.
 
 The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
-real; the graph is built: each image is joined to the 8 whose pixels are nearest. Five labels per
-class are known. Cora and PubMed have their public split; of other sets twenty labels per class are
-known, another 500 nodes validate, and one half of all nodes tests. The 8,415 features of Physics
-are reduced to 256 by a truncated SVD.
+real. The graph is built: each image is joined to the 8 images with the nearest pixels. Five labels
+per class are known. Cora and PubMed have their public split. In other sets twenty labels per class
+are known, another 500 nodes validate, and one half of all nodes tests. A truncated SVD reduces the
+8,415 features of Physics to 256.
 """
 
 from itertools import product
@@ -100,12 +100,12 @@ def make_teacher():
 
 
 def make_student(x):
-    # `act` is the module before the last layer, and so what a Tap reads. It drops out as well.
+    # `act` is the module before the last layer, so that a Tap reads it. It also applies dropout.
     act = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Dropout(0.5))
     return MLP([x.size(1), WIDTH, classes], act=act).to(args.device)
 
 
-# The teacher reads (x, edge_index), a student rows of x.
+# The teacher reads (x, edge_index); a student reads rows of x.
 def accuracy(model, mask, *batch):
     model.eval()
     with torch.no_grad(), _common.autocast(args):
@@ -119,7 +119,7 @@ def accuracy(model, mask, *batch):
 def train_teacher(seed):
     _common.seed_everything(seed)
     teacher = make_teacher()
-    tap = graphkd.Tap(teacher, "dropout")  # its last call: after the last hidden layer
+    tap = graphkd.Tap(teacher, "dropout")  # keeps its last call, after the last hidden layer
     optimizer = torch.optim.Adam(teacher.parameters(), lr=0.01, weight_decay=5e-4)
 
     def step():
@@ -134,7 +134,7 @@ def train_teacher(seed):
         return accuracy(teacher, val, data.x, data.edge_index)
 
     _common.fit(f"{seed}-teacher", args, teacher, step, evaluate, optimizer=optimizer)
-    # Once for all: frozen, and the hidden states and logits of every node.
+    # Once for all runs: freeze it, and compute the hidden states and logits of every node.
     graphkd.freeze(teacher)
     z = teacher(data.x, data.edge_index)
     return tap.value, z, accuracy(teacher, test, data.x, data.edge_index)
@@ -173,7 +173,7 @@ def train_student(seed, name, method, h_teacher, z_teacher):
                 z = student(x[ids])
             # The labels teach on the training nodes ...
             loss = F.cross_entropy(z[known].float(), data.y[ids[known]], reduction="sum")
-            # ... the teacher on all nodes. Its rows are those of the same ids.
+            # ... the teacher teaches on all nodes. Its rows have the same ids.
             extra, _ = distill(h_s=tap.value, h_t=h_teacher[ids], z_s=z, z_t=z_teacher[ids])
             (loss / labelled + extra).backward()
             optimizer.step()

@@ -7,17 +7,17 @@
 
 Teacher and student are R-GCNs: each round has one mean-aggregating convolution per edge type, whose
 results are averaged. The teacher has two rounds at width 64, the student one round at width 16.
-"kd" and "gcrd" compare the nodes that are classified, "lsp" compares the neighbourhoods in each
-edge type that ends in them, all by one HeteroLoss.
+"kd" and "gcrd" compare the nodes to classify. "lsp" compares the neighbourhoods in each edge type
+that ends in these nodes. One HeteroLoss holds all of them.
 
 The default data are generated, in the layout of ogbn-mag: papers, authors, institutions and fields
-of study, of which only papers have features and a class. Nodes prefer to be joined to nodes of
-their class, and features are mostly noise, so that neighbours matter. 120 papers have a label. DBLP
-and IMDB come with a split of their own. The model of each method is that of its best epoch on
-validation nodes; test nodes are scored once, at the end.
+of study. Only papers have features and a class. Nodes tend to be joined to nodes of their class,
+and features are mostly noise, so that neighbours matter. 120 papers have a label. DBLP and IMDB
+come with a split of their own. Each method keeps the model of its best epoch on validation nodes.
+Test nodes are scored once, at the end.
 
-On a whole graph the teacher teaches all nodes of the classified type, in batches the seeds, which
-are the training nodes. The teacher's outputs are computed once and looked up by node id.
+On a whole graph the teacher teaches all nodes of the classified type. In batches it teaches the
+seeds, which are the training nodes. Its outputs are computed once and looked up by node id.
 """
 
 import _common
@@ -38,8 +38,8 @@ METHODS = ["none", "kd", "gcrd", "lsp", "kd+gcrd", "kd+lsp"]
 TARGETS = {"generated": "paper", "mag": "paper", "DBLP": "author", "IMDB": "movie"}
 TEACHER, STUDENT = (64, 2, 0.5), (16, 1, 0.2)  # width, rounds, dropout
 # Chosen on the validation nodes of the generated graph, from few values (KD 1 and 10, G-CRD 0.1 to
-# 10, LSP 10 to 1000). "kd+lsp" is the weight of LSP beside KD. Other graphs want their own: on DBLP
-# this weight of LSP is too large.
+# 10, LSP 10 to 1000). "kd+lsp" is the weight of LSP beside KD. Other graphs need other weights: on
+# DBLP this weight of LSP is too large.
 WEIGHTS = {"kd": 10.0, "gcrd": 1.0, "lsp": 1000.0, "kd+gcrd": 0.1, "kd+lsp": 100.0}
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=100)
@@ -63,7 +63,7 @@ def generate():
     label = {name: torch.randint(6, (n,), generator=rng) for name, n in sizes.items()}
 
     def join(src, dst, edges, purity):
-        """Edges from random sources; a share of their targets is of the source's class."""
+        """Edges from random sources; a share of their targets has the source's class."""
         i = torch.randint(sizes[src], (edges,), generator=rng)
         j = torch.randint(sizes[dst], (edges,), generator=rng)
         for c in range(6):
@@ -107,7 +107,7 @@ if not args.batch_size:
 
 
 def batches(node_type, nodes=None, shuffle=False):
-    """Batches, and in each the rows of `node_type` that are asked for."""
+    """Batches, each with the numbers of the `node_type` rows that are asked for."""
     if not args.batch_size:
         yield data, slice(None) if nodes is None else nodes
         return
@@ -131,7 +131,7 @@ class RGCN(nn.Module):
         for name in data.node_types:
             if "x" in data[name]:
                 self.encoders[name] = nn.Linear(data[name].num_features, width)
-            else:  # what has no features learns an embedding
+            else:  # a type without features learns an embedding
                 self.encoders[name] = nn.Embedding(data[name].num_nodes, width)
         self.convs = nn.ModuleList(
             HeteroConv({edge: SAGEConv(width, width) for edge in data.edge_types}, aggr="mean")
@@ -150,7 +150,7 @@ class RGCN(nn.Module):
 
 
 def run(model, batch):
-    x_dict = {**batch.n_id_dict, **batch.x_dict}  # node ids of what has no features
+    x_dict = {**batch.n_id_dict, **batch.x_dict}  # node ids of the types without features
     with _common.autocast(args):
         return model(x_dict, batch.edge_index_dict)
 

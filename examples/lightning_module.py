@@ -1,17 +1,17 @@
-"""Distil in PyTorch Lightning: the LightningModule stays the user's, a loss is one more submodule.
+"""Distil in PyTorch Lightning: the user keeps the LightningModule, a loss is one more submodule.
 
     python examples/lightning_module.py                               # the digits, one process
     python examples/lightning_module.py --devices 2                   # two processes, by DDP
     python examples/lightning_module.py --dataset Physics --root data    # Coauthor
 
 A GraphSAGE on the whole graph teaches an MLP, which reads batches of nodes. The lines that distil
-are marked. With several devices, Lightning gives each its own batches; G-CRD then contrasts the
-rows of all of them, so that two devices with batches of 256 train as one does with 512.
+are marked. With several devices, Lightning gives each its own batches. G-CRD then contrasts the
+rows of all devices, so that two devices with batches of 256 train as one does with 512.
 
 The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
-real; the graph is built: each image is joined to the 8 whose pixels are nearest. Five labels per
-class are known; of Physics, twenty. Another 500 nodes validate, and one half of all nodes tests.
-The 8,415 features of Physics are reduced to 256 by a truncated SVD. Needs `pip install lightning`.
+real. The graph is built: each image is joined to the 8 images with the nearest pixels. Five labels
+per class are known, twenty in Physics. Another 500 nodes validate, and one half of all nodes tests.
+A truncated SVD reduces the 8,415 features of Physics to 256. Needs `pip install lightning`.
 """
 
 import logging
@@ -39,7 +39,7 @@ except ImportError:
 
 METHODS = ["none", "kd", "gcrd", "kd+gcrd"]
 WIDTH, TEACHER_WIDTH = 64, 128
-# Those of graph_agnostic.py, which were chosen on the validation nodes of the digits.
+# The weights of graph_agnostic.py, which were chosen on the validation nodes of the digits.
 WEIGHTS = {
     "none": {"kd": 0.0},
     "kd": {"kd": 1.0},
@@ -94,7 +94,7 @@ class Student(lightning.LightningModule):
         self.accuracy = MulticlassAccuracy(classes, average="micro")
         for name, value in {"x": data.x, "y": data.y, "known": data.train_mask}.items():
             self.register_buffer(name, value, persistent=False)
-        # Distillation: the losses, and what the teacher says of every node.
+        # Distillation: the losses, and the teacher's outputs for every node.
         losses = {"kd": graphkd.KDLoss(), "gcrd": graphkd.GCRDLoss(WIDTH, TEACHER_WIDTH, 64)}
         terms = {key: (weight, losses[key]) for key, weight in WEIGHTS[method].items()}
         self.distill = graphkd.WeightedSum(**terms)
@@ -120,22 +120,22 @@ class Student(lightning.LightningModule):
         return loss + extra
 
     def configure_optimizers(self):
-        # The heads of the losses are among the parameters, as the losses are submodules.
+        # The heads of the losses are among the parameters, because the losses are submodules.
         return torch.optim.Adam(self.parameters(), lr=0.01, weight_decay=5e-4)
 
     # From here on nothing distils.
 
     def train_dataloader(self):
-        # Called in each epoch: its order is the same after a resumption.
+        # Called in each epoch, so that the order is the same after a resumption.
         trainer, nodes = self.trainer, range(data.num_nodes)
         shares = {"num_replicas": trainer.world_size, "rank": trainer.global_rank}
         sampler = DistributedSampler(nodes, **shares, seed=self.seed)
         sampler.set_epoch(self.current_epoch)
-        # Its own generator, so that nothing is drawn from that of dropout.
+        # A generator of its own, so that it draws nothing from the generator of dropout.
         return DataLoader(nodes, args.batch_size, sampler=sampler, generator=torch.Generator())
 
     def on_train_epoch_start(self):
-        torch.manual_seed(1000 * self.seed + self.current_epoch)  # and so is dropout
+        torch.manual_seed(1000 * self.seed + self.current_epoch)  # so is dropout
 
     def forward(self, ids):
         z, h = self.mlp(self.x[ids], return_emb=True)

@@ -1,19 +1,19 @@
-"""Distil a deep GIN over atoms and bonds into a small GCN over atoms: properties of whole graphs.
+"""Distil a deep GIN over atoms and bonds into a small GCN over atoms, for labels of whole graphs.
 
     python examples/molecules.py                                        # generated, a minute or two
     python examples/molecules.py --dataset ogbg-molhiv --root data      # needs ogb
     python examples/molecules.py --dataset tox21 --root data            # needs rdkit
     python examples/molecules.py --dataset esol --root data --methods none kd kd+gcrd
 
-The default data are generated: random graphs that look like molecules, of single atoms and rings of
-five or six, of four elements and three kinds of bonds; valences are not kept. Three labels say
-whether a pair of elements lies exactly three bonds apart, double bonds left out: N and O, O and F,
-N and F. Three fifths of the training labels are missing: there the teacher's prediction is all that
-the student learns from, unless --known-only is set. The student does not see the kinds of bonds.
+The default data are generated: random graphs that look like molecules. They have single atoms and
+rings of five or six, four elements and three kinds of bonds; valences are not kept. Three labels
+say whether a pair of elements lies exactly three bonds apart, without double bonds: N and O, O and
+F, N and F. Three fifths of the training labels are missing. There the student learns only from the
+teacher's prediction, unless --known-only is set. The student does not see the kinds of bonds.
 
-ogbg-molhiv (one label, scaffold split) comes through ogb; tox21 (12 labels, many of them missing)
-and other MoleculeNet sets through PyG, split once at random, 80:10:10. The scores are areas under
-the ROC curve, averaged over labels; for esol, freesolv and lipo, root mean squared errors.
+ogbg-molhiv (one label, scaffold split) comes through ogb. tox21 (12 labels, many of them missing)
+and other MoleculeNet sets come through PyG, split once at random, 80:10:10. The scores are areas
+under the ROC curve, averaged over labels; for esol, freesolv and lipo, root mean squared errors.
 """
 
 import random
@@ -57,7 +57,7 @@ kd = {"task": "regression"} if regression else {"task": "multilabel", "temperatu
 
 
 def molecule(draw: random.Random) -> Data:
-    """Rings and single atoms, each joined to one that is there. Atoms are 0 to 3 for C, N, O, F."""
+    """Rings and single atoms, each joined to an earlier one. Atoms are 0 to 3 for C, N, O, F."""
     atoms, bonds = [], []
     for _ in range(draw.randint(4, 9)):
         first, size = len(atoms), draw.choice([1, 1, 1, 5, 6])
@@ -65,7 +65,7 @@ def molecule(draw: random.Random) -> Data:
         bonds += [(first + i, first + (i + 1) % size, 2) for i in range(size) if size > 1]
         if first:
             i, j = draw.randrange(first), draw.randrange(first, first + size)
-            bonds.append((i, j, draw.choice([0, 0, 1])))  # single or double; those of rings are 2
+            bonds.append((i, j, draw.choice([0, 0, 1])))  # single or double; rings have bonds 2
     x, bond = torch.tensor(atoms), torch.tensor(bonds, dtype=torch.long).view(-1, 3)
     edge_index, edge_attr = to_undirected(bond[:, :2].t(), bond[:, 2:], num_nodes=len(atoms))
     step = torch.eye(len(atoms)).index_put(tuple(edge_index), edge_attr.view(-1).ne(1).float())
@@ -85,7 +85,7 @@ elif args.dataset == "ogbg-molhiv":
         from ogb.graphproppred import PygGraphPropPredDataset
     except ImportError as error:
         raise SystemExit(f"{error}. Install ogb (--no-deps keeps your torch).") from None
-    # torch 2.6 and newer loads ogb's processed file only if told that these are wanted.
+    # torch 2.6 and newer loads ogb's processed file only if these classes are allowed.
     with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
         dataset = PygGraphPropPredDataset(args.dataset, args.root)
     train_set, val_set, test_set = ([*dataset[part]] for part in dataset.get_idx_split().values())
@@ -97,7 +97,7 @@ else:
     parts = random_split(dataset, [0.8, 0.1, 0.1], generator=torch.Generator().manual_seed(0))
     train_set, val_set, test_set = ([*part] for part in parts)
 
-# Molecules have ids, and so have their atoms: under these the teacher's outputs are kept.
+# Molecules have ids, and so have their atoms. The teacher's outputs are stored by these ids.
 atoms = 0
 for i, data in enumerate(train_set):
     data.idx, data.n_id = i, torch.arange(atoms, atoms + data.num_nodes)
@@ -132,7 +132,7 @@ class Codes(nn.Module):
 
 
 class Net(nn.Module):
-    """Embeddings of atoms, embeddings of molecules, and what is predicted for these."""
+    """Embeddings of atoms, embeddings of molecules, and predictions for molecules."""
 
     def __init__(self, gnn: BasicGNN) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ def apply(model: Net, data: Data) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def task_loss(z: Tensor, y: Tensor) -> Tensor:
-    """Over the labels that are known."""
+    """The loss over the known labels."""
     z, y = z[~y.isnan()].float(), y[~y.isnan()].float()
     if regression:
         return F.mse_loss(z, (y - mean) / spread)
@@ -186,7 +186,7 @@ val, test = ([d.to(args.device) for d in DataLoader(x, 1024)] for x in (val_set,
 
 
 def train(name: str, model: Net, lr: float, distill: nn.ModuleDict) -> float:
-    """Train the model, a student if there are losses to distil by, and give its test score."""
+    """Train the model and give its test score; with losses to distil by, it is a student."""
     # New in a training loop: the heads of the losses learn, too ...
     optimizer = torch.optim.Adam([*model.parameters(), *distill.parameters()], lr=lr)
 
@@ -196,11 +196,11 @@ def train(name: str, model: Net, lr: float, distill: nn.ModuleDict) -> float:
             data = data.to(args.device)
             h_s, g_s, z_s = apply(model, data)
             loss = task_loss(z_s, data.y)
-            # ... predictions for molecules are compared, for missing labels too if wanted ...
+            # ... predictions for molecules are compared, if wanted for missing labels too ...
             if "kd" in distill:
                 mask = ~data.y.isnan() if args.known_only else None
                 loss = loss + WEIGHTS["kd"] * distill["kd"](z_s, z_t[data.idx], mask=mask)
-            # ... embeddings of molecules with those of the batch's others ...
+            # ... embeddings of molecules are compared with the others of the batch ...
             if "gcrd" in distill:
                 loss = loss + WEIGHTS["gcrd"] * distill["gcrd"](g_s, g_t[data.idx])
             # ... and embeddings of atoms within each molecule.
@@ -224,7 +224,7 @@ for seed in range(args.seeds):
     options = {"norm": "batch_norm", "jk": "last"}  # with "last", a BatchNorm after the last layer
     teacher = Net(GINE(wide, wide, num_layers=4, dropout=0.2, **options)).to(args.device)
     teachers.append(train(f"teacher-{seed}", teacher, 0.003, nn.ModuleDict()))
-    # The teacher does not change any more: its outputs, once, for every epoch and method.
+    # The teacher no longer changes: its outputs are computed once for every epoch and method.
     graphkd.freeze(teacher)
     with torch.no_grad():
         outputs = [apply(teacher, data.to(args.device)) for data in DataLoader(train_set, 1024)]
@@ -242,7 +242,7 @@ for seed in range(args.seeds):
             {name: losses[name] for name in method.split("+") if name in losses}
         )
         _common.compiled(args, student)
-        _common.seed_everything(seed)  # molecules in the same order, whatever a head has drawn
+        _common.seed_everything(seed)  # the same order of molecules, whatever a head has drawn
         tests[method].append(train(f"{method}-{seed}", student, 0.01, distill.to(args.device)))
 
 title = f"{args.dataset}, {len(train_set):,} molecules to learn from"

@@ -8,10 +8,10 @@ Training, validation and test nodes lie in different graphs (the inductive setti
 has any number of labels. A batch holds several graphs, and all of its nodes are distilled.
 
 The default data are generated: 32 graphs of 200 nodes, 20 of them for training. Each node belongs
-to some of twelve overlapping communities, to each with probability 0.2. Nodes are joined the
-likelier, the more communities they share. Each of 30 labels says whether a node belongs to just one
+to some of twelve overlapping communities, to each with probability 0.2. Nodes are more likely to be
+joined if they share more communities. Each of 30 labels says whether a node belongs to exactly one
 of two communities. Features show seven in ten memberships, by a projection that all graphs share,
-under noise; the rest is to be learned from the neighbours. PPI has 24 graphs of some 2,400 nodes,
+under noise. The rest must be learned from the neighbours. PPI has 24 graphs of about 2,400 nodes,
 50 features and 121 labels. Scores are micro-averaged F1.
 """
 
@@ -69,7 +69,7 @@ else:
     graphs = [communities(generator, projection, pairs) for _ in range(32)]
     train_set, val_set, test_set = graphs[:20], graphs[20:26], graphs[26:]
 
-# The nodes of the training graphs have ids: under these the teacher's outputs are kept.
+# The nodes of the training graphs have ids. The teacher's outputs are stored by these ids.
 nodes = 0
 for data in train_set:
     data.n_id = torch.arange(nodes, nodes + data.num_nodes)
@@ -102,7 +102,7 @@ def train(
     distill: graphkd.WeightedSum | None = None,
     **taught: Tensor,
 ) -> float:
-    """Train the model, a student if there is something to distil, and give its test score."""
+    """Train the model and give its test score; with losses to distil by, it is a student."""
     # New in a training loop: the heads of the losses learn, too ...
     heads = [] if distill is None else [*distill.parameters()]
     optimizer = torch.optim.Adam([*model.parameters(), *heads], lr=lr)
@@ -114,7 +114,7 @@ def train(
             z_s = predict(model, data)
             loss = F.binary_cross_entropy_with_logits(z_s, data.y)
             if distill is not None:
-                # ... its hidden states are tapped, and the teacher's outputs looked up by node id.
+                # ... its hidden states are tapped, and the teacher's outputs come by node id.
                 z_t, h_t = taught["z_t"][data.n_id], taught["h_t"][data.n_id]
                 more, _ = distill(
                     z_s=z_s, z_t=z_t, h_s=hidden.value, h_t=h_t, edge_index=data.edge_index

@@ -4,26 +4,26 @@
     python examples/point_cloud.py --dataset ign --root data         # LiDAR tiles, see below
     python examples/point_cloud.py --dataset S3DIS --root data       # PyG's S3DIS; needs h5py
 
-Teacher and student are DGCNNs whose graph, the nearest neighbours of each point, is built once: of
-48 units a layer and three layers, of 16 and two. One in ten of the training points is labelled
-(--labelled); the teacher teaches on all of them. Its outputs are computed once and travel in the
-blocks, as further attributes of PyG's Data. The losses see batches of blocks, disjoint graphs side
-by side: attention transfer normalises by block (batch=), LSP compares each point's neighbours, and
-G-CRD all points of the batch.
+Teacher and student are DGCNNs. Their graph, the nearest neighbours of each point, is built once.
+The teacher has three layers of 48 units, the student two layers of 16 units. One in ten of the
+training points is labelled (--labelled); the teacher teaches on all of them. Its outputs are
+computed once and travel in the blocks, as further attributes of PyG's Data. The losses see batches
+of blocks, which are disjoint graphs side by side. Attention transfer normalises by block (batch=),
+LSP compares each point's neighbours, and G-CRD compares all points of the batch.
 
 Tiles are cut into square blocks. A block keeps --points of its points, drawn once, and is scored on
-these. Four tiles train, one validates, one tests; the score is the mean IoU over the classes.
+these. Four tiles train, one validates, one tests. The score is the mean IoU over the classes.
 
 The default tiles, 30 m wide, are generated: ground with a wave in it, boxes as buildings, balls as
 crowns and bushes. The classes differ in intensity by 0.3 on average, in noise of deviation 1.
 
---dataset ign reads ROOT/ign_lidar/ign_lidar_tiles.npz: of each of six tiles, as np.savez writes
-them, "NAME/xyz_cm" int [N, 3], centimetres from the tile's corner; "NAME/intensity" int [N];
-"NAME/returns" int [N, 2], the number of the return and how many its pulse had; "NAME/label" int
-[N], the LAS class: 2 ground, 3 to 5 low, medium and high vegetation, 6 building. Points of other
-classes stay in the blocks, without a label.
+--dataset ign reads ROOT/ign_lidar/ign_lidar_tiles.npz, as np.savez writes it. It has four arrays
+for each of six tiles: "NAME/xyz_cm" int [N, 3], centimetres from the tile's corner;
+"NAME/intensity" int [N]; "NAME/returns" int [N, 2], the number of the return and how many its pulse
+had; "NAME/label" int [N], the LAS class: 2 ground, 3 to 5 low, medium and high vegetation, 6
+building. Points of other classes stay in the blocks, without a label.
 
-Of S3DIS, areas 1 to 4 train, 5 validates and 6 tests.
+In S3DIS, areas 1 to 4 train, 5 validates and 6 tests.
 """
 
 from itertools import pairwise
@@ -94,7 +94,7 @@ val_loader, test_loader = (DataLoader(tile, args.batch_size) for tile in tiles[4
 
 
 class DGCNN(nn.Module):
-    """Edge convolutions; all their outputs side by side, and their maximum over the block."""
+    """Edge convolutions, with all their outputs side by side and their maximum over the block."""
 
     def __init__(self, width, layers):
         super().__init__()
@@ -123,7 +123,7 @@ def predict(model, batch):
 
 def label_loss(z, y):
     loss = F.cross_entropy(z.float(), y, ignore_index=-1, reduction="sum")
-    return loss / (y >= 0).sum().clamp(min=1)  # maybe no point of a batch is labelled
+    return loss / (y >= 0).sum().clamp(min=1)  # a batch may have no labelled point
 
 
 @torch.no_grad()
@@ -157,7 +157,7 @@ def train_teacher(seed):
         return score(teacher, val_loader)
 
     _common.fit(f"{seed}-teacher", args, teacher, step, evaluate, optimizer=optimizer)
-    # Once for all: frozen, and its hidden states and logits become attributes of the blocks.
+    # Once for all runs: freeze it; its hidden states and logits become attributes of the blocks.
     graphkd.freeze(teacher)
     taught = []
     with graphkd.Tap(teacher, "hidden") as tap:

@@ -7,16 +7,16 @@
     python examples/quickstart.py --dataset Cora --root data    # any of PyG's sets in DATASETS
 
 The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
-real; the graph is built: each image is joined to the 8 whose pixels are nearest. Five labels per
-class are known. The teacher is a three-layer GAT. The students are an MLP, which never sees the
+real. The graph is built: each image is joined to the 8 images with the nearest pixels. Five labels
+per class are known. The teacher is a three-layer GAT. The students are an MLP, which never sees the
 graph, and a GCN with one hidden layer of eight units. They learn from the same 50 labels, and from
 the teacher on all 1,797 nodes (the transductive setting).
 
-Who sees which label: training nodes serve the cross-entropy of teacher and students. Validation
-nodes choose the best epoch of each model and, with --tune, the weight of each loss: the best on
-average over the first three seeds. The constants in _methods.py were chosen so for the digits. A
-method that has none is tuned first; for any other dataset, every method is. Test nodes are scored
-at the end.
+The labels of training nodes serve the cross-entropy of teacher and students. Validation nodes
+choose the best epoch of each model. With --tune they also choose the weight of each loss: the best
+on average over the first three seeds. The constants in _methods.py were chosen in this way for the
+digits. A method without a constant is tuned first; for any other dataset, every method is. Test
+nodes are scored at the end.
 """
 
 import argparse
@@ -55,16 +55,16 @@ from torch_geometric.data import Data
 import graphkd
 
 # 1. Losses ----------------------------------------------------------------------------------------
-# Each is one line, `graphkd.SomeLoss(...)`, in _methods.py, beside its weight. Data and models are
-# in _nodes.py.
+# Each loss is one line `graphkd.SomeLoss(...)` in _methods.py, beside its weight. Data and models
+# are in _nodes.py.
 
 
 def objective(
     method: str, weights: dict[str, float], case: Case
 ) -> tuple[graphkd.WeightedSum | None, dict[str, Any]]:
-    """The weighted sum of a method's distillation losses, such as of "kd+gcrd".
+    """The weighted sum of a method's distillation losses, for example of "kd+gcrd".
 
-    Beside it, what its calls take beyond the outputs of the models.
+    The second result holds the arguments that its calls take beyond the outputs of the models.
     """
     if method == "none":
         return None, {}
@@ -91,7 +91,7 @@ def fit(
     given: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[float, float]:
     """Train to the epoch that is best on the validation nodes; its validation and test scores."""
-    # Some losses project, and their heads learn: into the optimiser with them.
+    # Some losses project, and their heads learn: the optimiser takes these parameters too.
     parameters = [*model.parameters(), *(distill.parameters() if distill is not None else [])]
     optimizer = torch.optim.Adam(parameters, lr=0.01, weight_decay=5e-4)
     tap = graphkd.Tap(model, layer)
@@ -105,7 +105,7 @@ def fit(
         # The labels teach on the training nodes only ...
         loss = F.cross_entropy(z[data.train_mask].float(), data.y[data.train_mask])
         if distill is not None and case is not None:
-            # ... the teacher on all nodes. Each loss takes the arguments that it needs.
+            # ... the teacher teaches on all nodes. Each loss takes the arguments that it needs.
             h_s, h_t = sides(method, tap.value, z, case)
             arguments = {"h_s": h_s, "h_t": h_t, "z_s": z, "z_t": case.teacher.z}
             for name, value in given.items():
@@ -131,19 +131,19 @@ def train_teacher(
     torch.manual_seed(seed)
     model, layer = build(name, data), HIDDEN[name][0]
     _, test = fit(f"{name}-{seed}", model, layer, data, args)
-    graphkd.freeze(model)  # in evaluation mode and without gradients, for good
+    graphkd.freeze(model)  # in evaluation mode and without gradients from now on
     with graphkd.Tap(model, layer) as tap:
         z = predict(model, data)
     return Teacher(model, tap.value, z), test
 
 
 class Run(NamedTuple):
-    """What all methods of one seed share."""
+    """The data and teachers that all methods of one seed share."""
 
     seed: int
     data: Data
     teacher: Teacher
-    second: Teacher | None  # where a method takes two
+    second: Teacher | None  # if a method takes two
 
 
 def distil(
@@ -182,7 +182,7 @@ def tune(
             trial = {**weights, method: weight}
             scores = [distil(run, student, method, trial, args)[0] for run in runs]
             vals[weight] = round(float(np.mean(scores)), 3)
-        weights[method] = max(vals, key=lambda weight: vals[weight])  # of equals, the smallest
+        weights[method] = max(vals, key=lambda weight: vals[weight])  # the smallest of equals
         advance()
     return weights
 
@@ -238,7 +238,7 @@ def main() -> None:
     steps = args.seeds * (1 + len(args.students) * len(args.losses))
     steps += sum(len(unknown(args.losses, weights)) for weights in known.values())
     runs, teacher_tests, students = [], [], {}
-    # In a log, the notes on the way stand in for the bar.
+    # In a log, the notes on the way replace the bar.
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=steps)
         for seed in range(args.seeds):

@@ -5,22 +5,22 @@
     python examples/sampled.py --dataset Physics --root data       # Coauthor
     python examples/sampled.py --dataset ogbn-arxiv --root data    # or ogbn-products; needs ogb
 
-Both models are trained on the batches of one of PyG's loaders; the teacher's outputs for all nodes
+Both models are trained on the batches of one of PyG's loaders. The teacher's outputs for all nodes
 are computed once, into a graphkd.TeacherStore on disk, and read by node id. Losses take the rows of
-the batch on both sides, and the rows of its seeds as index=. With --loader neighbor the seeds are
-the nodes whose neighbourhood was sampled; the batches of the other loaders are induced subgraphs,
-in which every node is a seed. "gcrd-queue" contrasts with the keys of earlier batches too.
+the batch on both sides, and the numbers of its seeds as index=. With --loader neighbor the seeds
+are the nodes whose neighbourhood was sampled. The batches of the other loaders are induced
+subgraphs, in which every node is a seed. "gcrd-queue" also contrasts with keys of earlier batches.
 
-neighbor and saint need torch_sparse (neighbor: or pyg-lib), cluster needs pyg-lib, for METIS.
-random needs neither, and is the default where they are missing: it cuts the nodes at random into
+neighbor needs torch_sparse or pyg-lib. saint needs torch_sparse. cluster needs pyg-lib, for METIS.
+random needs neither, and is the default if they are missing. It cuts the nodes at random into
 parts, which lose most of their edges.
 
-The default graph is generated: 20,000 nodes in 10 classes, with some 16 neighbours each, of which
-somewhat more than half have the node's class. Each class has four centres in 32 dimensions; a
-node's features are one of these plus noise. Of it and of Physics, 40 nodes per class are labelled,
-another 2,000 validate, and one half of all nodes tests: one split for all seeds. The 8,415 features
-of Physics are reduced to 256 by a truncated SVD. ogbn sets have their own split; ogb 1.3.6 reads
-them with TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 in the environment.
+The default graph is generated: 20,000 nodes in 10 classes. Each node has about 16 neighbours, of
+which somewhat more than half have its class. Each class has four centres in 32 dimensions; a node's
+features are one of these plus noise. In it and in Physics, 40 nodes per class are labelled, another
+2,000 validate, and one half of all nodes tests: one split for all seeds. A truncated SVD reduces
+the 8,415 features of Physics to 256. ogbn sets have their own split; ogb 1.3.6 reads them with
+TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 in the environment.
 """
 
 import tempfile
@@ -86,7 +86,7 @@ if not AVAILABLE[args.loader]:
 
 def generate(num_nodes=20_000, classes=10, neighbours=8, homophily=0.5):
     y = torch.randint(classes, (num_nodes,))
-    member = y.argsort()  # a row of some node, drawn among those of a class or among all
+    member = y.argsort()  # a row of some node, drawn from the nodes of a class or from all
     first = torch.bincount(y, minlength=classes).cumsum(0).roll(1).index_fill(0, torch.tensor(0), 0)
     target = torch.arange(num_nodes).repeat_interleave(neighbours)
     of_class = torch.rand(target.numel()) * torch.bincount(y)[y[target]]
@@ -117,7 +117,7 @@ whole = transforms.ToSparseTensor()(data.clone()).to(args.device)  # scored with
 
 
 def make_loader(layers, batch_size, nodes=None):
-    """Shuffled batches: of a NeighborLoader around these nodes (a mask; None: all)."""
+    """Shuffled batches; a NeighborLoader's are around these nodes (a mask; None means all)."""
     if args.loader == "neighbor":
         return NeighborLoader(
             data, args.fan_out[:layers], nodes, batch_size=batch_size, shuffle=True
@@ -139,7 +139,7 @@ def seeds_of(batch):
 
 
 def label_loss(z, batch, seeds):
-    known = seeds[batch.train_mask[seeds]]  # maybe none of this batch
+    known = seeds[batch.train_mask[seeds]]  # may be none of this batch
     loss = F.cross_entropy(z[known].float(), batch.y[known], reduction="sum")
     return loss / max(known.numel(), 1)
 
@@ -215,8 +215,8 @@ def train_student(seed, method, teacher):
             optimizer.zero_grad()
             with _common.autocast(args):
                 z = student(batch.x, batch.edge_index)
-            # The teacher's rows of this batch, and which of them count: the seeds. LSP compares
-            # these with their sampled neighbours, which need not be seeds. A queue needs the ids.
+            # The teacher's rows of this batch. Only the seeds count: LSP compares them with their
+            # sampled neighbours, which need not be seeds. A queue needs the ids.
             h_t, z_t = teacher[batch.n_id]
             extra, _ = distill(
                 h_s=tap.value, h_t=h_t, z_s=z, z_t=z_t,

@@ -1,7 +1,7 @@
-"""Shared set-up: one thread per worker, a fixed seed, Triton's interpreter where no GPU is.
+"""Shared set-up: one thread per worker, a fixed seed, Triton's interpreter if there is no GPU.
 
-Tests marked ``sampler`` need PyG's samplers. They are skipped without them, and fail where the
-environment says REQUIRE_SAMPLER=1.
+Tests marked ``sampler`` need PyG's samplers. Without samplers these tests are skipped, or fail if
+the environment says REQUIRE_SAMPLER=1.
 """
 
 import os

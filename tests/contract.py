@@ -1,7 +1,7 @@
-"""The contract table: one row per loss. Whatever a test asks of all losses, it asks of each row.
+"""The contract table: one row per loss. A test of all losses runs on every row.
 
-Each row stands in a file of its loss's name, as ``LOSS``, in the room of its family under
-``tests/rows``. A new loss is one more file there and one oracle; it then inherits every check.
+Each row is ``LOSS`` in a file of its loss's name, in the folder of its family under ``tests/rows``.
+A new loss is one more file there and one oracle; it then inherits every check.
 """
 
 import importlib
@@ -30,8 +30,17 @@ def _label(options: Options) -> str:
     return "-".join(str(value) for value in options.values()) or "default"
 
 
-def every(*, variants: bool = False, backends: bool = False, where: Any = None) -> Any:
-    """Parametrize over the rows of the table, and over their variants and backends if asked."""
+def every(
+    *,
+    variants: bool = False,
+    backends: bool = False,
+    where: Any = None,
+    keep: Any = None,
+) -> Any:
+    """Parametrize over the rows of the table, and over their variants and backends if asked.
+
+    ``where`` says which losses take part, and ``keep`` which of a loss's options.
+    """
     cases = []
     for loss in LOSSES:
         if where is not None and not where(loss):
@@ -39,7 +48,8 @@ def every(*, variants: bool = False, backends: bool = False, where: Any = None) 
         for variant in loss.variants if variants else loss.variants[:1]:
             for backend in (loss.backends or (None,)) if backends else (None,):
                 options = dict(variant, **({"backend": backend} if backend else {}))
-                cases.append(pytest.param(loss, options, id=f"{loss.name}-{_label(options)}"))
+                if keep is None or keep(loss, options):
+                    cases.append(pytest.param(loss, options, id=f"{loss.name}-{_label(options)}"))
     return pytest.mark.parametrize(("loss", "options"), cases)
 
 

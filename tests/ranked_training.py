@@ -132,7 +132,7 @@ def float32_near_convergence(part: Part) -> None:
                 (x.grad / part.world, one.grad[rows], exact.grad[rows]),
             ):
                 errors = [(g.double() - wanted).norm() for g in (got.detach(), single.detach())]
-                # No worse than one process.
+                # The error is no worse than with one process.
                 assert errors[0] <= 1.5 * errors[1] + 1e-5 * wanted.norm(), (kernel, errors)
 
 
@@ -148,7 +148,7 @@ def gcrd_in_float32(part: Part) -> None:
         value = G.gcrd_loss(x, q[rows].float(), **options, process_group=part.group)
         for loss in (truth, plain, value):
             loss.backward()
-        # Ranks of a single row: what counts is how large all rows' errors are.
+        # A rank may have a single row, so that the size of all rows' errors counts.
         for got, single, wanted, of in (
             (value.detach(), plain.detach(), truth.detach(), ...),
             (x.grad / part.world, one.grad, exact.grad, rows),
@@ -158,7 +158,7 @@ def gcrd_in_float32(part: Part) -> None:
 
 
 class Largest(TorchDispatchMode):
-    """Notes the largest tensor that anything makes."""
+    """Notes the size of the largest tensor that any operation makes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ def no_rank_holds_more_than_blocks(part: Part) -> None:
     ):
         with Largest() as largest:
             loss().backward()
-        # Neither N × N tiles of one rank's rows, nor the rows of all ranks.
+        # No rank holds N × N tiles of one rank's rows, or the rows of all ranks.
         assert width * n <= largest.numbers <= most, largest.numbers
 
 
@@ -259,7 +259,7 @@ def a_rank_that_skips_backward_hangs_nobody(part: Part) -> None:
         lambda: G.lsp_loss(h, torch.randn(4, 5), edges, process_group=part.group),
     )
     for loss in losses:
-        # Nor does one that needs no gradient at all.
+        # A rank that needs no gradient at all hangs nobody either.
         with torch.no_grad() if part.rank == 0 else contextlib.nullcontext():
             value = loss()
         if part.rank == part.world - 1:

@@ -67,7 +67,7 @@ def gcrd_with_a_teacher_side_that_learns(part: Part) -> None:
         shared = copy.deepcopy(one)
         shared.process_group = part.group
         for layout in part.layouts(N):
-            # The embeddings of the teacher get no gradient; what the heads make of them does.
+            # The teacher's embeddings get no gradient, but the outputs of its head do.
             one.head_t, shared.head_t = nn.Linear(5, 5).double(), nn.Linear(5, 5).double()
             shared.head_t.load_state_dict(one.head_t.state_dict())
             rows, h_s, h_t = part.rows(layout), doubles(N, 5), doubles(N, 5)
@@ -79,7 +79,7 @@ def gcrd_with_a_teacher_side_that_learns(part: Part) -> None:
 
 
 def halo(part: Part, layout: list[int], edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The nodes of this rank and their neighbours, the edges into its own, and where those are."""
+    """This rank's nodes and their neighbours, the edges into its own nodes, and their places."""
     own = torch.arange(N)[part.rows(layout)]
     mine = edges[:, torch.isin(edges[1], own)]
     nodes = torch.cat([own, mine[0][~torch.isin(mine[0], own)].unique()])
@@ -194,7 +194,7 @@ def median_bandwidth_of_many_rows(part: Part) -> None:
     options = {"kernel": "rbf", "gamma": "median"}
     rows = part.rows(layout)
     one = G.global_lsp_loss(h_s, h_t, **options, generator=torch.Generator().manual_seed(1))
-    # The first rank draws for all; another's generator counts for nothing.
+    # The first rank draws for all ranks; the generators of the others have no effect.
     own = torch.Generator().manual_seed(1 + part.rank)
     shared = G.global_lsp_loss(
         h_s[rows], h_t[rows], **options, generator=own, process_group=part.group

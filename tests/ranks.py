@@ -1,4 +1,4 @@
-"""Runs cases on several processes that talk by gloo, and brings home what each rank has to say."""
+"""Run cases on several processes that talk by gloo, and collect the errors of every rank."""
 
 import datetime
 import os
@@ -13,7 +13,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 Case = Callable[["Part"], None]
-# A rank that waits for another in vain fails after so many seconds.
+# A rank that waits for another without an answer fails after this many seconds.
 PATIENCE = 20
 CASES: dict[str, Case] = {}
 
@@ -29,13 +29,13 @@ def doubles(*shape: int) -> Tensor:
 
 
 class Part:
-    """What a case sees: the group, and this rank's part of rows that every rank knows."""
+    """The view of a case: the group, and this rank's part of rows that every rank knows."""
 
     def __init__(self, group: dist.ProcessGroup) -> None:
         self.group, self.rank, self.world = group, group.rank(), group.size()
 
     def layouts(self, n: int) -> Iterator[list[int]]:
-        """How many of ``n`` rows each rank has: even, uneven, and with a rank that has none."""
+        """How many of ``n`` rows each rank has: even, uneven, and with a rank without rows."""
         first, world = n // self.world, self.world
         yield [first] * (world - 1) + [n - first * (world - 1)]
         yield [n - 1 - (world - 2), *[1] * (world - 1)]
@@ -54,7 +54,7 @@ class Part:
         factor: float | None = None,
         tolerance: float = 1e-10,
     ) -> None:
-        """Value and gradients for each of the ``whole`` rows, against one process."""
+        """Compare the value and the gradients for each of the ``whole`` rows with one process."""
         mine = [x[self.rows(layout)].clone().requires_grad_() for x in whole]
         whole = [x.clone().requires_grad_() for x in whole]
         value, one = shared(*mine), expected(*whole)
@@ -83,7 +83,7 @@ def _work(rank: int, world: int, folder: str, cases: dict[str, Case]) -> None:
         except Exception:
             said[name] = traceback.format_exc()
     torch.save(said, Path(folder) / f"{rank}.pt")
-    # A group in which something went wrong may not be taken down in peace.
+    # A group with a failed case may not shut down cleanly.
     os._exit(0)
 
 

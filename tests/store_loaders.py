@@ -1,4 +1,4 @@
-"""Graphs, teachers and loaders that need no sampler to be installed."""
+"""Graphs, teachers and loaders that need no installed sampler."""
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ def gcn(seed: int = 0) -> GCN:
 
 
 def live(teacher: nn.Module, *inputs: Tensor, tap: str = "convs.1") -> tuple[Tensor, Tensor]:
-    """h and z by a hook of its own, in eval mode."""
+    """h and z of the live teacher by a hook of its own, in eval mode."""
     teacher.eval()
     kept = []
     handle = teacher.get_submodule(tap).register_forward_hook(lambda m, i, o: kept.append(o))
@@ -47,7 +47,7 @@ def live(teacher: nn.Module, *inputs: Tensor, tap: str = "convs.1") -> tuple[Ten
 
 
 def khop_batches(data: Data, parts: int = 4, seed: int = 1, hops: int = 4) -> list[Data]:
-    """Batches in the form of a NeighborLoader's, the seeds in random order.
+    """Batches in the form of a NeighborLoader, with the seeds in random order.
 
     GCNConv divides by the degrees of neighbours, so that three layers need four hops.
     """
@@ -74,7 +74,7 @@ def _others(rows: Tensor, count: int) -> Tensor:
 
 
 class WholeGraphSampler(BaseSampler):
-    """Samples every node and edge, the seeds first: what a fan-out of -1 and many hops do."""
+    """Samples every node and edge, the seeds first, like a fan-out of -1 and many hops."""
 
     def __init__(self, data: Data | HeteroData) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ def academic() -> HeteroData:
 
 
 class HeteroTeacher(nn.Module):
-    """Returns logits by node type, or of papers only."""
+    """Returns logits by node type, or for papers only."""
 
     def __init__(self, data: HeteroData, only_papers: bool = False) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Error budgets: no further from float64 truth than plain torch in the same dtype, and beyond.
+"""Error budgets: as near float64 truth as plain torch in the same dtype, and special cases.
 
-Inputs are independent, nearly converged, rotated and far from the origin.
+Inputs are independent, nearly converged, rotated, or far from the origin.
 """
 
 import warnings
@@ -40,7 +40,7 @@ def scenario(name: str, n: int, dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("name", ["independent", "converged", "rotated", "biased"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_error_budget(loss: Loss, options: dict, name: str, dtype: torch.dtype) -> None:
-    """The budget is that of the reference in the same input precision, computed in float32."""
+    """The budget is the error of the reference in the same input precision, computed in float32."""
     h_s, h_t = scenario(name, 96, (16, 16))
     h_s, h_t = h_s.to(dtype), h_t.to(dtype)
     edge_index = torch.randint(0, 96, (2, 500))
@@ -58,20 +58,20 @@ def test_error_budget(loss: Loss, options: dict, name: str, dtype: torch.dtype) 
             strict=True,
         )
     )
-    # In a mean, errors cancel by luck: what they are before that is the scale to judge it by.
+    # In a mean, errors cancel by luck. So the scale to judge it by is the errors before the mean.
     rows, true_rows = (
         loss.rows(s, t, edge_index, **o).detach()
         for s, t, o in ((h_s.float(), h_t.float(), naive), (h_s.double(), h_t.double(), options))
     )
     budget += relative_error(rows, true_rows)
-    # A gradient comes back in the dtype of its input, rounded once; scaled, lest it underflow.
+    # A gradient has the dtype of its input, rounded once. The scale prevents underflow.
     scale = 1 / float(true_gradient.abs().max().clamp(min=1e-30))
     value, gradient = value_and_gradient(
         lambda h: scale * loss.call(h, h_t, edge_index, **options), h_s
     )
     value, gradient = value.double() / scale, gradient.double() / scale
     rounding = torch.finfo(dtype).eps
-    # Exponentials and roots of a GPU are a rounding or two less accurate.
+    # A GPU's exponentials and roots are one or two roundings less accurate.
     factor = 3 if options.get("backend") == "triton" else 2
     assert relative_error(value, truth) <= factor * budget + 1e-6
     assert relative_error(gradient, true_gradient) <= factor * gradient_budget + rounding + 1e-5

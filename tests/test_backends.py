@@ -1,4 +1,4 @@
-"""Which backend runs: one asked for by name is used or raises, and auto says what it picked."""
+"""Which backend runs: one asked for by name runs or raises, and auto logs its choice."""
 
 import logging
 import subprocess
@@ -72,7 +72,7 @@ def test_low_precision_is_near() -> None:
 
 @pytest.mark.parametrize("divergence", ["kl", "mse"])
 def test_scatter_is_wired(divergence: str, monkeypatch) -> None:
-    """By a stand-in for torch_scatter's two functions; the contract runs it where it is built."""
+    """Replaces torch_scatter's two functions; the contract runs the real ones if installed."""
     called = []
 
     def scatter_add(values, segment, dim_size):
@@ -97,7 +97,7 @@ def test_scatter_is_wired(divergence: str, monkeypatch) -> None:
 
 
 def test_sparse_products_say_nothing() -> None:
-    """Torch warns of its CSR support once in a process; a user of LSP has not asked for it."""
+    """Torch warns of its CSR support once in a process, but a user of LSP did not choose CSR."""
     code = (
         "import torch, graphkd.functional as G; h = torch.randn(9, 4, requires_grad=True);"
         "e = torch.randint(0, 9, (2, 30)); G.lsp_loss(h, torch.randn(9, 4), e).backward()"
@@ -108,7 +108,7 @@ def test_sparse_products_say_nothing() -> None:
 
 @every(variants=True, where=lambda loss: loss.backends)
 def test_fake_tensors(loss: Loss, options: dict) -> None:
-    """Shapes without values, as tools that plan memory or export a model ask for them."""
+    """Shapes without values, for tools that plan memory or export a model."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     if options.get("gamma") == "median":

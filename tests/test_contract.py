@@ -1,4 +1,4 @@
-"""The fault cases that every loss must survive, tried on each row of the contract table."""
+"""The difficult inputs that every loss must survive, tried on each row of the contract table."""
 
 import copy
 import io
@@ -113,7 +113,7 @@ def test_nan_and_inf_are_not_hidden(loss: Loss, options: dict, bad: float) -> No
         if bad is torch.inf and not loss.poisonable:
             continue
         if bad is torch.inf and options.get("kernel") == "rbf":
-            continue  # exp(-inf) is zero: an infinitely far row is as far as it gets
+            continue  # exp(-inf) is zero, a correct value for an infinitely far row
         if bad is torch.inf and options.get("task") == "multilabel":
             continue  # a logit of +inf is a certain label
         assert not value.isfinite(), (side, value)
@@ -150,7 +150,7 @@ def test_the_teacher_gets_no_gradient(loss: Loss, options: dict) -> None:
     assert h_t.grad is None
     assert h_s.grad is not None
     for name, parameter in module.named_parameters():
-        frozen = not parameter.requires_grad  # a part of the teacher's that the Module holds
+        frozen = not parameter.requires_grad  # a part of the teacher that the Module holds
         assert (parameter.grad is None) == frozen, name
 
 
@@ -219,7 +219,7 @@ def test_deterministic(loss: Loss, options: dict) -> None:
 def test_modules_round_trip(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs(dtype=torch.float32)
     module = loss.build(h_s.size(1), h_t.size(1), **options)
-    loss.call_module(module, h_s, h_t, edge_index)  # BatchNorm has seen something
+    loss.call_module(module, h_s, h_t, edge_index)  # gives BatchNorm its statistics
     module.eval()
     expected = loss.call_module(module, h_s, h_t, edge_index)
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What every loss must refuse, tried on each row of the contract table."""
+"""The inputs that every loss must refuse, tried on each row of the contract table."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""CRD: against the released code, its draws, its refusals, its memory."""
+"""CRD: agreement with the released code, its draws, its refusals, its memory."""
 
 import subprocess
 import sys
@@ -85,7 +85,7 @@ def test_the_variance_of_a_draw_is_the_documented_one() -> None:
             for _ in range(2000)
         ]
     )
-    # Both directions share a draw: so it is the variance of what each entry adds to their sum.
+    # Both directions share a draw, so that an entry's part of their sum gives the variance.
     logits = [unit_rows(h.detach()) @ b.T / 0.5 for h, b in ((h_s, bank_t), (h_t, bank_s))]
     added = sum(F.softplus(x - torch.tensor(float(k)).log()).mean(dim=0) for x in logits)
     expected = k * (1 - k / 400) * added.var()
@@ -95,7 +95,7 @@ def test_the_variance_of_a_draw_is_the_documented_one() -> None:
 @pytest.mark.parametrize("d", [1, 2, 3, 16, 128])
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
 def test_z_is_nearly_the_mean_over_independent_directions(d: int, temperature: float) -> None:
-    """Against the series of the hypergeometric function 0F1(; d/2; 1/(4τ²))."""
+    """Compare with the series of the hypergeometric function 0F1(; d/2; 1/(4τ²))."""
     k, b, z = torch.arange(400, dtype=torch.float64), d / 2, 1 / (4 * temperature**2)
     half = torch.tensor(b, dtype=torch.float64)
     terms = k * torch.tensor(z).double().log() - (k + 1).lgamma() - (half + k).lgamma()

@@ -1,4 +1,4 @@
-"""CRD's banks: how entries move, what is kept and copied, and what a call leaves alone."""
+"""CRD's banks: how entries move, which are kept and copied, and which a call leaves unchanged."""
 
 import copy
 import io
@@ -38,7 +38,7 @@ def test_entries_follow_their_rows_in_training_alone() -> None:
         expected[ids] = F.normalize(0.75 * expected[ids] + 0.25 * F.normalize(head(h)))
         torch.testing.assert_close(getattr(loss, name), expected)
         assert not getattr(loss, name).requires_grad
-    value.backward()  # the value's own entries are those before
+    value.backward()  # the value used the entries before the update
     assert all(p.grad.abs().sum() > 0 for p in loss.parameters())
 
 

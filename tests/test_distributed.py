@@ -117,7 +117,7 @@ def test_bad_groups_are_refused(build) -> None:
             build(process_group=bad)
     with pytest.raises(TypeError, match="ddp must be True"):
         build(ddp="yes")
-    build(ddp=False)  # without a group there is nothing to average
+    build(ddp=False)  # without a group, nothing is averaged
 
 
 def test_copies_and_pickles(group: dist.ProcessGroup) -> None:

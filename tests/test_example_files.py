@@ -29,7 +29,7 @@ def run(monkeypatch: pytest.MonkeyPatch, name: str, *flags: str) -> dict:
 
 
 def write_ppi(folder: Path) -> None:
-    """Per split a node-link graph of two components, node features, labels and graph numbers."""
+    """Write a node-link graph of two components, features, labels and graph numbers per split."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     for split in ("train", "valid", "test"):
@@ -94,7 +94,7 @@ def test_molecules_on_moleculenet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_molhiv(folder: Path) -> None:
-    """Paths of three to six atoms, in the gzipped tables of ogb."""
+    """Write paths of three to six atoms, in the gzipped tables of ogb."""
     random = np.random.default_rng(0)
     sizes = random.integers(3, 7, 60)
 
@@ -116,7 +116,7 @@ def write_molhiv(folder: Path) -> None:
 
 
 def test_molecules_on_ogbg_molhiv(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the weights-only loading that torch has by default, and no help from the environment."""
+    """Torch loads weights only, as by default, and the environment gives no help."""
     pytest.importorskip("ogb")
     monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", raising=False)
     write_molhiv(Path("root/ogbg_molhiv"))

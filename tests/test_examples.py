@@ -1,6 +1,6 @@
 """The examples: each runs on its default data, in mixed precision, compiled, and resumed.
 
-Every script in examples/ is tried but those that are started in another way, which are below.
+Every script in examples/ runs here. The scripts that start in another way have tests below.
 """
 
 import json
@@ -24,7 +24,7 @@ TINY = ("--epochs", "2", "--seeds", "1")
 
 @pytest.fixture
 def common(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The module that the examples share, with the examples on the path, in an empty folder."""
+    """The shared module of the examples, with the examples on the path, in an empty folder."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.chdir(tmp_path)
     import _common
@@ -33,7 +33,7 @@ def common(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def run(name: str, *flags: str) -> dict[str, Any]:
-    """Run a script in this process; what it wrote to --out."""
+    """Run a script in this process; gives the contents of its --out file."""
     methods = ("--losses", "kd") if name == "quickstart" else ("--methods", "none", "kd")
     before, sys.argv = sys.argv, [f"{name}.py", *TINY, *methods, *flags, "--out", "out.json"]
     try:
@@ -56,13 +56,13 @@ def test_resumes_to_the_same_numbers(
     name: str, common: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(name)
-    assert len(whole["methods"]) in (2, 4)  # of one student, or of two
+    assert len(whole["methods"]) in (2, 4)  # for one student, or for two
     save, saved = common._save, []
 
     def save_and_stop(path: Path, content: dict) -> None:
         save(path, content)
         saved.append(path)
-        if len(saved) in (1, 4):  # in the midst of the teacher, and of a student
+        if len(saved) in (1, 4):  # in the middle of the teacher, and of a student
             raise KeyboardInterrupt
 
     monkeypatch.setattr(common, "_save", save_and_stop)
@@ -105,7 +105,7 @@ def test_over_two_ranks(tmp_path: Path) -> None:
         [*launch, "--nproc-per-node", "2", *script], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("first step: loss") == 4  # each was compared with one process
+    assert done.stdout.count("first step: loss") == 4  # each method is compared with one process
 
 
 @pytest.mark.skipif(not find_spec("lightning"), reason="needs lightning")

@@ -1,4 +1,4 @@
-"""Losses on features against the released code, re-typed, and what is special to each."""
+"""Losses on features: agreement with the released code, retyped, and each loss's own cases."""
 
 import math
 
@@ -17,7 +17,7 @@ def pair(dim_s: int = 6, dim_t: int = 6, n: int = 30) -> tuple[Tensor, Tensor]:
 
 
 def agree(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
-    """Values and gradients to 1e-9."""
+    """Values and gradients agree to 1e-9."""
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(
         torch.autograd.grad(ours, inputs),

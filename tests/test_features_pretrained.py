@@ -1,4 +1,4 @@
-"""What of the teacher's two losses hold: factor transfer's paraphraser, SimKD's classifier."""
+"""Parts of the teacher that two losses hold: factor transfer's paraphraser, SimKD's classifier."""
 
 import copy
 import pickle

@@ -12,7 +12,7 @@ from tests.contract import Loss, every
 @every(variants=True, backends=True)
 def test_gradcheck(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs(n=6)
-    # A median changes by jumps and is detached; its gradient is checked at a fixed bandwidth.
+    # A median jumps and is detached, so that the gradient is checked at a fixed bandwidth.
     options = {k: v for k, v in options.items() if (k, v) != ("gamma", "median")}
     assert gradcheck(lambda h: loss.call(h, h_t, edge_index, **options), (h_s,))
     if loss.row_wise:
@@ -81,5 +81,5 @@ def _check_heads(loss: torch.nn.Module, dims: tuple[int, int]) -> None:
         )
 
     parameters = tuple(p.detach().clone().requires_grad_() for p in loss.parameters())
-    # A wide step: after BatchNorm a bias has no effect, and its numerical gradient is rounding.
+    # The tolerance is wide: a bias before BatchNorm has no effect, so its gradient is rounding.
     assert gradcheck(value, (h_s, *parameters), atol=1e-4)

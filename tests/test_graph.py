@@ -55,7 +55,7 @@ def test_torch_sparse_tensors() -> None:
 
 
 def test_a_stand_in_with_the_interface_of_torch_sparse() -> None:
-    """torch_sparse needs a compiler; its reading is tested through what it offers."""
+    """torch_sparse needs a compiler, so an object with the same interface tests its reading."""
     stand_in = type(
         "SparseTensor",
         (),

@@ -1,4 +1,4 @@
-"""What is special to LLP and MuGSI: options and refusals, and the walks that feed them."""
+"""LLP's and MuGSI's own cases: options and refusals, and the walks that feed them."""
 
 import itertools
 

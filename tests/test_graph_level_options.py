@@ -1,4 +1,4 @@
-"""What is special to TINED and VQGraph: options and refusals; and MuGSI's gaps in tiles."""
+"""TINED's and VQGraph's own cases: options and refusals; and MuGSI's gaps in tiles."""
 
 import pytest
 import torch

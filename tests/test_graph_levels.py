@@ -1,4 +1,4 @@
-"""TINED, VQGraph, LLP and MuGSI against what their released code computes, retyped."""
+"""TINED, VQGraph, LLP and MuGSI against their released code, retyped."""
 
 import itertools
 
@@ -15,7 +15,7 @@ def double(*shape: int) -> Tensor:
 
 
 def same(ours: Tensor, released: Tensor, h: Tensor) -> None:
-    """The same value, and the same gradient."""
+    """Both give the same value and the same gradient."""
     torch.testing.assert_close(ours, released, rtol=1e-9, atol=1e-12)
     gradients = (torch.autograd.grad(value, h, retain_graph=True) for value in (ours, released))
     torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-12)
@@ -129,7 +129,7 @@ def test_llp_with_decoders_is_the_released_value() -> None:
 
 
 def test_mugsis_terms_are_the_released_ones() -> None:
-    """On graphs of three clusters or more: the released code leaves out the others."""
+    """Graphs have three clusters or more, because the released code leaves the others out."""
     h_s, h_t = double(40, 5).requires_grad_(), double(40, 5)
     batch = torch.arange(40) // 10
     clusters = torch.arange(40) % (3 + batch)

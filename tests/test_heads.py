@@ -1,4 +1,4 @@
-"""Projection heads: kinds, the user's pair, selection, precision, what they refuse."""
+"""Projection heads: kinds, the user's pair, selection, precision, refusals."""
 
 import pytest
 import torch

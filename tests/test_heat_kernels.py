@@ -1,4 +1,4 @@
-"""GKD and NOSMOG's similarity against what their released code computes, retyped."""
+"""GKD and NOSMOG's similarity against their released code, retyped."""
 
 import pytest
 import torch
@@ -80,7 +80,7 @@ def test_nosmogs_similarity_is_global_lsp_of_inner_products(n: int, dims: tuple)
 @pytest.mark.parametrize("scale", [1e18, 7e18, 1e19, 1e30])
 @pytest.mark.parametrize("options", [{}, {"chunk_size": 7}, {"backend": "reference"}], ids=str)
 def test_a_median_bandwidth_of_huge_distances(scale: float, options: dict) -> None:
-    """Squares that overflow belong to pairs that are infinitely far apart."""
+    """Pairs whose squares overflow count as infinitely far apart."""
     edge_index = undirected(20, 30)
     h, small = torch.randn(20, 4), torch.randn(20, 4)
     for h_s, h_t in ((h * scale, small), (small, h * scale), (h * scale, small * scale)):

@@ -1,4 +1,4 @@
-"""HeteroLoss: what each type gets, its gradients and heads, empty types, copies, compilation."""
+"""HeteroLoss: each type's inputs, gradients and heads, empty types, copies, compilation."""
 
 import copy
 import pickle
@@ -117,7 +117,7 @@ def test_arguments_go_by_type_with_either_name_and_the_rest_to_all() -> None:
 
 
 def test_what_is_given_for_an_edge_type_itself_comes_first() -> None:
-    """Logits of links, the teacher's side prepared, the centres of one relation."""
+    """Logits of links, the prepared teacher side, the centres of one relation."""
     h_s, h_t, edge_index = inputs()
     scores = torch.randn(2, 50, 3).unbind()
     _, parts = HeteroLoss({WRITES: (1.0, KDLoss())})(

@@ -1,4 +1,4 @@
-"""HeteroLoss: types that a batch lacks, and what is refused."""
+"""HeteroLoss: types that a batch lacks, and refusals."""
 
 import pytest
 import torch

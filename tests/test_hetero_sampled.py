@@ -1,4 +1,4 @@
-"""A sampled heterogeneous batch with a fan-out of -1 has the full graph's values on its seeds."""
+"""A sampled heterogeneous batch with a fan-out of -1 gives the full graph's values on its seeds."""
 
 import pytest
 import torch
@@ -72,7 +72,7 @@ def closure(data: HeteroData, seeds: dict[str, Tensor], hops: int) -> HeteroData
 
 
 def check_seeds(data: HeteroData, batch: HeteroData, seeds: dict[str, Tensor]) -> None:
-    """Values, and gradients of student and heads, are those of the full graph on the seeds."""
+    """Values, and gradients of student and heads, equal the full graph's on the seeds."""
     terms = {
         "paper": {"gcrd": (0.1, GCRDLoss(5, 7, 6)), "kd": (1.0, KDLoss())},
         WRITES: (10.0, LSPLoss()),
@@ -87,7 +87,7 @@ def check_seeds(data: HeteroData, batch: HeteroData, seeds: dict[str, Tensor]) -
         h_t, z_t = Relational(7)(data)
     results = []
     for part in (data, batch):
-        # Where the seeds are, by id: never assumed to be first.
+        # The seeds are found by id, never assumed to be first.
         index = {name: rows_of(ids, part[name].n_id) for name, ids in seeds.items()}
         h_s, z_s = student(part)
         total, parts = objective(
@@ -108,7 +108,7 @@ def check_seeds(data: HeteroData, batch: HeteroData, seeds: dict[str, Tensor]) -
 def test_closure_of_seeds_of_two_types() -> None:
     data = graph()
     seeds = {"paper": SEEDS, "author": data[WRITTEN].edge_index[1].unique()[:4]}
-    # A hop more than the student has: the neighbours that LSP compares need theirs as well.
+    # One hop more than the student has: the neighbours that LSP compares need their neighbours.
     check_seeds(data, closure(data, seeds, hops=HOPS + 1), seeds)
 
 
@@ -132,7 +132,7 @@ def test_neighbor_loader() -> None:
 @pytest.mark.sampler
 @pytest.mark.filterwarnings("ignore:Using 'NeighborSampler' without")
 def test_what_a_loader_says_of_each_type() -> None:
-    """All types are there, if empty; `input_id` and `batch_size` are the input type's only."""
+    """All types are there, some empty; only the input type has `input_id` and `batch_size`."""
     data = graph()
     loader = NeighborLoader(data, [-1], input_nodes=("author", torch.tensor([7, 2])), batch_size=2)
     batch = next(iter(loader))

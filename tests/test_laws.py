@@ -115,7 +115,7 @@ def test_lsp_of_a_batch_is_the_weighted_sum_of_its_graphs(n: int, m: int, seed: 
 
 @given(n=st.integers(3, 12), size=st.integers(2, 8), seed=seeds)
 def test_sampled_global_lsp_is_unbiased(n: int, size: int, seed: int) -> None:
-    """The mean over every pair of a small sample space, not a Monte Carlo guess."""
+    """The mean over every sample of a small sample space, not a Monte Carlo estimate."""
     if size > n:
         return
     from itertools import combinations

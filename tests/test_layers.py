@@ -1,4 +1,4 @@
-"""LayerwiseLoss: which layers meet, what weighs them, and SemCKD's released attention."""
+"""LayerwiseLoss: the pairs of layers, their weights, and SemCKD's released attention."""
 
 import copy
 import pickle
@@ -143,7 +143,7 @@ def released_semckd(
 
 
 def test_semckd_is_a_choice_of_parameters() -> None:
-    """A linear layer W of the Gram row H h_i is the linear layer W H of h_i."""
+    """A linear layer W of the Gram row H h_i equals the linear layer W H of h_i."""
     h_s, h_t = layers(n=6)
     h_t = [h.detach() for h in h_t]
 

@@ -1,4 +1,4 @@
-"""What LayerwiseLoss and MultiTeacherLoss refuse."""
+"""The refusals of LayerwiseLoss and MultiTeacherLoss."""
 
 import pytest
 import torch

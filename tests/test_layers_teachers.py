@@ -1,4 +1,4 @@
-"""MultiTeacherLoss: its weights, what they settle at, and what MSKD's released code computes."""
+"""MultiTeacherLoss: its weights, their limits, and agreement with MSKD's released code."""
 
 import copy
 import pickle
@@ -137,13 +137,13 @@ def test_several_layers_of_several_teachers() -> None:
 
 
 def released_weights(logits: Tensor, teachers: list[Tensor]) -> Tensor:
-    """The numbers that the released code computes once, before its factor 7 and its rounding."""
+    """The weights that the released code computes once, before its factor 7 and its rounding."""
     alpha = torch.stack([logits.t().mm(z).flatten().mean() for z in teachers])
     return torch.softmax(alpha / alpha.sum(), 0)
 
 
 def released_divergence(h_s: Tensor, h_t: Tensor, edge_index: Tensor) -> Tensor:
-    """Its KL of softmaxes along edges, of exp(-distance / 100) in the 1-norm."""
+    """The released KL of softmaxes along edges, of exp(-distance / 100) in the 1-norm."""
     src, dst = edge_index
     share = []
     for h in (h_s, h_t):
@@ -154,7 +154,7 @@ def released_divergence(h_s: Tensor, h_t: Tensor, edge_index: Tensor) -> Tensor:
 
 
 def test_mskds_released_value() -> None:
-    """Every node has a neighbour, as it has a self loop there."""
+    """Every node has a neighbour, because the released code adds self loops."""
     n = 12
     h_s = torch.randn(n, 4, dtype=torch.float64, requires_grad=True)
     h_t = [torch.randn(n, d, dtype=torch.float64) for d in (5, 6, 3)]
@@ -171,7 +171,7 @@ def test_mskds_released_value() -> None:
     theirs = sum(w * released_divergence(h_s, h, edges) for w, h in zip(weights, h_t, strict=True))
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(torch.autograd.grad(ours, h_s), torch.autograd.grad(theirs, h_s))
-    # Their numbers use sums over classes only, and are near each other wherever those agree.
+    # The released weights use only sums over classes, and are close if these sums agree.
     sums = torch.stack([(z_s.sum(1) * z.sum(1)).sum() for z in z_t])
     torch.testing.assert_close(weights, torch.softmax(sums / sums.sum(), 0).detach())
 

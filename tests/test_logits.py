@@ -202,7 +202,7 @@ def test_two_classes_say_only_which_one_is_ahead_in_each_row() -> None:
 def test_dist_has_the_released_epsilon(
     scale: float, n: int, classes: int, temperature: float
 ) -> None:
-    """In classes that are rarely predicted it is most of the value, also near convergence."""
+    """In rarely predicted classes the epsilon is most of the value, also near convergence."""
     z_s, z_t = pair(n=n, classes=classes, scale=scale)
     near = (z_t + 1e-2 * scale * torch.randn_like(z_t)).requires_grad_()
     for z in (z_s, near):
@@ -229,7 +229,7 @@ def test_nearly_equal_logits_keep_their_digits(name: str, size: float) -> None:
 
     ours, truth = value(z_s, z_t), value(z_s.double(), z_t.double())
     torch.testing.assert_close(ours.double(), truth, rtol=1e-6, atol=0)
-    assert 0 < truth < 100 * size**2 + 1e-5 * (name == "dist")  # of its epsilon
+    assert 0 < truth < 100 * size**2 + 1e-5 * (name == "dist")  # DIST has an epsilon
     gradients = [torch.autograd.grad(v, z_s)[0] for v in (ours, truth)]
     torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6 * float(gradients[1].abs().max()))
 

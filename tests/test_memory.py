@@ -1,7 +1,7 @@
-"""Below one GiB: every loss of the table in its default form, on 20,000 nodes of width 128.
+"""Every loss of the table stays below one GiB in its default form, on 20,000 nodes of width 128.
 
-Functions and Modules, with heads and memories. An N × N matrix takes 1.5 GiB, so that none can be
-hiding. Where a row of the table has a small codebook, context or memory, a large one stands in.
+Functions and Modules run, with heads and memories. An N × N matrix takes 1.5 GiB, so that none can
+hide. A large codebook, context or memory replaces a small one of the table.
 """
 
 import os
@@ -46,7 +46,7 @@ print(step(NODES, sys.argv[2]))
 
 
 def large(name: str, nodes: int, form: str) -> tuple[Options, Options]:
-    """What the Module is built with, and what is called with, in the place of the row's own."""
+    """Large arguments for building the Module and for the call, instead of the row's own."""
     if name == "crd":
         ids = {"ids": torch.arange(nodes)}
         if form == "Module":
@@ -66,7 +66,7 @@ def large(name: str, nodes: int, form: str) -> tuple[Options, Options]:
     return {}, given.get(name, {})
 
 
-# All pairs, and a Module that adds nothing to its function: once is enough.
+# These look at all pairs, and the Module adds nothing to its function: one run is enough.
 SLOW = {"rkd", "pkt", "correlation_congruence", "gkd"}
 CASES = [
     pytest.param(loss, form, id=f"{loss.name}-{form}")

@@ -1,4 +1,4 @@
-"""FF-G2M and KRD against what their released code computes, retyped."""
+"""FF-G2M and KRD against their released code, retyped."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def double(*shape: int) -> Tensor:
 
 
 def same(ours: Tensor, released: Tensor, h: Tensor) -> None:
-    """The same value, and the same gradient."""
+    """Both give the same value and the same gradient."""
     torch.testing.assert_close(ours, released, rtol=1e-9, atol=1e-12)
     gradients = (torch.autograd.grad(value, h, retain_graph=True) for value in (ours, released))
     torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-12)
@@ -110,7 +110,7 @@ def test_the_low_frequencies_lead_to_the_mean_prediction_around_a_node() -> None
 
 @pytest.mark.parametrize("scale", [30.0, 1e3, 1e5])
 def test_certain_teachers_are_finite(scale: float) -> None:
-    """Probabilities that underflow, on either side."""
+    """Probabilities underflow on either side."""
     edge_index = undirected(10, 20)
     z_t = scale * torch.eye(4)[torch.arange(10) % 4]
     z_s = (scale * torch.randn(10, 4)).requires_grad_()

@@ -1,4 +1,4 @@
-"""The package as a whole: what importing it costs, its public names, its signatures, its log."""
+"""The package as a whole: the cost of its import, its public names, its signatures, its log."""
 
 import inspect
 import logging
@@ -18,7 +18,7 @@ from tests.contract import LOSSES, Loss, every
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Public names that are no loss of the table.
+# Public names that are not losses of the table.
 OTHERS = {
     "Graph",
     "HeteroLoss",
@@ -30,7 +30,7 @@ OTHERS = {
     "functional",
     "rows_of",
 }
-# What has no Module of its own: the teacher's side, and the parts that a Module sums.
+# Functions without a Module of their own: the teacher's side, and the parts that a Module sums.
 FUNCTIONS_ALONE = {
     "dirichlet_energy",
     "fit_reliability_power",
@@ -66,18 +66,6 @@ def test_the_api_page_lists_the_public_names() -> None:
     assert sorted(listed["graphkd.functional"]) == sorted(G.__all__)
 
 
-def test_a_loss_stands_in_the_same_place_everywhere() -> None:
-    """In the room of its family and in a file of its name: formula, Module, row and oracle."""
-
-    def places(folder: str) -> set[str]:
-        files = (ROOT / folder).glob("*/[!_]*.py")
-        return {file.relative_to(ROOT / folder).as_posix() for file in files}
-
-    assert len(places("tests/rows")) == len(LOSSES)
-    assert places("tests/rows") == places("tests/oracles")
-    assert places("tests/rows") <= places("graphkd/functional") & places("graphkd/losses")
-
-
 def test_importing_takes_torch_only() -> None:
     code = (
         "import sys, torch; before = set(sys.modules); import graphkd;"
@@ -96,7 +84,7 @@ def test_function_and_module_take_the_same_options(loss: Loss, options: dict) ->
 
     function, built, called = names(loss.function), names(loss.module), names(loss.module.forward)
     called.pop("self")
-    # What a Module has beyond the formula: heads with their graph, and a queue with its ids.
+    # The options of a Module beyond the formula: heads with their graph, and a queue with its ids.
     heads = {"dim_s", "dim_t", "proj_dim", "head", "head_takes_edges", "queue_size"}
     graph = {"edge_index", "ids"} if loss.projects and not loss.edges else set()
     own = heads | (graph - set(function)) | loss.module_only
@@ -112,7 +100,7 @@ def test_function_and_module_take_the_same_options(loss: Loss, options: dict) ->
     "thing", [*LOSSES, graphkd.WeightedSum, graphkd.HeteroLoss, graphkd.Graph, graphkd.Tap]
 )
 def test_docstrings_say_what_is_needed(thing) -> None:
-    """Of a loss, the function's says what is raised and where the formula comes from."""
+    """A loss function's also says what is raised and where the formula comes from."""
     common = ["Example:", ">>>"]
     if not isinstance(thing, Loss):
         wanted = {thing: ["Raises:", *common]}

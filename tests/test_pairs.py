@@ -1,4 +1,4 @@
-"""PKT, RKD and correlation congruence against what released code computes, retyped."""
+"""PKT, RKD and correlation congruence against released code, retyped."""
 
 import math
 
@@ -83,7 +83,7 @@ def test_released_values_and_gradients(function, n: int, backend: str) -> None:
 @pytest.mark.parametrize("d", [2, 4, 16])
 @pytest.mark.parametrize("n", [8, 64, 512])
 def test_pkt_is_the_released_value_with_its_epsilon(n: int, d: int, backend: str) -> None:
-    """Few dimensions have rows that are nearly opposite, which the epsilon decides about."""
+    """In few dimensions some rows are nearly opposite, where the epsilon matters."""
     h_s, h_t = double(n, d), double(n, d + 1)
     for spread in (0.0, 1e-6, 1e-3):
         for h in (h_s, h_t):
@@ -125,7 +125,7 @@ def test_rkd_is_the_released_sum_of_its_terms() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_identical_rows(backend: str) -> None:
-    """They count in the mean of distances as in the released code, and have no direction."""
+    """They count in the mean of distances, as in the released code, and have no direction."""
     h_s, h_t = double(12, 5), double(12, 7)
     h_s[3], h_s[5], h_t[7], h_t[5] = h_s[4], h_s[4], h_t[8], h_t[4]
     h_s.requires_grad_()
@@ -193,7 +193,7 @@ def test_near_rows_far_from_the_origin(function, backend: str) -> None:
 
 
 def test_pkt_gradient_of_rows_in_one_direction() -> None:
-    """The rows' common part cancels in the sum over pairs, and is taken out before."""
+    """The common part of the rows cancels in the sum over pairs, so the code removes it before."""
     h_s = 1000 * torch.randn(1, 16) + 0.1 * torch.randn(200, 16)
     h_t, wide = torch.randn(200, 16), h_s.double().requires_grad_()
     (wanted,) = torch.autograd.grad(G.pkt_loss(wide, h_t.double(), backend="reference"), wide)

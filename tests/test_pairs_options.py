@@ -21,7 +21,7 @@ def double(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("size", [3, 5, 8])
 def test_sampled_angles_are_unbiased(size: int) -> None:
-    """The mean over every sample, with rows that are the same for one side alone."""
+    """The mean over every sample, with rows that are equal on one side only."""
     h_s, h_t = double(8, 3), double(8, 4)
     h_s[1], h_t[3] = h_s[0], h_t[2]
     estimates = []

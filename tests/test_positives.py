@@ -15,7 +15,7 @@ from tests.oracles._shared import unit
 def oracle(
     h_s: Tensor, h_t: Tensor, sets: list[set[int]], temperature: float = 0.075, extra=()
 ) -> Tensor:
-    """The formula as it stands, for the sets P(i)."""
+    """The formula as written, for the sets P(i)."""
     keys = [unit(x) for x in (*h_t, *extra)]
     rows = []
     for i, anchor in enumerate(unit(x) for x in h_s):

@@ -1,4 +1,4 @@
-"""The teacher's side computed once: the same loss, and refused where it does not belong."""
+"""The teacher's side computed once: it gives the same loss, and a wrong use is refused."""
 
 import copy
 import pickle

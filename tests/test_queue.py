@@ -1,4 +1,4 @@
-"""The queue of teacher keys: whose keys a row sees, when keys enter, and which leave."""
+"""The queue of teacher keys: which keys a row sees, when keys enter, and which leave."""
 
 import copy
 import pickle
@@ -16,7 +16,7 @@ from tests.oracles.contrast.gcrd import gcrd
 
 
 class Book:
-    """The queue as a list of places, one key after another."""
+    """The queue as a list of places, filled key by key."""
 
     def __init__(self, size: int) -> None:
         self.places: list[tuple[int, Tensor] | None] = [None] * size
@@ -173,7 +173,7 @@ def test_state_dict_copies_and_pickles_go_on_to_the_same_numbers() -> None:
 
 
 def test_float64_keys_resume_to_the_same_numbers() -> None:
-    """The queue starts in float32, and takes the dtype of what it is given."""
+    """The queue starts in float32, and takes the dtype of the keys that enter."""
     loss, fresh, first, second = identity(9), identity(9), rows(6), rows(6)
     loss(*first, ids=torch.arange(6))
     fresh.load_state_dict(loss.state_dict())

@@ -1,7 +1,7 @@
 """Sampled batches: a fan-out of -1 gives the full graph's value on the seeds, for every loss.
 
-Batches are made by hand with ``k_hop_subgraph`` in every run, and by PyG's loaders where a sampler
-is installed. No batch has its seeds first.
+Batches come from ``k_hop_subgraph`` in every run, and from PyG's loaders if a sampler is installed.
+No batch has its seeds first.
 """
 
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def closure(data: Data, seeds: Tensor, hops: int) -> Data:
 
 
 def neighbor_batches(data: Data, seeds: Tensor, hops: int, batch_size: int) -> Iterator[Data]:
-    """PyG's batches, with their rows in another order, so that the seeds do not come first."""
+    """PyG's batches with their rows in another order, so that the seeds do not come first."""
     loader = NeighborLoader(
         data, [-1] * hops, input_nodes=seeds, batch_size=batch_size, shuffle=True
     )
@@ -92,7 +92,7 @@ def agree(case: Case, data: Data, batch: Data) -> None:
 
 
 def hops(loss: Loss) -> int:
-    """LSP compares the seeds with their neighbours, whose embeddings reach one hop further."""
+    """LSP compares the seeds with their neighbours, whose embeddings need one hop more."""
     return LAYERS + loss.edges
 
 
@@ -143,7 +143,7 @@ def test_fewer_neighbours_change_lsp(data: Data) -> None:
 
 @pytest.mark.parametrize("kernel", ["cosine", "l2"])
 def test_induced_partitions_give_lsp_without_the_edges_between(kernel: str, data: Data) -> None:
-    """As clusters do: the parts' sums are the whole graph's without the edges that are cut."""
+    """As with clusters, the parts' sums equal the whole graph's without the cut edges."""
     h_s, h_t = torch.randn(2, N, 5, dtype=torch.float64).unbind()
     loss = graphkd.LSPLoss(kernel, reduction="sum")
     whole = Data(edge_index=data.edge_index, num_nodes=N, n_id=torch.arange(N))

@@ -1,4 +1,4 @@
-"""No N × N: peak memory grows linearly, and indices beyond int32 are right."""
+"""No N × N matrix: peak memory grows linearly, and indices beyond int32 are right."""
 
 import os
 import subprocess
@@ -9,8 +9,8 @@ import torch
 
 import graphkd.functional as G
 
-# Linux forgets a process's peak when 5 is written to clear_refs: else the peak of importing torch
-# would hide that of a small step.
+# Linux forgets a process's peak when 5 is written to clear_refs. Otherwise the peak of importing
+# torch would hide the peak of a small step.
 MEASURE = """
 import sys, torch
 from pathlib import Path
@@ -41,7 +41,7 @@ print(peak_kib() - before)
 
 def peak_mib(n: int, name: str, kernel: str) -> float:
     command = [sys.executable, "-W", "ignore", "-c", MEASURE, str(n), name, kernel]
-    # Freed memory goes back at once, instead of when the allocator sees fit.
+    # Freed memory goes back to the system at once, not when the allocator chooses.
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     return int(done.stdout) / 1024
@@ -71,7 +71,7 @@ def test_peak_memory_is_linear(name: str, kernel: str, sizes: tuple[int, ...]) -
     assert large < 200 + sizes[2] * 5e-3
 
 
-N = 46_341  # the first whose square exceeds int32
+N = 46_341  # the first number whose square exceeds int32
 
 
 def two_clusters() -> tuple[torch.Tensor, int, int]:

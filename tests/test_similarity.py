@@ -61,7 +61,7 @@ def test_digits_near_convergence(ours, dense, noise, rotated, dtype) -> None:
     h_t = (h_t + noise * torch.randn_like(h_t)).to(dtype)
     h_s = h_s.to(dtype)
 
-    def unit(h: Tensor) -> Tensor:  # by differences, which the dense forms above do not take
+    def unit(h: Tensor) -> Tensor:  # by differences, unlike the dense forms above
         if dense is released_sp:
             return F.normalize(h @ h.T)
         h = h - h.mean(dim=0)
@@ -74,7 +74,7 @@ def test_digits_near_convergence(ours, dense, noise, rotated, dtype) -> None:
     )
     value, gradient = value_and_gradient(lambda h: ours(h, h_t), h_s)
     rounding = 1e-6 if dtype == torch.float32 else 1e-9
-    # Where the student is a turned teacher, a sum of squares near noise² is one of terms near 1.
+    # If the student is a turned teacher, terms near 1 cancel to a sum near noise².
     assert relative_error(value, truth) < rounding + (1e-15 / noise**2 if rotated else 0)
     assert relative_error(gradient, true_gradient) < max(rounding, 1e-8)
     assert (ours(h_s, h_t, reduction="none") >= 0).all()
@@ -151,7 +151,7 @@ def test_the_bias_of_cka_with_few_rows() -> None:
 
 
 def unbiased_hsic(k: Tensor, m: Tensor) -> Tensor:
-    """The estimate of Song et al., equation 5, of matrices without their diagonals."""
+    """The estimate of Song et al., equation 5, for matrices without their diagonals."""
     n = len(k)
     k, m = (x - x.diag().diag() for x in (k, m))
     middle = k.sum() * m.sum() / ((n - 1) * (n - 2))

@@ -1,4 +1,4 @@
-"""TeacherStore: what is in it equals the live teacher, however it was delivered."""
+"""TeacherStore: its rows equal the live teacher's outputs, however they were delivered."""
 
 import pickle
 
@@ -27,7 +27,7 @@ from tests.store_loaders import (
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_full_graph_rows_are_the_teachers_in_the_dtype_asked_for(tmp_path, dtype) -> None:
     data, teacher = karate(), gcn()
-    data.edge_label_index = data.edge_index[:, :3]  # as link splits have it
+    data.edge_label_index = data.edge_index[:, :3]  # as in link splits
     store = build(tmp_path, teacher, data, dtype)
     h, z = live(teacher, data.x, data.edge_index)
     ids = torch.tensor([33, 0, 7, 7, 2])

@@ -115,7 +115,7 @@ def test_rows_that_were_torn_are_computed_again(tmp_path, name, damage) -> None:
 def test_resuming_twice_and_in_another_order(tmp_path) -> None:
     path = tmp_path / "store"
     stopped(path, at=2)
-    stopped(path, at=3)  # three more batches: the first two are not run again
+    stopped(path, at=3)  # three more batches: the first two do not run again
     forward = Counting()
     resumed = build(path, forward, source=khop_batches(karate(), PARTS)[::-1])
     assert forward.calls == PARTS - 5

@@ -1,4 +1,4 @@
-"""TeacherStore of many graphs and of heterogeneous ones, and what its build refuses."""
+"""TeacherStore of many graphs and of heterogeneous graphs, and the refusals of its build."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""TeacherStore: who may build, and what may be removed."""
+"""TeacherStore: which process may build, and which files may be removed."""
 
 import json
 import multiprocessing
@@ -41,7 +41,7 @@ def test_the_lock_is_held_until_the_store_is_in_its_place(tmp_path, monkeypatch,
 
     monkeypatch.setattr(writer.PartialStore, "_exchange", meanwhile)
     store = build(path, overwrite=overwrite)
-    assert writer.PartialStore._exchange is exchange  # meanwhile has run
+    assert writer.PartialStore._exchange is exchange  # the function ``meanwhile`` has run
     torch.testing.assert_close(store[:].z, whole())
     assert names(tmp_path) == ["store"]
 

@@ -1,4 +1,4 @@
-"""TeacherStore: what is taken for the same build."""
+"""TeacherStore: which builds count as the same."""
 
 import functools
 import os

@@ -15,7 +15,7 @@ import graphkd.functional as G
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**20)
-# Empty graphs and graphs of one node among them.
+# Includes empty graphs and graphs of one node.
 some_sizes = st.lists(st.integers(0, 7), min_size=1, max_size=6)
 
 
@@ -111,7 +111,7 @@ def test_lsp_of_a_batch_is_the_mean_over_graphs_by_centres(
 
 
 def test_the_median_bandwidth_is_one_for_the_whole_batch() -> None:
-    """The exception to the law above, which the docs name."""
+    """The exception to the law above; the docs name it."""
     graphs = graphs_of([6, 6], seed=3)
     graphs[1].h_t = graphs[1].h_t * 10
     loss = graphkd.LSPLoss("rbf", gamma="median")

@@ -1,4 +1,4 @@
-"""The Triton backend against the reference: by the interpreter, or on a GPU where there is one."""
+"""The Triton backend against the reference: by the interpreter, or on a GPU if there is one."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def unit(n: int, width: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def infonce(temperature: float = 0.1, precision: str = "float32") -> tuple[Callable, Callable]:
-    """Of the rows of q, those beyond p's are further keys."""
+    """Both forms of InfoNCE; the rows of q beyond the count of p are further keys."""
     return (
         lambda p, q: backend.infonce(p, q[: len(p)], q[len(p) :], temperature, precision),
         lambda p, q: reference.infonce(p, q[: len(p)], q[len(p) :], temperature),
@@ -74,7 +74,7 @@ def errors(got: list[Tensor], truth: list[Tensor]) -> list[float]:
 
 
 def agree(pair: tuple[Callable, Callable], a: Tensor, b: Tensor, floor: float = 2e-6) -> None:
-    """No further from float64 truth than a few times the reference in the same dtype."""
+    """The error against float64 is at most a few times the reference's error in the same dtype."""
     truth = outcome(pair[1], a.double(), b.double())
     budget = errors(outcome(pair[1], a, b), truth)
     floor = 1e-12 if a.dtype == torch.float64 else floor
@@ -84,7 +84,7 @@ def agree(pair: tuple[Callable, Callable], a: Tensor, b: Tensor, floor: float = 
 
 @pytest.fixture(autouse=True)
 def _poisoned_memory() -> Iterator[None]:
-    """What torch.empty gives is NaN, so that no output stays unwritten."""
+    """torch.empty gives NaN, so that an unwritten output shows."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     assert torch.empty(3).isnan().all()
     yield
@@ -98,7 +98,7 @@ def small_blocks(width: int, *_: object) -> _common.Blocks:
 
 @pytest.fixture(params=[(torch.float32, False), (torch.float64, True)], ids=str)
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
-    """Float32 in the blocks of use, and float64 in blocks so small that there are several."""
+    """Float32 in the usual blocks, and float64 in small blocks, so that there are several."""
     for name in ("_common", "infonce", "pairwise", "edges") if request.param[1] else ():
         module = importlib.import_module(f"graphkd.ops.triton.{name}")
         for table in {"product_blocks", "difference_blocks", "edge_blocks"} & {*vars(module)}:
@@ -116,7 +116,7 @@ def test_infonce(n: int, width: int, extra: int, dtype: torch.dtype) -> None:
 def test_infonce_temperatures(temperature: float) -> None:
     q = unit(40, 8, torch.float32)
     p = normalize(q + 0.1 * rows(40, 8, torch.float32), dim=1)
-    # A margin of 2/T is rounded once, and the exponential of it shows that.
+    # A margin of 2/T is rounded once, and its exponential shows that.
     agree(infonce(temperature), p, q, floor=2e-6 + 2e-7 / temperature)
     agree(infonce(temperature), p.double(), q.double())
 

@@ -1,4 +1,4 @@
-"""Values and gradients against the oracles, and against the released code after its scale."""
+"""Values and gradients against the oracles, and against the released code times a factor."""
 
 import pytest
 import torch

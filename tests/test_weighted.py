@@ -1,4 +1,4 @@
-"""WeightedSum: what it passes, what it refuses, and balancing."""
+"""WeightedSum: the arguments it passes, its refusals, and balancing."""
 
 import copy
 import pickle
@@ -71,7 +71,7 @@ def test_wrapped_losses_get_their_arguments() -> None:
     torch.testing.assert_close(total, expected)
 
     class Own(nn.Module):
-        """A loss that happens to hold something called module."""
+        """A loss with an attribute called ``module``."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -134,7 +134,7 @@ def gradient_norm(value: torch.Tensor, h_s: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("n", [30, 300])
 def test_balanced_terms_pull_as_hard_as_the_task(n: int) -> None:
-    """Three losses whose gradients differ by orders of magnitude, at two numbers of nodes."""
+    """Three losses with gradients of different orders of magnitude, at two numbers of nodes."""
     data = batch(n)
     task = nn.functional.cross_entropy(data["z_s"], data["y"])
     raw = {}
@@ -212,7 +212,7 @@ def test_balancing_refuses_what_it_cannot_compare() -> None:
 
 @pytest.mark.parametrize("form", ["chain", "pairs", "flow"])
 def test_balancing_at_several_embeddings_counts_those_with_a_gradient(form: str) -> None:
-    """A chain starts at the features; in pairs, one's end is the next one's start."""
+    """A chain starts at the features; in pairs, the end of one pair is the start of the next."""
     data = batch()
     x, h, z = torch.randn(30, 6), data["h_s"], data["z_s"]
     first, second, third = torch.randn(30, 6), torch.randn(30, 6), torch.randn(30, 4)

@@ -1,4 +1,4 @@
-"""Every loss of the contract table as a term of WeightedSum and HeteroLoss, called by names."""
+"""Every loss of the contract table as a term of WeightedSum and HeteroLoss, called by name."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""What several oracles take of vectors and matrices. A zero row's unit vector is zero."""
+"""Functions of vectors and matrices that several oracles use. A zero row's unit vector is zero."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:
-    """Zero where a vector is."""
+    """The cosine, zero if a vector is zero."""
     norms = x.norm() * y.norm()
     return x.dot(y) / norms if bool(norms > 0) else (x * 0).sum()
 
@@ -33,7 +33,7 @@ def divergence(teacher: Tensor, student: Tensor) -> Tensor:
 
 
 def distances(h: Tensor) -> list[Tensor]:
-    """Of all pairs of two rows."""
+    """The distances of all pairs of two different rows."""
     n = h.size(0)
     return [(h[i] - h[j]).norm() for i in range(n) for j in range(i + 1, n)]
 

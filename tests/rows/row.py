@@ -1,6 +1,6 @@
-"""One row of the contract table: what the tests need to know of a loss.
+"""One row of the contract table: everything that the tests need to know of a loss.
 
-Beside it stand the backends and kernels that rows name, and what several rows make of a matrix.
+The file also holds the backends and kernels that rows name, and helpers of several rows.
 """
 
 import inspect
@@ -28,22 +28,22 @@ SCATTER = ("scatter",) if find_spec("torch_scatter") else ()
 
 
 def usable(h: Any) -> bool:
-    """Whether something that a test passes as embeddings can be computed with."""
+    """Whether a loss can compute with the embeddings that a test passes."""
     matrix = isinstance(h, Tensor) and h.dim() == 2 and h.size(1) > 0
     return matrix and h.is_floating_point() and not h.is_sparse
 
 
 def split(h: Any) -> list[Any]:
-    """A matrix and its first columns, as two layers; what is no matrix, twice."""
+    """A matrix and its first columns as two layers; any other object twice."""
     if getattr(h, "is_sparse", True) or h.dim() != 2:
         return [h, h]
     return [h, h[:, : (h.size(1) + 1) // 2]]
 
 
 def walks(h: Tensor, steps: int) -> Tensor:
-    """For each node, itself and those that follow it in the order of the first column.
+    """For each node, itself and the nodes that follow it in the order of the first column.
 
-    A new order of the nodes gives them new numbers, and these with them.
+    A new order of the nodes renumbers these walks too.
     """
     n = h.size(0)
     order = h[:, 0].argsort(stable=True)
@@ -61,10 +61,10 @@ def _nothing(h_s: Any, h_t: Any) -> Options:
 
 @dataclass(frozen=True)
 class Loss:
-    """What the tests need to know of a loss.
+    """Everything that the tests need to know of a loss.
 
-    The tests draw a student and a teacher matrix and edges. A loss that takes more, or takes it in
-    another form, says so by ``arrange`` and ``more``.
+    The tests draw a student matrix, a teacher matrix and edges. A loss that takes more, or takes
+    them in another form, says so by ``arrange`` and ``more``.
     """
 
     name: str
@@ -77,35 +77,35 @@ class Loss:
     logits: bool = False
     edges: bool = False
     edges_only: bool = True
-    """Whether edges make up the whole value: it is 0 without, and the mean over their centres."""
+    """Whether edges alone give the value: it is 0 without, and the mean over their centres."""
     one_width: bool = False
     """Whether the function needs student and teacher of one width. A Module with heads does not."""
     scale_free: bool = False
-    """Whether rows may be scaled: they are normalised, and a zero row has no gradient."""
+    """Whether rows may be scaled: the loss normalises them, and a zero row has no gradient."""
     zero_at_self: bool = True
     bad_options: tuple[Options, ...] = ()
     arrange: Callable[[Any, Any], tuple[Any, Any]] = _same
     """Student and teacher in the form that the loss takes, such as a list of layers."""
     more: Callable[[Any, Any], Options] = _nothing
-    """Further arguments of each call, made row by row from the two matrices, whatever they are.
+    """Further arguments of each call, made row by row from the two matrices, whatever these are.
 
-    So they follow a selection of rows and a new order of the nodes.
+    So the arguments follow a selection of rows and a new order of the nodes.
     """
     built_with: Options = field(default_factory=dict)
-    """What the Module's constructor needs beside the widths and the options."""
+    """The arguments of the Module's constructor beside the widths and the options."""
     as_function: Options | None = None
-    """What makes the Module compute what the function does; default: no heads."""
+    """The options with which the Module computes the same as the function; default: no heads."""
     module_only: frozenset[str] = frozenset()
-    """Names that only the Module takes, beside those of heads and of the queue."""
+    """Names that only the Module takes, beside the names for heads and the queue."""
     function_only: frozenset[str] = frozenset()
-    """Names that only the function takes: what the Module holds."""
+    """Names that only the function takes, because the Module holds these objects."""
     row_wise: bool = True
-    """Whether there is one value per row: the function takes ``index`` and ``reduction``."""
+    """Whether the loss has one value per row: the function takes ``index`` and ``reduction``."""
     selects_first: bool = True
     """Whether ``index`` is the same as selecting rows of all inputs before the call."""
     of_seeds: bool = True
-    """Whether rows look no further than their neighbours: a batch of seeds with all of these
-    gives the whole graph's value on the seeds."""
+    """Whether a row needs only its neighbours: a batch of seeds with all their neighbours gives
+    the whole graph's value on the seeds."""
     self_error: float = 0.0
     """How far from 0 the float32 loss of a representation against itself may be."""
     order_free: bool = True
@@ -113,7 +113,7 @@ class Loss:
     masks_compile: bool = True
     """Whether a boolean index compiles: BatchNorm and sampled rows need a known row count."""
     poisonable: bool = True
-    """Whether an infinite entry has to show in the value."""
+    """Whether an infinite entry must show in the value."""
     smooth: bool = True
     """Whether second derivatives exist and are checked."""
 
@@ -127,7 +127,7 @@ class Loss:
 
     @property
     def dims(self) -> tuple[int, int]:
-        """Two widths, which differ where the Module takes such a pair."""
+        """Two widths, which differ if the Module takes such a pair."""
         return (5, 5) if self.one_width and not self.projects else (5, 7)
 
     def build(self, dim_s: int = 5, dim_t: int = 7, **options: Any) -> nn.Module:
@@ -153,7 +153,7 @@ class Loss:
         return loss(*self.arrange(h_s, h_t), *graph, **{**more, **options})
 
     def rows(self, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any) -> Tensor:
-        """One value per row, or the value itself where there is none per row."""
+        """One value per row, or the value itself if the loss has none per row."""
         each = {"reduction": "none"} if self.row_wise else {}
         return self.call(h_s, h_t, edge_index, **options, **each)
 

@@ -1,4 +1,4 @@
-"""What a new user does first, run against the installed wheel: train a student for a few steps."""
+"""A new user's first steps, run against the installed wheel: train a student for a few steps."""
 
 import sys
 from importlib.metadata import requires, version

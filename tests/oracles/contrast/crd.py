@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def _log_z(width: int, temperature: float) -> float:
-    """By Simpson's rule for κ/(a + √(a² + κ²)) over κ = 0 … 1/temperature, a = (width − 1)/2."""
+    """Simpson's rule for κ/(a + √(a² + κ²)) over κ = 0 … 1/temperature, with a = (width − 1)/2."""
     a, steps = (width - 1) / 2, 2000
     step = 1 / temperature / steps
 
@@ -28,7 +28,7 @@ def crd(
     temperature: float = 0.07,
     log_z: float | None = None,
 ) -> Tensor:
-    """By probabilities: P = exp(cos/τ)/Z, against K = M − 1 times the noise's 1/M."""
+    """CRD by probabilities: P = exp(cos/τ)/Z, against K = M − 1 times the noise's 1/M."""
     nodes = bank_s.size(0)
     z = nodes * math.exp(_log_z(h_s.size(1), temperature) if log_z is None else log_z)
     noise = (nodes - 1) / nodes

@@ -7,7 +7,7 @@ from tests.oracles._shared import unit
 
 
 def nst(h_s: Tensor, h_t: Tensor) -> Tensor:
-    """Each pair of nodes, by the mean over the neurons of the product of their two activations."""
+    """NST over pairs of nodes, by the mean over neurons of the product of their two activations."""
     n = h_s.size(0)
     s, t = ([unit(column) for column in h.T] for h in (h_s, h_t))
 

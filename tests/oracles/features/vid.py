@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def vid(h_s: Tensor, h_t: Tensor, alpha: Tensor, *, eps: float = 1e-5) -> Tensor:
-    """A Gaussian's negative log density, but for half the logarithm of 2π."""
+    """A Gaussian's negative log density, without half the logarithm of 2π."""
     rows = []
     for s, t in zip(h_s, h_t, strict=True):
         total = 0.0

@@ -1,1 +1,1 @@
-"""The oracles of the losses on what is coarser than a node."""
+"""The oracles of the losses on structures coarser than a node."""

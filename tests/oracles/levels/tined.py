@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def energy(x: Tensor, edge_index: Tensor, normalized: bool = False) -> Tensor:
-    """The trace, with a dense Laplacian of the edges taken both ways at half their weight."""
+    """The trace with a dense Laplacian, each edge taken both ways at half its weight."""
     n = x.size(0)
     adjacency = torch.zeros(n, n, dtype=x.dtype)
     for j, i in edge_index.t().tolist():

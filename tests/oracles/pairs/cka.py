@@ -7,7 +7,7 @@ from tests.oracles.pairs.similarity_preserving import gram_rows
 
 
 def cka(h_s: Tensor, h_t: Tensor, *, debiased: bool = False) -> Tensor:
-    """By the centred matrices K and L: 1 − Σ K L/(‖K‖ ‖L‖), split as ½ Σ (K/‖K‖ − L/‖L‖)²."""
+    """1 − Σ K L/(‖K‖ ‖L‖) by the centred matrices K and L, split as ½ Σ (K/‖K‖ − L/‖L‖)²."""
     n = h_s.size(0)
 
     def centred(h: Tensor) -> Tensor:

@@ -14,14 +14,14 @@ NODES = 31
 
 
 def _bank(width: int, phase: float) -> Tensor:
-    """Unit rows that look random, and are the same in each call, also while compiling."""
+    """Unit rows that look random but are the same in each call, also while compiling."""
     at = torch.arange(NODES * width, dtype=torch.float64).view(NODES, width)
     entries = torch.sin(at.square() + phase)
     return entries / entries.norm(dim=1, keepdim=True)
 
 
 def _banks(h_s: Any, h_t: Any) -> Options:
-    """The nodes are a function of the rows, so that they follow these, and some come twice."""
+    """Banks and ids: an id is a function of its row, so that it follows it; some come twice."""
     if not all(isinstance(h, Tensor) and h.dim() == 2 and not h.is_sparse for h in (h_s, h_t)):
         return {"bank_s": _bank(1, 0.0), "bank_t": _bank(1, 1.0), "ids": None}
     width = h_s.size(1)
@@ -47,7 +47,7 @@ LOSS = Loss(
         {"log_z": float("inf")},
     ),
     more=_banks,
-    # Entries that stay: a call changes nothing for the next one.
+    # The entries stay as they are, so that a call changes nothing for the next one.
     built_with={"num_nodes": NODES, "momentum": 1.0},
     as_function={"head": "identity", "bank_s": _bank(5, 0.0), "bank_t": _bank(5, 1.0)},
     module_only=frozenset({"num_nodes", "momentum", "bank_s", "bank_t"}),

@@ -12,7 +12,7 @@ LOSS = Loss(
     activation_boundaries,
     variants=({}, {"margin": 0.3}),
     one_width=True,
-    zero_at_self=False,  # what lies within the margin is pushed out of it
+    zero_at_self=False,  # values within the margin are pushed out of it
     poisonable=False,  # an infinite pre-activation may lie on the right side
     bad_options=({"margin": 0.0}, {"margin": -1.0}, {"margin": float("inf")}),
 )

@@ -9,7 +9,7 @@ from tests.rows.row import DENSE, Loss, Options, usable
 
 
 def _layers(h_s: Any, h_t: Any) -> tuple[Any, Any]:
-    """Each matrix as a first layer, and its columns turned round as a second one."""
+    """Each matrix as a first layer, and with its columns reversed as a second layer."""
     return tuple((h, h.flip(1) if usable(h) else h) for h in (h_s, h_t))
 
 

@@ -13,7 +13,7 @@ LOSS = Loss(
     G.simkd_loss,
     simkd,
     one_width=True,
-    # Wrapped, it has no width that could be checked: the tests build the loss at several.
+    # Wrapped, it shows no width to check, because the tests build the loss at several widths.
     built_with={"classifier": torch.nn.Sequential(torch.nn.Linear(7, 3))},
     module_only=frozenset({"classifier", "classifier_takes_edges"}),
 )

@@ -12,7 +12,7 @@ from tests.rows.row import Loss, Options, usable
 
 
 def _alpha(h_s: Any, h_t: Any) -> Options:
-    """The variances that the Module begins with: float32, whatever the rows are."""
+    """The variances that the Module begins with: float32, whatever the dtype of the rows."""
     if not usable(h_t):
         return {"alpha": None}
     first = math.log(math.expm1(5 - 1e-5))

@@ -1,1 +1,1 @@
-"""The contract rows of the losses on what is coarser than a node."""
+"""The contract rows of the losses on structures coarser than a node."""

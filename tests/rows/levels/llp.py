@@ -25,8 +25,8 @@ LOSS = Loss(
     ),
     backends=DENSE,
     more=_context,
-    zero_at_self=False,  # a pair that the teacher does not tell apart adds the margin
-    selects_first=False,  # contexts may lie outside of the selection
+    zero_at_self=False,  # a pair with equal teacher scores adds the margin
+    selects_first=False,  # contexts may lie outside the selection
     poisonable=False,  # an infinite logit is a certain link
     bad_options=(
         {"decoder": "outer"},

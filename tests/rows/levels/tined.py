@@ -9,7 +9,7 @@ from tests.rows.row import DENSE, Loss, usable
 
 
 def _layers(h_s: Any, h_t: Any) -> tuple[Any, Any]:
-    """Each matrix as the input of an operation, and what a ReLU makes of it."""
+    """Each matrix as the input of an operation, and its ReLU as the output."""
     return tuple((h, h.relu() if usable(h) else h) for h in (h_s, h_t))
 
 

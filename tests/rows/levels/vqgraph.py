@@ -11,7 +11,7 @@ from tests.rows.row import DENSE, Loss, Options, usable
 
 
 def _codebook(h_s: Any, h_t: Any) -> Options:
-    """Six codes that depend on no row, in float32 whatever the rows are."""
+    """Six codes that depend on no row: float32, whatever the dtype of the rows."""
     if not usable(h_t):
         return {"codebook": None}
     places = torch.arange(6 * h_t.size(1), device=h_t.device).view(6, -1)

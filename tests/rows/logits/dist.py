@@ -19,5 +19,5 @@ LOSS = Loss(
         {"gamma": float("nan")},
         {"beta": 0.0, "gamma": 0.0},
     ),
-    zero_at_self=False,  # but for an epsilon beside the lengths of rows and columns
+    zero_at_self=False,  # because of an epsilon beside the lengths of rows and columns
 )

@@ -9,7 +9,7 @@ from tests.rows.row import Loss, Options, usable
 
 
 def _classes(h_s: Any, h_t: Any) -> Options:
-    """The teacher's favourite class of each row, wherever there is one."""
+    """The teacher's most likely class of each row, if the input allows one."""
     return {"y": h_t.detach().argmax(dim=1) if usable(h_t) else None}
 
 

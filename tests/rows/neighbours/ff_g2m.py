@@ -20,7 +20,7 @@ LOSS = Loss(
     edges=True,
     edges_only=False,  # each node is compared with itself, too
     selects_first=False,  # the mean is over the pairs of the selected centres
-    zero_at_self=False,  # a prediction cannot equal those of neighbours that disagree
+    zero_at_self=False,  # a prediction cannot equal several neighbours that disagree
     bad_options=(
         {"low_weight": -1.0},
         {"high_weight": float("nan")},

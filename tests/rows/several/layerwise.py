@@ -41,5 +41,5 @@ LOSS = Loss(
     more=_inner,
     built_with={"loss": graphkd.AttentionTransferLoss(reduction="none")},
     module_only=frozenset({"dims_s", "dims_t", "attention_dim"}),
-    zero_at_self=False,  # not where a pair crosses the layers
+    zero_at_self=False,  # a pair of different layers is not 0
 )

@@ -36,8 +36,8 @@ LOSS = Loss(
     arrange=_teachers,
     more=_inner,
     built_with={"loss": graphkd.SimilarityPreservingLoss(reduction="none")},
-    # The Module's weights also name what it learns, which the function is given as a tensor;
-    # its h_s and h_t may be called z_s and z_t instead.
+    # The Module's ``weights`` may name a learned form; the function takes the weights as a tensor.
+    # The Module's h_s and h_t may be called z_s and z_t instead.
     module_only=frozenset({"dims_s", "dims_t", "attention_dim", "weights", "h_s", "h_t"}),
     function_only=frozenset({"weights", "h_s", "h_t"}),
     zero_at_self=False,  # the second teacher is a part of the first
