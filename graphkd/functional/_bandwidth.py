@@ -17,7 +17,7 @@ _SATURATED = 16.0
 
 
 def edge_median(x_src: Tensor, x_dst: Tensor, edges: Edges, counts: Tensor) -> Tensor:
-    """The median length of the edges where ``counts`` is true; infinite where there is none."""
+    """The median length of the edges where ``counts`` is true; infinite if there is none."""
     if edges.src.numel() == 0:
         return x_src.new_full((), torch.inf)
     return masked_median(edge_lengths(x_src, x_dst, edges), counts)
@@ -30,21 +30,21 @@ def edge_lengths(x_src: Tensor, x_dst: Tensor, edges: Edges) -> Tensor:
 
 
 def pair_median(x: Tensor) -> Tensor:
-    """The median distance of the pairs i < j of rows; infinite where there is none."""
+    """The median distance of the pairs i < j of rows; infinite if there is no pair."""
     if x.size(0) < 2:
         return x.new_full((), torch.inf)
-    # Near convergence the loss hangs on the difference of two bandwidths.
+    # Near convergence the loss depends on the difference of two bandwidths.
     return torch.pdist(exact(x.detach())).median()
 
 
 def bandwidth(
     kernel: Kernel | KernelFunction, gamma: Gamma, like: Tensor, median: Callable[[], Tensor]
 ) -> Tensor:
-    """The bandwidth as a scalar tensor: a zero, which they ignore, for kernels that have none."""
+    """The bandwidth as a scalar tensor. A kernel that has none gets a zero and ignores it."""
     if kernel is not KERNELS["rbf"]:
         return like.new_zeros(())
     if gamma == "median":
-        # No smaller than the rows' own numbers, lest 0 times an infinite square be NaN.
+        # It is never 0 in the rows' dtype: 0 times an infinite square would be NaN.
         return median_gamma(median()).clamp(min=torch.finfo(like.dtype).tiny)
     return like.new_full((), gamma)
 
@@ -56,7 +56,7 @@ def warn_if_saturated(
     width: int,
     median: Callable[[], Tensor],
 ) -> None:
-    """Warn where a fixed bandwidth leaves nothing of the kernel; the loss would see no structure.
+    """Warn if a fixed bandwidth makes the kernel vanish, so that the loss sees no structure.
 
     Python shows a repeated warning once. Skipped while compiling.
     """

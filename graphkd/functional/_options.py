@@ -1,4 +1,4 @@
-"""What the options of the losses have in common, and those that travel as one value."""
+"""Checks that the losses share, and the options that travel as one value."""
 
 import math
 from numbers import Real
@@ -23,7 +23,7 @@ def check_blocked_options(
     reduction: str = "mean",
     backends: tuple[str, ...] = DENSE,
 ) -> None:
-    """Raise on an option of a loss that works block by block; most have no program for GPUs."""
+    """Raise on a bad option of a loss that works in blocks; most have no programs for GPUs."""
     check_reduction(loss, reduction)
     check_backend(loss, backend, backends)
     if chunk_size is not None:
@@ -31,7 +31,7 @@ def check_blocked_options(
 
 
 def check_kernel_backend(loss: str, kernel: Kernel | KernelFunction, backend: str) -> None:
-    """Raise unless the backend, which the loss has, runs this kernel."""
+    """Raise unless the backend runs this kernel."""
     if not isinstance(kernel, Kernel) and backend not in ("auto", "reference"):
         raise ValueError(
             f"{loss}: a callable kernel runs on the reference backend only; got "

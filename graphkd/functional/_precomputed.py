@@ -15,7 +15,7 @@ from graphkd.similarity import Gamma, Kernel, KernelFunction
 
 
 class _TeacherSide:
-    """What both kinds share: the kernel, the selection, and a watch over the teacher's rows."""
+    """What both kinds share: kernel, selection, and a check that the rows did not change."""
 
     made_by: str
 
@@ -32,7 +32,7 @@ class _TeacherSide:
         return f"{type(self).__name__}(kernel={self.kernel.name!r}, rows: {rows})"
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy watches over rows of its own."""
+        """A copy checks its own rows."""
         vars(self).update(state, _versions=[h._version for h in state["_rows"]])
 
     def to(self, device: torch.device | str) -> Any:
@@ -44,7 +44,7 @@ class _TeacherSide:
     def check(
         self, loss: str, kernel: Kernel | KernelFunction, gamma: Gamma, index: Tensor | None
     ) -> None:
-        """Raise a ValueError unless this was made for such a call, of rows that are unchanged."""
+        """Raise a ValueError unless the call has the same options, and the rows did not change."""
         wanted: dict[str, tuple[Any, Any]] = {
             "kernel": (self.kernel.name, getattr(kernel, "name", kernel)),
             "gamma": (self.gamma, gamma),
@@ -74,7 +74,7 @@ def lasting(h: Tensor) -> Tensor:
 
 
 def _equal(a: Tensor | None, b: Tensor | None) -> bool:
-    """Whether they are the same; while something is traced, no value may be read."""
+    """Whether both are the same. While something is traced, only shapes are compared."""
     if a is None or b is None or a is b:
         return True
     return a.shape == b.shape if traced() else torch.equal(a, b)
@@ -127,7 +127,7 @@ class LSPTeacher(_TeacherSide):
         return self._rows[0] if len(self._rows) == 1 else self._rows
 
     def values_for(self, loss: str, edges: Edges) -> Tensor:
-        """The value on each of these edges; a ValueError unless they are those it was made on."""
+        """The value on each edge. Other edges than at the start are a ValueError."""
         if _equal(self._src, edges.src) and _equal(self._dst, edges.dst):
             return self._values
         mine, other = self._src.numel(), edges.src.numel()

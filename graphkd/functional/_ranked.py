@@ -34,7 +34,7 @@ def ranked_global_lsp(
     generator: torch.Generator | None,
     how: PairOptions,
 ) -> Tensor:
-    """Global LSP of all ranks' rows, with options that are checked."""
+    """Global LSP of all ranks' rows; the options are checked already."""
     loss = "global_lsp_loss"
     with reporting(how.process_group):
         if isinstance(h_t, GlobalLSPTeacher):
@@ -88,7 +88,7 @@ def ranked_contrast(
     symmetric: bool,
     how: PairOptions,
 ) -> Tensor:
-    """G-CRD of all ranks' rows, checked, upcast and selected; both sides may learn.
+    """G-CRD of all ranks' rows, which passed the gate; both sides may learn.
 
     The keys ``more`` of any rank are negatives of all ranks' anchors.
     """
@@ -147,7 +147,7 @@ def _factor(ranks: Ranks, ddp: bool) -> int:
 
 
 class _Known(torch.autograd.Function):
-    """A value whose gradients for the inputs are known already."""
+    """A value, with its gradients for the inputs."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, inputs: int, *tensors: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class _Known(torch.autograd.Function):
 
 
 class _Times(torch.autograd.Function):
-    """The backward pass as a step of its own, so that a second one fails by name."""
+    """The backward pass as a separate step, so that a second one fails by name."""
 
     @staticmethod
     def forward(ctx: Any, grad: Tensor, inputs: int, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -180,7 +180,7 @@ class _Times(torch.autograd.Function):
 def _attached(
     value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor], factor: float
 ) -> Tensor:
-    """The value in the inputs' precision, attached to those that learn by gradients made with it.
+    """The value in the inputs' precision, with the given gradients for the inputs that learn.
 
     These are multiplied by ``factor``. Backward needs no other rank.
     """

@@ -20,13 +20,13 @@ def matched_rows(
     """The gate: the selected rows of both sides, checked, in one dtype, the teacher cut off.
 
     Args:
-        loss: Who asks.
+        loss: The loss that errors name.
         h_s: Student rows.
         h_t: Teacher rows.
         index: The user's boolean mask or row numbers.
-        names: What the two are called in errors.
-        what: What they hold.
-        projecting: Which loss projects, where the widths have to match.
+        names: The names of the two sides in errors.
+        what: What the sides hold.
+        projecting: The loss that projects, if the widths must match.
 
     Returns:
         Student and teacher, and the numbers of the selected rows; None stands for all rows.
@@ -40,7 +40,7 @@ def matched_rows(
 def matched_logits(
     loss: str, z_s: Tensor, z_t: Tensor, index: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The gate for logits, which have to be of the same classes."""
+    """The gate for logits. Both sides must have the same classes."""
     classes = "Both must predict the same classes."
     names = ("z_s", "z_t")
     return matched_rows(loss, z_s, z_t, index, names=names, what="logits", projecting=classes)
@@ -92,7 +92,7 @@ def select_rows(loss: str, h: Tensor, index: Tensor | None) -> Tensor:
 
 
 def group_numbers(ids: Tensor) -> Tensor:
-    """Any ids of groups renumbered to lie below the number of rows, in static shapes."""
+    """Group ids, renumbered so that they lie below the number of rows; shapes stay static."""
     ordered, order = ids.sort(stable=True)
     first = torch.ones_like(ordered, dtype=torch.long)
     first[1:] = (ordered[1:] != ordered[:-1]).long()
@@ -100,7 +100,7 @@ def group_numbers(ids: Tensor) -> Tensor:
 
 
 def count_groups(group: Tensor) -> Tensor:
-    """How many groups there are, at least 1; ``group`` holds numbers below that of the rows."""
+    """The number of groups, at least 1; group numbers lie below the number of rows."""
     present = torch.zeros_like(group, dtype=torch.bool).index_fill(0, group, True)
     return present.sum().clamp(min=1)
 
@@ -131,7 +131,7 @@ def reduce_rows(rows: Tensor, reduction: str, count: Tensor | None = None) -> Te
     Args:
         rows: One value per row.
         reduction: ``"none"``, ``"sum"`` or ``"mean"``.
-        count: How many rows the mean is over, where that is not all of them.
+        count: The number of rows that the mean counts, if it is not all of them.
     """
     if reduction == "none":
         return rows

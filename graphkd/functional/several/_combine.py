@@ -1,4 +1,4 @@
-"""Sums of one loss over several pairs of inputs: what weighs them, and what they are called by."""
+"""Sums of one loss over several pairs of inputs: calls, weights and errors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -18,7 +18,7 @@ PairLoss: TypeAlias = Callable[..., Tensor]
 def located(
     loss: str, what: str, key: Any, call: Callable[..., _Result], /, *args: Any, **options: Any
 ) -> _Result:
-    """Call, and let errors say where they arose: in which loss, and for which of its parts."""
+    """Call, and let errors name the loss and the part of it where they arose."""
     if torch.compiler.is_compiling():
         return call(*args, **options)
     try:
@@ -53,7 +53,7 @@ def check_factors(loss: str, weights: Any, count: int, what: str) -> None:
 
 
 def loss_of_each(loss: str, inner: Any, count: int, what: str) -> list[PairLoss]:
-    """One callable for each of ``what``: the same for all, or those given."""
+    """One callable for each of ``what``: the given ones, or one for all."""
     if callable(inner):
         return [inner] * count
     if isinstance(inner, Sequence) and all(callable(one) for one in inner):
@@ -81,10 +81,10 @@ def combine(
     reduction: str,
     penalty: Tensor | None = None,
 ) -> Tensor:
-    """The weighted sum of values that are all scalars, or all have one entry per row; reduced.
+    """The reduced weighted sum of values: all scalars, or all with one entry per row.
 
     Args:
-        loss: Who asks.
+        loss: The loss that errors name.
         values: The loss of each pair.
         weights: None for their mean; one weight per value; or a matrix of them, one row per row.
         reduction: Of row values. A scalar stays as it is.

@@ -40,8 +40,8 @@ def layerwise_loss(
 
     .. math:: L = \sum_{(l, m) \in P} w_{lm} \, \ell\bigl(h^{s,l}, h^{t,m}\bigr)
 
-    with weights 1/\|P\| by default. Row values of the inner loss are summed row by row, and may be
-    weighed node by node.
+    with weights 1/\|P\| by default. Row values of the inner loss are summed row by row. Weights may
+    differ from node to node.
 
     Args:
         h_s: The student's layers: a list, or a dictionary by name.
@@ -56,7 +56,7 @@ def layerwise_loss(
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, of the row values that an inner loss with
             ``reduction="none"`` returns. A scalar stays as it is, and the weights of the nodes are
             averaged for it.
-        arguments: Whatever else the inner loss takes, such as ``edge_index``.
+        arguments: Further arguments of the inner loss, such as ``edge_index``.
 
     Shapes:
         - **h_s:** each :math:`[N, d_l]`
@@ -65,8 +65,8 @@ def layerwise_loss(
 
     Raises:
         ValueError: If there is no such layer, no pair, not one weight or loss per pair, or what
-            the inner losses return does not fit together; and whatever they raise, which then names
-            the pair.
+            the inner losses return does not fit together; and what they raise, with the pair's
+            name in front.
         TypeError: If the layers are no list or dictionary.
         IndexError: If ``index`` names a row that does not exist.
 

@@ -40,9 +40,9 @@ def multi_teacher_loss(
         L = \frac1N \sum_i \Bigl( \sum_k w_{ik} \, \ell_i\bigl(h^s, h^{t,k}\bigr)
             + \lambda \sum_k w_{ik} \log (K w_{ik}) \Bigr)
 
-    Weights that learn and nothing else make the loss small by leaving the hard teachers out. The
-    second term, with λ = ``entropy``, prices that: free weights of one node then settle at
-    :math:`w_{ik} \propto \exp(-\ell_{ik} / \lambda)`, which is equal weights for a large λ and the
+    Weights that learn make the first term small by leaving the hard teachers out. The second term,
+    with λ = ``entropy``, has a price for that: the free weights of one node settle at
+    :math:`w_{ik} \propto \exp(-\ell_{ik} / \lambda)`, equal weights for a large λ, and the
     easiest teacher alone for λ → 0.
 
     Args:
@@ -53,11 +53,11 @@ def multi_teacher_loss(
         weights: One number per teacher, or a tensor of them, or a tensor :math:`[N, K]` with a row
             per node, which needs row values (``reduction="none"``) of the inner loss: for a scalar
             it is averaged over the nodes. Default: the mean.
-        entropy: λ. It prices weights that are a tensor, whose rows then have to sum to 1.
+        entropy: λ, for weights that are a tensor. Their rows must sum to 1.
         index: Boolean mask or row numbers, for the inner loss.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, of the row values that an inner loss with
             ``reduction="none"`` returns. A scalar stays as it is.
-        arguments: Whatever else the inner loss takes, such as ``edge_index``.
+        arguments: Further arguments of the inner loss, such as ``edge_index``.
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
@@ -67,13 +67,13 @@ def multi_teacher_loss(
     Raises:
         ValueError: If there is no teacher, not one weight or loss per teacher, ``entropy`` is out
             of range or without weights that learn, or what the inner losses return does not fit
-            together; and whatever they raise, which then names the teacher.
+            together; and what they raise, with the teacher's name in front.
         TypeError: If the teachers are no list or dictionary.
         IndexError: If ``index`` names a row that does not exist.
 
     Source: Zhang et al., Multi-Scale Distillation from Multiple Graph Neural Networks, AAAI 2022:
-    several teachers, weighed by attention. Of their code this is the sum; its weights, and what
-    differs, are in the documentation.
+    several teachers, weighed by attention. This is the sum of their code. The documentation gives
+    their weights, and what differs.
 
     Example:
         >>> import torch
