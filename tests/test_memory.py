@@ -4,44 +4,36 @@ Functions and Modules run, with heads and memories. An N × N matrix takes 1.5 G
 hide. A large codebook, context or memory replaces a small one of the table.
 """
 
-import os
-import subprocess
 import sys
 
 import pytest
 import torch
 
 from tests.contract import LOSSES, Loss
+from tests.peaks import peak_mib
 from tests.rows.row import Options
 
 NODES, WIDTH = 20_000, 128
 
-# Linux forgets a process's peak when 5 is written to clear_refs.
 MEASURE = """
-import sys, torch
-from pathlib import Path
 from tests.contract import LOSSES
 from tests.test_memory import NODES, WIDTH, large
-torch.set_num_threads(1)
-loss = next(loss for loss in LOSSES if loss.name == sys.argv[1])
-def step(n, form):
-    h_s, h_t, edge_index = loss.inputs(n=n, dims=(WIDTH, WIDTH), dtype=torch.float32)
-    built, given = large(loss.name, n, form)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = peak_kib()
-    if form == "Module":
-        module = loss.build(WIDTH, WIDTH, **{**loss.variants[0], **built})
-        value = loss.call_module(module, h_s, h_t, edge_index, **given)
-    else:
-        value = loss.call(h_s, h_t, edge_index, **given)
-    value.backward()
-    assert value.isfinite() and h_s.grad.isfinite().all()
-    return peak_kib() - before
-def peak_kib():
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
-step(64, sys.argv[2])   # libraries and workspaces are loaded
-print(step(NODES, sys.argv[2]))
+def peak(name, form):
+    loss = next(loss for loss in LOSSES if loss.name == name)
+    def step(n):
+        h_s, h_t, edge_index = loss.inputs(n=n, dims=(WIDTH, WIDTH), dtype=torch.float32)
+        built, given = large(name, n, form)
+        def run():
+            if form == "Module":
+                module = loss.build(WIDTH, WIDTH, **{**loss.variants[0], **built})
+                value = loss.call_module(module, h_s, h_t, edge_index, **given)
+            else:
+                value = loss.call(h_s, h_t, edge_index, **given)
+            value.backward()
+            assert value.isfinite() and h_s.grad.isfinite().all()
+        return rise(run)
+    step(64)   # libraries and workspaces are loaded
+    return step(NODES)
 """
 
 
@@ -79,9 +71,5 @@ CASES = [
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("loss", "form"), CASES)
 def test_default_form_takes_less_than_a_gibibyte(loss: Loss, form: str) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", MEASURE, loss.name, form]
-    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr[-2000:]
-    mib = int(done.stdout.split()[-1]) / 1024
+    mib = peak_mib(MEASURE, f"peak({loss.name!r}, {form!r})")
     assert mib < 1024, f"{loss.name}: {mib:,.0f} MiB"

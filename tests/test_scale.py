@@ -1,50 +1,33 @@
 """No N × N matrix: peak memory grows linearly, and indices beyond int32 are right."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 import torch
 
 import graphkd.functional as G
+from tests.peaks import peak_mib
 
-# Linux forgets a process's peak when 5 is written to clear_refs. Otherwise the peak of importing
-# torch would hide the peak of a small step.
 MEASURE = """
-import sys, torch
-from pathlib import Path
 import graphkd.functional as G
-torch.manual_seed(0)
-n, name, kernel = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-h_s, h_t = torch.randn(n, 32, requires_grad=True), torch.randn(n, 32)
-edges = torch.randint(0, n, (2, 8 * n))
-def step(h_s, h_t, edges):
-    if name == "gcrd":
-        # Two labels: N²/2 pairs, which nothing may hold. Of given pairs there are E.
-        given = {"labels": {"labels": torch.arange(len(h_s)) % 2}, "pairs": {"positives": edges}}
-        return G.gcrd_loss(h_s, h_t, symmetric=True, **given.get(kernel, {}))
-    if name == "lsp":
-        return G.lsp_loss(h_s, h_t, edges, kernel=kernel)
-    return G.global_lsp_loss(h_s, h_t, kernel=kernel)
-step(h_s[:64], h_t[:64], edges[:, :100] % 64).backward()   # libraries and workspaces are loaded
-h_s.grad = None
-def peak_kib():
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
-Path("/proc/self/clear_refs").write_text("5")
-before = peak_kib()
-step(h_s, h_t, edges).backward()
-print(peak_kib() - before)
+def peak(n, name, kernel):
+    torch.manual_seed(0)
+    h_s, h_t = torch.randn(n, 32, requires_grad=True), torch.randn(n, 32)
+    edges = torch.randint(0, n, (2, 8 * n))
+    def step(h_s, h_t, edges):
+        if name == "gcrd":
+            # Two labels: N²/2 pairs, which nothing may hold. Of given pairs there are E.
+            labels = {"labels": torch.arange(len(h_s)) % 2}
+            given = {"labels": labels, "pairs": {"positives": edges}}
+            return G.gcrd_loss(h_s, h_t, symmetric=True, **given.get(kernel, {}))
+        if name == "lsp":
+            return G.lsp_loss(h_s, h_t, edges, kernel=kernel)
+        return G.global_lsp_loss(h_s, h_t, kernel=kernel)
+    # libraries and workspaces are loaded
+    step(h_s[:64], h_t[:64], edges[:, :100] % 64).backward()
+    h_s.grad = None
+    return rise(lambda: step(h_s, h_t, edges).backward())
 """
-
-
-def peak_mib(n: int, name: str, kernel: str) -> float:
-    command = [sys.executable, "-W", "ignore", "-c", MEASURE, str(n), name, kernel]
-    # Freed memory goes back to the system at once, not when the allocator chooses.
-    env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-    return int(done.stdout) / 1024
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -62,7 +45,7 @@ def peak_mib(n: int, name: str, kernel: str) -> float:
     ],
 )
 def test_peak_memory_is_linear(name: str, kernel: str, sizes: tuple[int, ...]) -> None:
-    small, middle, large = (peak_mib(n, name, kernel) for n in sizes)
+    small, middle, large = (peak_mib(MEASURE, f"peak({n}, {name!r}, {kernel!r})") for n in sizes)
     # Twice the nodes: linear memory doubles, quadratic memory grows fourfold.
     assert middle <= 3 * small + 64
     assert large <= 3 * middle + 64
