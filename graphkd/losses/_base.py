@@ -19,21 +19,21 @@ from graphkd.heads import check_ranked, head_pair, project, reset_parameters, st
 class DistillationLoss(nn.Module):
     """Base of the losses. Each option is an attribute; ``options`` are the function's options.
 
-    In a subclass, ``check_options`` is the function that raises on options out of range.
+    In a subclass, ``_check_options`` is the function that raises on options out of range.
     """
 
-    check_options: ClassVar[Callable[..., object]]
+    _check_options: ClassVar[Callable[..., object]]
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self._names = tuple(options)
         for name, value in options.items():
             setattr(self, name, value)
-        self.check()
+        self._check()
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Raise on an option that is out of range."""
-        self.check_options(type(self).__name__, **self.options)
+        self._check_options(type(self).__name__, **self.options)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class CRDLoss(ProjectedLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_crd_options)
+    _check_options = staticmethod(check_crd_options)
 
     bank_s: Tensor
     bank_t: Tensor

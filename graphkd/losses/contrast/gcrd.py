@@ -88,7 +88,7 @@ class GCRDLoss(ProjectedLoss):
     precision: str
     process_group: Any
     ddp: bool
-    check_options = staticmethod(check_gcrd_options)
+    _check_options = staticmethod(check_gcrd_options)
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class GCRDLoss(ProjectedLoss):
         formula = self.temperature, self.symmetric
         with reporting(self.process_group):
             # Options may have been set after the constructor checked them.
-            self.check()
+            self._check()
             self._check_heads()
         s, t, chosen = self.projected(h_s, h_t, edge_index, index)
         with reporting(self.process_group):

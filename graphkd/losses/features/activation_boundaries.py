@@ -50,7 +50,7 @@ class ABLoss(ProjectedLoss):
 
     margin: float
     reduction: str
-    check_options = staticmethod(check_ab_options)
+    _check_options = staticmethod(check_ab_options)
     student_only = True
 
     def __init__(

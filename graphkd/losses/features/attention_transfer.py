@@ -34,7 +34,7 @@ class AttentionTransferLoss(DistillationLoss):
     """
 
     reduction: str
-    check_options = staticmethod(check_reduction)
+    _check_options = staticmethod(check_reduction)
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)

@@ -104,7 +104,7 @@ class FactorTransferLoss(ProjectedLoss):
 
     p: int
     reduction: str
-    check_options = staticmethod(check_factor_transfer_options)
+    _check_options = staticmethod(check_factor_transfer_options)
 
     def __init__(
         self,

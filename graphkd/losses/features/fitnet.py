@@ -48,7 +48,7 @@ class FitNetLoss(ProjectedLoss):
     """
 
     reduction: str
-    check_options = staticmethod(check_reduction)
+    _check_options = staticmethod(check_reduction)
     student_only = True
 
     def __init__(

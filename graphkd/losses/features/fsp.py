@@ -36,7 +36,7 @@ class FSPLoss(DistillationLoss):
 
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_blocked_options)
+    _check_options = staticmethod(check_blocked_options)
 
     def __init__(self, *, backend: str = "auto", chunk_size: int | None = None) -> None:
         super().__init__(backend=backend, chunk_size=chunk_size)

@@ -33,7 +33,7 @@ class NSTLoss(DistillationLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_nst_options)
+    _check_options = staticmethod(check_nst_options)
 
     def __init__(
         self, *, reduction: str = "mean", backend: str = "auto", chunk_size: int | None = None

@@ -62,7 +62,7 @@ class SimKDLoss(ProjectedLoss):
     """
 
     reduction: str
-    check_options = staticmethod(check_reduction)
+    _check_options = staticmethod(check_reduction)
     student_only = True
 
     def __init__(

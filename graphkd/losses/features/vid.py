@@ -54,7 +54,7 @@ class VIDLoss(ProjectedLoss):
 
     eps: float
     reduction: str
-    check_options = staticmethod(check_vid_options)
+    _check_options = staticmethod(check_vid_options)
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ class LLPLoss(DistillationLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_llp_options)
+    _check_options = staticmethod(check_llp_options)
 
     def __init__(
         self,

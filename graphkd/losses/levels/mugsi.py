@@ -56,7 +56,7 @@ class MuGSILoss(ProjectedLoss):
     path_weight: float
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_mugsi_options)
+    _check_options = staticmethod(check_mugsi_options)
 
     def __init__(
         self,

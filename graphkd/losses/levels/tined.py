@@ -41,7 +41,7 @@ class TINEDLoss(DistillationLoss):
     normalized: bool
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_tined_options)
+    _check_options = staticmethod(check_tined_options)
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class VQGraphLoss(ProjectedLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_vqgraph_options)
+    _check_options = staticmethod(check_vqgraph_options)
     student_only = True
 
     def __init__(

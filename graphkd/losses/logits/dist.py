@@ -37,7 +37,7 @@ class DISTLoss(DistillationLoss):
     gamma: float
     temperature: float
     reduction: str
-    check_options = staticmethod(check_dist_options)
+    _check_options = staticmethod(check_dist_options)
 
     def __init__(
         self,

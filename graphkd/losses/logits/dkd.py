@@ -39,7 +39,7 @@ class DKDLoss(DistillationLoss):
     beta: float
     temperature: float
     reduction: str
-    check_options = staticmethod(check_dkd_options)
+    _check_options = staticmethod(check_dkd_options)
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class KDLoss(DistillationLoss):
     task: str
     standardize: Standardize
     reduction: str
-    check_options = staticmethod(check_kd_options)
+    _check_options = staticmethod(check_kd_options)
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class FFG2MLoss(DistillationLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_ff_g2m_options)
+    _check_options = staticmethod(check_ff_g2m_options)
 
     def __init__(
         self,

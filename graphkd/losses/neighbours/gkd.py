@@ -48,7 +48,7 @@ class GKDLoss(DistillationLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_gkd_options)
+    _check_options = staticmethod(check_gkd_options)
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class KRDLoss(DistillationLoss):
 
     temperature: float
     reduction: str
-    check_options = staticmethod(check_krd_options)
+    _check_options = staticmethod(check_krd_options)
 
     alpha: Tensor
 

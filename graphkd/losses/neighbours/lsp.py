@@ -62,7 +62,7 @@ class LSPLoss(DistillationLoss):
     chunk_size: int | None
     process_group: Any
     ddp: bool
-    check_options = staticmethod(check_lsp_options)
+    _check_options = staticmethod(check_lsp_options)
 
     def __init__(
         self,

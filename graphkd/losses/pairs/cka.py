@@ -34,7 +34,7 @@ class CKALoss(DistillationLoss):
 
     debiased: bool
     reduction: str
-    check_options = staticmethod(check_cka_options)
+    _check_options = staticmethod(check_cka_options)
 
     def __init__(self, *, debiased: bool = False, reduction: str = "mean") -> None:
         super().__init__(debiased=debiased, reduction=reduction)

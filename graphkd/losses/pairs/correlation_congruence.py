@@ -43,7 +43,7 @@ class CorrelationCongruenceLoss(DistillationLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_congruence_options)
+    _check_options = staticmethod(check_congruence_options)
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ class GlobalLSPLoss(DistillationLoss):
     precision: str
     process_group: Any
     ddp: bool
-    check_options = staticmethod(check_global_lsp_options)
+    _check_options = staticmethod(check_global_lsp_options)
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ class PKTLoss(DistillationLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_blocked_options)
+    _check_options = staticmethod(check_blocked_options)
 
     def __init__(
         self, *, reduction: str = "mean", backend: str = "auto", chunk_size: int | None = None

@@ -46,7 +46,7 @@ class RKDLoss(DistillationLoss):
     reduction: str
     backend: str
     chunk_size: int | None
-    check_options = staticmethod(check_rkd_options)
+    _check_options = staticmethod(check_rkd_options)
 
     def __init__(
         self,

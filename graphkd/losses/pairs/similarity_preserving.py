@@ -33,7 +33,7 @@ class SimilarityPreservingLoss(DistillationLoss):
     """
 
     reduction: str
-    check_options = staticmethod(check_reduction)
+    _check_options = staticmethod(check_reduction)
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)

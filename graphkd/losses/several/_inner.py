@@ -73,7 +73,7 @@ class OuterLoss(DistillationLoss):
         self.takes = tuple(name for name in takes if name not in self.sides)
         self.needs = tuple(name for name in needs if name not in self.sides)
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Check nothing: the subclasses check their options before they build the inner losses."""
 
     def reset_parameters(self) -> None:
