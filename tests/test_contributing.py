@@ -36,24 +36,21 @@ def add_lines(file: Path, diff: str) -> None:
 @pytest.fixture
 def walked(tmp_path: Path) -> tuple[Path, str]:
     """A copy of the repository with the changes made, and the commands that follow."""
-    ignored = shutil.ignore_patterns("__pycache__", "generated")
-    for name in ("graphkd", "tests", "docs/api", ".mypy_cache"):
-        if (ROOT / name).exists():
-            shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    for name in ("Makefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
+    built = (".git", ".venv", ".cache", "_build", "generated", "__pycache__", "build", "dist")
+    copy = tmp_path / "graphkd"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*built))
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     steps = STEP.findall(text)
     assert len(steps) == 7
     for name, kind, block in steps:
-        file, block = tmp_path / name, textwrap.dedent(block)
+        file, block = copy / name, textwrap.dedent(block)
         if kind == "diff":
             add_lines(file, block)
         else:
             assert not file.exists()
             file.write_text(block, encoding="utf-8")
     (commands,) = COMMANDS.findall(text)
-    return tmp_path, commands
+    return copy, commands
 
 
 def test_the_walk_adds_a_loss(walked: tuple[Path, str]) -> None:
