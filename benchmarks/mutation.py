@@ -47,6 +47,7 @@ BY_PLACE = {
     "graphkd/functional/several": ("layers", "layers_refusals", "layers_teachers"),
     "graphkd/ops": ("similarity", "graph_level_options", "pairs"),
     "graphkd/ops/backends": ("backends",),
+    "graphkd/ops/chunked/moment": ("features", "precomputed", "accuracy"),
     "graphkd/ops/triton": ("triton",),
     "graphkd/ops/ring": ("distributed",),
 }
@@ -150,15 +151,14 @@ def verdict(copy: Path, mutant: Mutant, losses: list[str]) -> str:
     return "nowhere"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=200, help="how many faults")
-    parser.add_argument("--seed", type=int, default=0, help="which ones are drawn")
-    parser.add_argument("--share", default="0/1", help="this process's part of them: 0/2, 1/2")
-    arguments = parser.parse_args()
-    part, parts = (int(number) for number in arguments.share.split("/"))
-    out = RESULTS.with_suffix(f".{part}.json") if parts > 1 else RESULTS
-    known = {row["id"]: row for row in json.loads(out.read_text())} if out.exists() else {}
+def identity(mutant: Mutant) -> str:
+    """The fault in a line."""
+    change = f"{mutant.old!r} -> {mutant.new!r} at {mutant.start}"
+    return f"{mutant.file}:{mutant.line}: {change}"
+
+
+def examine(todo: list[Mutant], known: dict[str, dict[str, Any]], out: Path) -> None:
+    """Try the faults in a copy, and write down after each who noticed it."""
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
     # What every test imports is imported once, before the forks; the package is not.
     for module in ("hypothesis", "pytest", "torch", "torch_geometric"):
@@ -168,22 +168,39 @@ def main() -> None:
         for name in ("graphkd", "tests", "pyproject.toml", "examples", "docs/api"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+        assert all_pass(copy, ("values",), "kd-"), "tests fail without a fault"
         lines = executed_lines(copy)
-        for mutant in mutants(ROOT, FOLDERS, arguments.count, arguments.seed)[part::parts]:
-            place = (
-                f"{mutant.file}:{mutant.line}: {mutant.old!r} -> {mutant.new!r} at {mutant.start}"
-            )
-            if place in known:
-                continue
-            file, text = copy / mutant.file, (ROOT / mutant.file).read_text()
+        for mutant in todo:
+            file, text = copy / mutant.file, (copy / mutant.file).read_text()
             losses = losses_of(mutant, lines)
             file.write_text(mutant.written(text))
             began = time.monotonic()
             noticed = verdict(copy, mutant, losses)
             file.write_text(text)
-            known[place] = {"id": place, **asdict(mutant), "losses": losses, "noticed": noticed}
+            name = identity(mutant)
+            known[name] = {"id": name, **asdict(mutant), "losses": losses, "noticed": noticed}
             out.write_text(json.dumps(list(known.values()), indent=1, ensure_ascii=False))
-            print(f"{noticed:8} {time.monotonic() - began:4.0f} s  {place}", flush=True)
+            print(f"{noticed:8} {time.monotonic() - began:4.0f} s  {name}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=160, help="how many faults")
+    parser.add_argument("--seed", type=int, default=0, help="which ones are drawn")
+    parser.add_argument(
+        "--share", default="0/1", help="this process's part of them: 0/2, 1/2; then one call joins"
+    )
+    arguments = parser.parse_args()
+    part, parts = (int(number) for number in arguments.share.split("/"))
+    out = RESULTS.with_suffix(f".{part}.json") if parts > 1 else RESULTS
+    shares = [out] if parts > 1 else sorted(RESULTS.parent.glob("mutation*.json"))
+    known = {
+        row["id"]: row for file in shares if file.exists() for row in json.loads(file.read_text())
+    }
+    drawn = mutants(ROOT, FOLDERS, arguments.count, arguments.seed)[part::parts]
+    if todo := [mutant for mutant in drawn if identity(mutant) not in known]:
+        examine(todo, known, out)
+    out.write_text(json.dumps(list(known.values()), indent=1, ensure_ascii=False) + "\n")
     print(Counter(row["noticed"] for row in known.values()))
 
 
