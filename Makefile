@@ -1,6 +1,8 @@
 # make demo   environment, install, and the main example on embedded data
 # make test   environment, install, and every check
 # make docs   the site, in docs/_build/html
+# make lint   style and types
+# make wheel  the wheel, built and tried in a new environment
 # make sampler   torch_scatter and torch_sparse into the environment, so that no test is skipped
 #
 # Each prepares what it needs. PYTHON picks the interpreter of the environment.
@@ -9,16 +11,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet --no-input
+# Python compiles what it imports; to compile all that is installed takes a minute.
+INSTALL := $(PIP) install --no-compile
 LOG := .cache/install.log
 
-.PHONY: demo test docs lint sampler clean
+.PHONY: demo test docs lint wheel sampler clean
 
 demo: $(VENV)/.examples
 	@$(BIN)/python examples/quickstart.py
 
-test: lint docs
-	@echo "Building the wheel and trying it in a new environment ..."
-	@$(BIN)/python -W ignore tests/smoke/try_wheel.py
+# Lint, docs and the wheel take one core each; the tests take all that there are.
+test: $(VENV)/.test
+	@$(MAKE) --no-print-directory --jobs 2 lint docs wheel
 	@echo "Running the tests and doctests ..."
 	@$(BIN)/python -m pytest -q -n 2 --doctest-modules graphkd tests
 
@@ -32,29 +36,33 @@ docs: $(VENV)/.test
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "Docs: docs/_build/html/index.html"
 
+wheel: $(VENV)/.test
+	@echo "Building the wheel and trying it in a new environment ..."
+	@$(BIN)/python -W ignore tests/smoke/try_wheel.py
+
 # torch goes first and exactly: a looser request may bring a build for another machine.
 $(VENV)/.torch: constraints.txt
 	@mkdir -p .cache
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing torch (a few minutes on first use) ..."
-	@$(PIP) install $$(grep '^torch==' constraints.txt) > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
+	@$(INSTALL) $$(grep '^torch==' constraints.txt) > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
 	@touch $@
 
 $(VENV)/.examples: $(VENV)/.torch pyproject.toml
 	@echo "Installing graphkd and what its examples need ..."
-	@$(PIP) install -c constraints.txt -e '.[examples]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
+	@$(INSTALL) -c constraints.txt -e '.[examples]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@echo "Installing graphkd and what its tests and docs need ..."
-	@$(PIP) install -c constraints.txt -e '.[test,docs]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
+	@$(INSTALL) -c constraints.txt -e '.[test,docs]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
 	@touch $@ $(VENV)/.examples
 
 # Built from source against the installed torch; pip keeps the wheels for the next time.
 sampler: $(VENV)/.test
 	@echo "Installing torch_scatter and torch_sparse (ten minutes on first use) ..."
-	@$(PIP) install setuptools wheel ninja > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
-	@$(PIP) install --no-build-isolation torch-scatter torch-sparse > $(LOG) 2>&1 \
+	@$(INSTALL) setuptools wheel ninja > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
+	@$(INSTALL) --no-build-isolation torch-scatter torch-sparse > $(LOG) 2>&1 \
 		|| (tail -n 20 $(LOG); exit 1)
 
 clean:

@@ -68,15 +68,9 @@ def test_modules_compile_with_an_index(loss: Loss, options: dict) -> None:
     )
 
 
-@every(
-    variants=True,
-    where=lambda loss: loss.row_wise and loss.masks_compile,
-    keep=worth_compiling,
-)
+@every(where=lambda loss: loss.row_wise and loss.masks_compile)
 def test_masks_compile(loss: Loss, options: dict) -> None:
     """BatchNorm in row-wise heads and sampled rows are left out: they need a known row count."""
-    if loss.name == "global_lsp" and options.get("gamma") == "median":
-        return
     h_s, h_t, edge_index = loss.inputs(n=24)
     module = loss.build(h_s.size(1), h_t.size(1), **options).double()
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")

@@ -34,11 +34,11 @@ def peak(n, name, kernel):
 @pytest.mark.parametrize(
     ("name", "kernel", "sizes"),
     [
-        ("gcrd", "cosine", (6_000, 12_000, 24_000)),
-        ("gcrd", "labels", (6_000, 12_000, 24_000)),
-        ("gcrd", "pairs", (6_000, 12_000, 24_000)),
+        ("gcrd", "cosine", (4_000, 8_000, 16_000)),
+        ("gcrd", "labels", (4_000, 8_000, 16_000)),
+        ("gcrd", "pairs", (4_000, 8_000, 16_000)),
         ("global_lsp", "cosine", (30_000, 60_000, 120_000)),
-        ("global_lsp", "poly", (6_000, 12_000, 24_000)),
+        ("global_lsp", "poly", (4_000, 8_000, 16_000)),
         ("global_lsp", "rbf", (3_000, 6_000, 12_000)),
         ("lsp", "cosine", (30_000, 60_000, 120_000)),
         ("lsp", "l2", (30_000, 60_000, 120_000)),

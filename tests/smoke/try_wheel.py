@@ -23,9 +23,10 @@ def main() -> None:
         run(sys.executable, "-m", "build", "--wheel", "--outdir", work, ROOT)
         (wheel,) = work.glob("*.whl")
         env = work / "env"
-        venv.create(env, with_pip=True)
+        venv.create(env)
         python, constraints = env / "bin" / "python", ROOT / "constraints.txt"
-        pip = (python, "-m", "pip", "install", "-qq", "--disable-pip-version-check")
+        quiet = ("-qq", "--no-compile", "--disable-pip-version-check")
+        pip = (sys.executable, "-m", "pip", "--python", python, "install", *quiet)
         torch = next(line for line in constraints.read_text().split() if line.startswith("torch=="))
         run(*pip, torch)
         run(*pip, "-c", constraints, wheel)
