@@ -39,11 +39,17 @@ def unit(n: int, width: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return normalize(rows(n, width, dtype), dim=1)
 
 
-def infonce(temperature: float = 0.1, precision: str = "float32") -> tuple[Callable, Callable]:
+def infonce(
+    temperature: float = 0.1, precision: str = "float32", drawn: Tensor | None = None
+) -> tuple[Callable, Callable]:
     """Both forms of InfoNCE; the rows of q beyond the count of p are further keys."""
+
+    def keys(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        return q[: len(p)], q[len(p) :].detach()  # further keys get no gradient
+
     return (
-        lambda p, q: backend.infonce(p, q[: len(p)], q[len(p) :], temperature, precision),
-        lambda p, q: reference.infonce(p, q[: len(p)], q[len(p) :], temperature),
+        lambda p, q: backend.infonce(p, *keys(p, q), drawn, temperature, precision),
+        lambda p, q: reference.infonce(p, *keys(p, q), drawn, temperature),
     )
 
 
@@ -109,7 +115,10 @@ def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> to
 @pytest.mark.parametrize(("n", "width"), [(1, 3), *WIDTHS])
 @pytest.mark.parametrize("extra", [0, 19])
 def test_infonce(n: int, width: int, extra: int, dtype: torch.dtype) -> None:
-    agree(infonce(), unit(n, width, dtype), unit(n + extra, width, dtype))
+    p, q = unit(n, width, dtype), unit(n + extra, width, dtype)
+    agree(infonce(), p, q)
+    if n > 3:
+        agree(infonce(drawn=torch.randperm(n, device=DEVICE)[: (n + 1) // 2]), p, q)
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 0.075, 1.0, 10.0])
@@ -123,7 +132,7 @@ def test_infonce_temperatures(temperature: float) -> None:
 
 def test_infonce_keeps_the_digits_of_values_near_zero() -> None:
     p = torch.eye(20, device=DEVICE)
-    values = backend.infonce(p, p, p[:0], 0.05, "float32")
+    values = backend.infonce(p, p, p[:0], None, 0.05, "float32")
     assert (values * torch.tensor(20.0).exp() / 19 - 1).abs().max() < 1e-5
 
 
@@ -167,8 +176,19 @@ def test_edges_that_name_no_node_give_nan_and_touch_no_memory() -> None:
 FEW_EDGES = sort_edges(
     torch.arange(12, device=DEVICE) % 7, torch.arange(12, device=DEVICE) % 5, 9, 7
 )
+FURTHER = rows(3, 3)
+
+
+def with_further_keys(function: Callable) -> Callable:
+    return lambda p, q: function(p, torch.cat([q, FURTHER]))
+
+
 PRIMITIVES = {
-    "infonce": (infonce()[0], 12),
+    "infonce": (with_further_keys(infonce()[0]), 9),
+    "infonce-drawn": (
+        with_further_keys(infonce(drawn=torch.tensor([7, 2, 5, 0], device=DEVICE))[0]),
+        9,
+    ),
     "gap-poly": (gap(KERNELS["poly"])[0], 9),
     "gap-l2": (gap(KERNELS["l2"])[0], 9),
     "edges-rbf": (along(FEW_EDGES, KERNELS["rbf"])[0], 7),

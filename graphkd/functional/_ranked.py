@@ -86,12 +86,16 @@ def ranked_contrast(
     more: Tensor,
     temperature: float,
     symmetric: bool,
+    num_negatives: int | None,
+    generator: torch.Generator | None,
     how: PairOptions,
 ) -> Tensor:
     """G-CRD of all ranks' rows, which passed the gate; both sides may learn.
 
-    The keys ``more`` of any rank are negatives of all ranks' anchors.
+    The keys ``more`` of any rank are negatives of all ranks' anchors. So are drawn keys.
     """
+    with reporting(how.process_group):
+        check_generator(generator)
     ranks = meet(
         "gcrd_loss",
         how.process_group,
@@ -101,6 +105,7 @@ def ranked_contrast(
         dtype=p.dtype,
         temperature=float(temperature),
         symmetric=symmetric,
+        num_negatives=num_negatives,
         reduction=how.reduction,
     )
     n, further = ranks.total(), ranks.rows(1)
@@ -110,7 +115,9 @@ def ranked_contrast(
     with torch.no_grad(), full_precision(p.device):
         (unit_p, inverse_p), (unit_q, inverse_q) = (unit_and_inverse(x.detach()) for x in (p, q))
         unit_more = unit_and_inverse(more)[0]
-        rest = temperature, how.chunk_size, ranks
+        few = num_negatives is not None and num_negatives < n
+        drawn = ranks.draw(num_negatives, generator, p.device) if few else None
+        rest = temperature, how.chunk_size, ranks, drawn
         total, grad_p, grad_q = ring.infonce(
             unit_p, unit_q, unit_more, further, *rest, (*needs, ranks.needed(1))
         )

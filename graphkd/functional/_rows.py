@@ -121,8 +121,11 @@ def sample_rows(
     check_generator(generator)
     if max_samples is None or max_samples >= n:
         return None
-    at = device if generator is None else generator.device
-    return torch.randperm(n, generator=generator, device=at)[:max_samples].to(device)
+    if generator is None:
+        # With generator=None as an argument, torch.compile compiles anew for each n.
+        return torch.randperm(n, device=device)[:max_samples]
+    order = torch.randperm(n, generator=generator, device=generator.device)
+    return order[:max_samples].to(device)
 
 
 def reduce_rows(rows: Tensor, reduction: str, count: Tensor | None = None) -> Tensor:

@@ -19,16 +19,22 @@ def infonce(
     p: Tensor,
     q: Tensor,
     more: Tensor,
+    drawn: Tensor | None,
     temperature: float,
     backend: str,
     chunk_size: int | None,
     precision: str,
 ) -> Tensor:
-    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more."""
+    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more.
+
+    Of q, only the rows with the numbers ``drawn`` are negatives, if it is given. A row's sum over
+    them is scaled to the number of all other rows.
+    """
+    args = p, q, more, drawn, temperature
     ways: Ways = {
-        "reference": lambda: reference.infonce(p, q, more, temperature),
-        "chunked": lambda: chunked.infonce(p, q, more, temperature, chunk_size),
-        "triton": lambda: _triton().infonce(p, q, more, temperature, precision),
+        "reference": lambda: reference.infonce(*args),
+        "chunked": lambda: chunked.infonce(*args, chunk_size),
+        "triton": lambda: _triton().infonce(*args, precision),
     }
     return run_rows(loss, backend, chunk_size, p, q, ways, precision)
 
@@ -38,16 +44,18 @@ def symmetric_infonce(
     p: Tensor,
     q: Tensor,
     more: Tensor,
+    drawn: Tensor | None,
     temperature: float,
     backend: str,
     chunk_size: int | None,
     precision: str,
 ) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
+    args = p, q, more, drawn, temperature
     ways: Ways = {
-        "reference": lambda: reference.symmetric_infonce(p, q, more, temperature),
-        "chunked": lambda: chunked.symmetric_infonce(p, q, more, temperature, chunk_size),
-        "triton": lambda: _triton().symmetric_infonce(p, q, more, temperature, precision),
+        "reference": lambda: reference.symmetric_infonce(*args),
+        "chunked": lambda: chunked.symmetric_infonce(*args, chunk_size),
+        "triton": lambda: _triton().symmetric_infonce(*args, precision),
     }
     return run_rows(loss, backend, chunk_size, p, q, ways, precision)
 

@@ -27,6 +27,14 @@ RELATIVE = (*DENSE, *TRITON)
 SCATTER = ("scatter",) if find_spec("torch_scatter") else ()
 
 
+SEED = 5
+
+
+def draw(n: int, count: int) -> Tensor:
+    """The numbers that a loss with ``draws`` draws."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(SEED))[:count]
+
+
 def usable(h: Any) -> bool:
     """Whether a loss can compute with the embeddings that a test passes."""
     matrix = isinstance(h, Tensor) and h.dim() == 2 and h.size(1) > 0
@@ -110,6 +118,11 @@ class Loss:
     """How far from 0 the float32 loss of a representation against itself may be."""
     order_free: bool = True
     """Whether a new order of the nodes changes nothing."""
+    draws: frozenset[str] = frozenset()
+    """Options with which the loss draws rows; each call then draws by a new generator of one seed.
+
+    ``draw`` gives the oracle the same numbers. A new order of the nodes changes the drawn rows.
+    """
     masks_compile: bool = True
     """Whether a boolean index compiles: BatchNorm and sampled rows need a known row count."""
     poisonable: bool = True
@@ -142,7 +155,8 @@ class Loss:
 
     def call(self, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any) -> Tensor:
         graph = (edge_index,) if self.edges else ()
-        return self.function(*self.arrange(h_s, h_t), *graph, **{**self.more(h_s, h_t), **options})
+        more = {**self.more(h_s, h_t), **self._seeded(options), **options}
+        return self.function(*self.arrange(h_s, h_t), *graph, **more)
 
     def call_module(
         self, loss: nn.Module, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any
@@ -150,12 +164,19 @@ class Loss:
         graph = (edge_index,) if self.edges else ()
         takes = inspect.signature(self.module.forward).parameters
         more = {k: v for k, v in self.more(h_s, h_t).items() if k in takes}
+        more.update(self._seeded(getattr(loss, "options", {})))
         return loss(*self.arrange(h_s, h_t), *graph, **{**more, **options})
 
     def rows(self, h_s: Tensor, h_t: Tensor, edge_index: Any = None, **options: Any) -> Tensor:
         """One value per row, or the value itself if the loss has none per row."""
         each = {"reduction": "none"} if self.row_wise else {}
         return self.call(h_s, h_t, edge_index, **options, **each)
+
+    def _seeded(self, options: Options) -> Options:
+        draws = any(options.get(name) is not None for name in self.draws)
+        if not draws or torch.compiler.is_compiling():
+            return {}  # torch.compile traces no new generator; its test seeds the global one
+        return {"generator": torch.Generator().manual_seed(SEED)}
 
     def inputs(
         self,

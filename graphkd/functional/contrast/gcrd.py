@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_devices, check_matrix, check_positive, describe
+from graphkd._checks import check_count, check_devices, check_matrix, check_positive, describe
 from graphkd._precision import full_precision
 from graphkd.distributed import refuse, reporting
 from graphkd.functional._options import PairOptions
@@ -23,10 +23,22 @@ from graphkd.ops.primitives import edge_similarity, infonce, symmetric_infonce
 from graphkd.similarity import KERNELS
 
 
-def check_gcrd_options(loss: str, *, temperature: float, symmetric: bool, **pairs: Any) -> None:
+def check_gcrd_options(
+    loss: str, *, temperature: float, symmetric: bool, num_negatives: int | None, **pairs: Any
+) -> None:
     """Raise on an option of G-CRD that is out of range."""
     check_positive(f"{loss}: temperature", temperature)
-    PairOptions(**pairs).check(loss)
+    how = PairOptions(**pairs)
+    how.check(loss)
+    if num_negatives is None:
+        return
+    # Of one key, the row that it belongs to would have no negative.
+    check_count(f"{loss}: num_negatives", num_negatives, least=2)
+    if how.max_samples is not None:
+        raise ValueError(
+            f"{loss}: num_negatives keeps all rows as anchors, max_samples draws them too; got "
+            "both. Leave one out."
+        )
 
 
 def gcrd_loss(
@@ -39,6 +51,7 @@ def gcrd_loss(
     extra_keys: Tensor | None = None,
     labels: Tensor | None = None,
     positives: Tensor | None = None,
+    num_negatives: int | None = None,
     max_samples: int | None = None,
     generator: torch.Generator | None = None,
     reduction: str = "mean",
@@ -71,6 +84,17 @@ def gcrd_loss(
     P(i) are the rows of the same label (``labels``), or given pairs (``positives``), such as a
     graph's edges. The first takes one sum per label, the second one similarity per pair.
 
+    All pairs of a million rows are too many. With ``num_negatives``, each call draws a set S of
+    that many keys, without replacement, which are the negatives of all rows; each row keeps its own
+    positive. Row i's sum over them is scaled to the number of all other rows,
+
+    .. math::
+        L_i = \log\Big(1 + \frac{N - 1}{|S \setminus \{i\}|} \sum_{j \in S \setminus \{i\}}
+              e^{(s_{ij} - s_{ii})/\tau}\Big)
+
+    so that the value estimates the exact one, whatever the number of keys. The sum is unbiased;
+    its logarithm is a little below the exact value on average. Time is linear in N.
+
     Args:
         h_s: Student rows.
         h_t: Teacher rows of the same width; they get no gradient.
@@ -87,9 +111,14 @@ def gcrd_loss(
             rows that it leaves out. The order of pairs, repeats, and pairs of a row with itself
             change nothing. With ``symmetric``, anchors are students in one direction and teachers
             in the other. ``edge_index`` fits: a row's positives are the rows it has an edge to.
+        num_negatives: Draw this many keys anew in each call, at least 2, as the negatives of all
+            rows. From as many keys as rows on, the loss is exact and draws nothing. ``extra_keys``
+            come on top, each counted once; several positives stay exact. Both directions of a
+            symmetric loss take the same rows.
         max_samples: Draw at most this many rows anew in each call, without replacement. The loss,
             also its sum, then takes the drawn rows among themselves.
-        generator: Source of randomness for ``max_samples``; default: torch's global one.
+        generator: Source of randomness for ``num_negatives`` and ``max_samples``; default: torch's
+            global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row, in the order of index).
         backend: ``"auto"``, ``"reference"`` (dense), ``"chunked"`` (linear memory) or ``"triton"``
             (for GPUs).
@@ -110,8 +139,8 @@ def gcrd_loss(
 
     Raises:
         ValueError: If row counts, widths or devices differ, an input is not two-dimensional, an
-            option is out of range, or ``positives`` are given with ``labels`` or with an ``index``
-            that names a row twice.
+            option is out of range, ``num_negatives`` is given with ``max_samples``, or
+            ``positives`` with ``labels`` or with an ``index`` that names a row twice.
         TypeError: If an input is not a floating-point tensor, or labels or pairs not integers.
         IndexError: If ``index`` or ``positives`` names a row that does not exist.
         ImportError: If ``backend="triton"`` and triton is not installed.
@@ -135,13 +164,15 @@ def gcrd_loss(
     loss = "gcrd_loss"
     how = PairOptions(max_samples, reduction, backend, chunk_size, precision, process_group, ddp)
     with reporting(process_group):
-        check_gcrd_options(loss, temperature=temperature, symmetric=symmetric, **how._asdict())
+        formula = {"temperature": temperature, "symmetric": symmetric}
+        check_gcrd_options(loss, **formula, num_negatives=num_negatives, **how._asdict())
         remedy = "GCRDLoss(dim_s, dim_t) projects both to one width."
         s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
         several = resolve_positives(loss, labels, positives, h_s)
         if several is not None:
             several = several.select(chosen)
-    return contrast(s, t, several, temperature, symmetric, extra_keys, generator, how)
+    terms = temperature, symmetric, num_negatives
+    return contrast(s, t, several, *terms, extra_keys, generator, how)
 
 
 def contrast(
@@ -150,6 +181,7 @@ def contrast(
     several: LabelPositives | PairPositives | None,
     temperature: float,
     symmetric: bool,
+    num_negatives: int | None,
     extra_keys: Tensor | None,
     generator: torch.Generator | None,
     how: PairOptions,
@@ -164,15 +196,17 @@ def contrast(
         # This import loads torch's compiler, so it is not at the top.
         from graphkd.functional._ranked import ranked_contrast
 
-        value: Tensor = ranked_contrast(p, q, more, temperature, symmetric, how)
+        terms = temperature, symmetric, num_negatives
+        value: Tensor = ranked_contrast(p, q, more, *terms, generator, how)
         return value
     with full_precision(p.device):
         sample = sample_rows(p.size(0), how.max_samples, generator, p.device)
         p, q = (select_rows(loss, h, sample) for h in (p, q))
         more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
+        drawn = sample_rows(p.size(0), num_negatives, generator, p.device)
         formula = symmetric_infonce if symmetric else infonce
         blocks = how.backend, how.chunk_size, how.precision
-        rows = formula(loss, p, q, more, temperature, *blocks)
+        rows = formula(loss, p, q, more, drawn, temperature, *blocks)
         if several is not None:
             several = several.select(sample)
 

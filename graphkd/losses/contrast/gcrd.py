@@ -53,7 +53,7 @@ class GCRDLoss(ProjectedLoss):
         symmetric: Whether teacher rows are anchors too.
         queue_size: How many nodes' keys are kept; None: no queue. It needs ``ids``, and does not go
             with ``max_samples``, ``labels`` or ``positives``.
-        max_samples, reduction, backend, chunk_size, precision: As in the function.
+        num_negatives, max_samples, reduction, backend, chunk_size, precision: As in the function.
         process_group: As in the function. BatchNorm in the heads then takes its moments over all
             ranks' rows, too.
         ddp: Whether DistributedDataParallel averages this loss's gradients over the ranks.
@@ -81,6 +81,7 @@ class GCRDLoss(ProjectedLoss):
 
     symmetric: bool
     temperature: float
+    num_negatives: int | None
     max_samples: int | None
     reduction: str
     backend: str
@@ -101,6 +102,7 @@ class GCRDLoss(ProjectedLoss):
         head_takes_edges: bool = False,
         symmetric: bool = False,
         queue_size: int | None = None,
+        num_negatives: int | None = None,
         max_samples: int | None = None,
         reduction: str = "mean",
         backend: str = "auto",
@@ -117,6 +119,7 @@ class GCRDLoss(ProjectedLoss):
             head_takes_edges,
             symmetric=symmetric,
             temperature=temperature,
+            num_negatives=num_negatives,
             max_samples=max_samples,
             reduction=reduction,
             backend=backend,
@@ -165,7 +168,7 @@ class GCRDLoss(ProjectedLoss):
         """The loss of student embeddings against the teacher's."""
         loss = type(self).__name__
         how = PairOptions(**{name: getattr(self, name) for name in PairOptions._fields})
-        formula = self.temperature, self.symmetric
+        formula = self.temperature, self.symmetric, self.num_negatives
         with reporting(self.process_group):
             # Options may have been set after the constructor checked them.
             self._check()

@@ -5,7 +5,7 @@ Replaces ``F.cross_entropy(unit(p) @ unit(q).T / temperature, arange, reduction=
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,12 +14,18 @@ from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import BLOCK, Tile, breadth, row_products, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient_
 
-# The anchors and the keys of a tile with positives; None for a tile without.
-Pairs: TypeAlias = tuple[slice, slice] | None
+# Where a tile holds positives: its anchors and keys, if both count the same rows; or each anchor's
+# column, which may lie outside of the tile. None for a tile without.
+Pairs: TypeAlias = tuple[slice, slice] | Tensor | None
 
 
 def infonce(
-    p: Tensor, q: Tensor, more: Tensor, temperature: float, chunk_size: int | None
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    drawn: Tensor | None,
+    temperature: float,
+    chunk_size: int | None,
 ) -> Tensor:
     """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, for every row i and all keys k.
 
@@ -27,10 +33,11 @@ def infonce(
         p: Anchors.
         q: Keys, the anchors' positives.
         more: Further keys, negatives of all anchors, which get no gradient.
+        drawn: The numbers of the rows of q that are negatives; None: all of them.
         temperature: The temperature.
         chunk_size: How many anchors make a block.
     """
-    return _infonce(p, q, more, temperature, chunk_size or 0)
+    return _infonce(p, q, more, drawn, temperature, chunk_size or 0)
 
 
 def normalized(sweep: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,13 +48,14 @@ def normalized(sweep: Callable[..., Any]) -> Callable[..., Any]:
         p: Tensor,
         q: Tensor,
         more: Tensor,
+        drawn: Tensor | None,
         temperature: float,
         chunk_size: int,
         need_p: bool,
         need_q: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         (unit_p, inverse_p), (unit_q, inverse_q) = unit_and_inverse(p), unit_and_inverse(q)
-        rest = unit_and_inverse(more)[0], temperature, chunk_size, need_p, need_q
+        rest = unit_and_inverse(more)[0], drawn, temperature, chunk_size, need_p, need_q
         rows, grad_p, grad_q = sweep(weights, unit_p, unit_q, *rest)
         if need_p:
             unit_gradient_(grad_p, unit_p, inverse_p)
@@ -65,8 +73,12 @@ def bounded(temperature: float, keys: int, dtype: torch.dtype) -> bool:
 
 
 def mask_positives(tile: Tensor, at: Pairs, value: float) -> None:
-    """Fill the entries of a tile whose row number equals their column number."""
-    if at is not None and at[0].start < at[1].stop and at[1].start < at[0].stop:
+    """Fill the entries of a tile that belong to an anchor and its own key."""
+    if isinstance(at, Tensor):
+        inside = ((at >= 0) & (at < tile.size(1)))[:, None]
+        column = at[:, None].where(inside, 0)
+        tile.scatter_(1, column, tile.gather(1, column).masked_fill_(inside, value))
+    elif at is not None and at[0].start < at[1].stop and at[1].start < at[0].stop:
         tile.diagonal(at[0].start - at[1].start).fill_(value)
 
 
@@ -97,19 +109,21 @@ class AnchorSums:
 
     Args:
         scaled: The unit anchors over the temperature.
-        own: s_ii/τ.
         safe: Whether the sums need no running maximum, the peak.
         pulled: Whether the second sum is needed.
     """
 
-    def __init__(self, scaled: Tensor, own: Tensor, safe: bool, pulled: bool) -> None:
-        self.scaled, self.own, self.safe = scaled, own, safe
-        self.peak = self.total = torch.zeros_like(own)
+    def __init__(self, scaled: Tensor, safe: bool, pulled: bool) -> None:
+        self.scaled, self.safe = scaled, safe
+        self.peak = self.total = scaled.new_zeros(scaled.size(0))
         self.pulled = torch.zeros_like(scaled) if pulled else None
 
-    def add(self, room: Tile, keys: Tensor, at: Pairs) -> Tensor:
-        """Add more keys to the sums; gives the tile of their exponentials."""
-        tile = _margins(room, self.scaled, self.own, keys, at)
+    def add(self, room: Tile, shift: Tensor, keys: Tensor, at: Pairs) -> Tensor:
+        """Add more keys to the sums; gives the tile of their exponentials.
+
+        ``shift`` is s_ii/τ, less the log of the factor with which the keys count.
+        """
+        tile = _margins(room, self.scaled, shift, keys, at)
         if self.safe:
             tile.exp_()
         else:
@@ -148,38 +162,85 @@ def tile_height(n: int, keys: int, chunk_size: int) -> int:
     return min(chunk_size or max(BLOCK // max(keys, 1), 128), max(n, 1), chunk_size or 1024)
 
 
+class Drawn(NamedTuple):
+    """A few keys that are negatives of all anchors, and stand for the positives of all of them."""
+
+    keys: Tensor
+    """The unit keys."""
+    column: Tensor
+    """Each anchor's own key among them; negative if it is not drawn."""
+    total: int
+    """How many anchors there are in all."""
+
+    def lift(self) -> Tensor:
+        """The log of the factor with which the keys count, for each anchor."""
+        others = self.keys.size(0) - (self.column >= 0).to(self.keys.dtype)
+        return ((self.total - 1) / others).log_()
+
+
 def sweep(
     weights: Tensor | None,
     p: Tensor,
     q: Tensor,
     more: Tensor,
+    drawn: Tensor | None,
     temperature: float,
     chunk_size: int,
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows, and the gradients of Σ weight_i · row_i, for unit rows p and q.
+    """The rows, and the gradients of Σ weight_i · row_i, for unit rows p and q."""
+    rest = temperature, chunk_size, need_p, need_q
+    if drawn is None:
+        return sweep_keys(weights, p, q, more, None, *rest)[:3]
+    column = drawn.new_full((p.size(0),), -1)
+    column[drawn] = torch.arange(drawn.numel(), device=drawn.device)
+    few = Drawn(q.index_select(0, drawn), column, p.size(0))
+    rows, grad_p, grad_q, grad_keys = sweep_keys(weights, p, q, more, few, *rest)
+    if need_q:
+        grad_q.index_add_(0, drawn, grad_keys)
+    return rows, grad_p, grad_q
+
+
+def sweep_keys(
+    weights: Tensor | None,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    drawn: Drawn | None,
+    temperature: float,
+    chunk_size: int,
+    need_p: bool,
+    need_q: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The rows, and the gradients of Σ weight_i · row_i, for anchors, their positives, and keys.
+
+    Without drawn keys, the positives are the keys, and have one gradient as both.
 
     With Z_i = Σ_{j≠i} e_ij, e_ij = exp((s_ij − s_ii)/τ), a row's value is log(1 + Z_i). Its
     gradient for p_i, Σ_j e_ij (q_j − q_i) / (τ (1 + Z_i)), needs no second look at e. The gradient
     for q_j needs Z first: e is still there if all keys fit in one tile, and computed again if not.
     """
-    n, keys = p.size(0), q.size(0) + more.size(0)
-    height = tile_height(n, keys, chunk_size)
-    width = breadth(height, keys)
-    safe = bounded(temperature, keys, p.dtype)
+    keys, total = (q, q.size(0)) if drawn is None else (drawn.keys, drawn.total)
+    n, number = p.size(0), keys.size(0) + more.size(0)
+    height = tile_height(n, number, chunk_size)
+    width = breadth(height, number)
+    safe = bounded(temperature, total + more.size(0), p.dtype)
     own = row_products(p, q).div_(temperature)
+    shift = own if drawn is None else own - drawn.lift()
     rows = p.new_empty(n)
     grad_p = empty_gradient(p, need_p)
     grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
-    room = Tile(p, height, min(width, max(keys, 1)))
-    further, tiles = list(slices(more.size(0), width)), list(slices(q.size(0), width))
+    grad_keys = grad_q if drawn is None or not need_q else torch.zeros_like(keys)
+    room = Tile(p, height, min(width, max(number, 1)))
+    further, tiles = list(slices(more.size(0), width)), list(slices(keys.size(0), width))
     for i in slices(n, height):
-        sums = AnchorSums(p[i] / temperature, own[i], safe, need_p)
+        sums = AnchorSums(p[i] / temperature, safe, need_p)
         for j in further:
-            sums.add(room, more[j], None)
-        for j in tiles:
-            tile = sums.add(room, q[j], (i, j))
+            sums.add(room, own[i], more[j], None)
+        places = [(i, j) if drawn is None else drawn.column[i] - j.start for j in tiles]
+        for j, at in zip(tiles, places, strict=True):
+            tile = sums.add(room, shift[i], keys[j], at)
         rows[i], pull = sums.rows(), sums.pull(temperature)
         if weights is not None:
             pull *= weights[i]
@@ -187,14 +248,14 @@ def sweep(
             sums.gradient(q[i], pull, grad_p[i])
         if need_q:
             pushed = p[i] * pull[:, None]
-            for j in tiles:
+            for j, at in zip(tiles, places, strict=True):
                 if len(tiles) > 1:
-                    tile = exponentials(room, sums.scaled, own[i] + sums.peak, q[j], (i, j))
-                grad_q[j].addmm_(tile.T, pushed)
+                    tile = exponentials(room, sums.scaled, shift[i] + sums.peak, keys[j], at)
+                grad_keys[j].addmm_(tile.T, pushed)
             grad_q[i].addcmul_(pushed, sums.total[:, None], value=-1)
     # A row that is its own only key has no margin: a NaN in it shows only here.
     rows += own - own
-    return rows, grad_p, grad_q
+    return rows, grad_p, grad_q, grad_keys
 
 
 _infonce = fused("infonce", normalized(sweep), backend="chunked")

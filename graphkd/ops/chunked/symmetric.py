@@ -15,13 +15,18 @@ _SIDE = 1024
 
 
 def symmetric_infonce(
-    p: Tensor, q: Tensor, more: Tensor, temperature: float, chunk_size: int | None
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    drawn: Tensor | None,
+    temperature: float,
+    chunk_size: int | None,
 ) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, row by row.
 
     Further keys count in the first direction only, and get no gradient.
     """
-    return _symmetric(p, q, more, temperature, chunk_size or 0)
+    return _symmetric(p, q, more, drawn, temperature, chunk_size or 0)
 
 
 def _there_and_back(
@@ -29,14 +34,18 @@ def _there_and_back(
     p: Tensor,
     q: Tensor,
     more: Tensor,
+    drawn: Tensor | None,
     temperature: float,
     chunk_size: int,
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same by one sweep for each direction, which can keep a running maximum."""
-    there = sweep(weights, p, q, more, temperature, chunk_size, need_p, need_q)
-    back = sweep(weights, q, p, more[:0], temperature, chunk_size, need_q, need_p)
+    """The same by one sweep for each direction.
+
+    A sweep can keep a running maximum, and the pairs with drawn keys differ by direction.
+    """
+    there = sweep(weights, p, q, more, drawn, temperature, chunk_size, need_p, need_q)
+    back = sweep(weights, q, p, more[:0], drawn, temperature, chunk_size, need_q, need_p)
     rows, grad_p, grad_q = there[0] + back[0], there[1], there[2]
     if need_p:
         grad_p += back[2]
@@ -50,6 +59,7 @@ def _sweep(
     p: Tensor,
     q: Tensor,
     more: Tensor,
+    drawn: Tensor | None,
     temperature: float,
     chunk_size: int,
     need_p: bool,
@@ -62,8 +72,9 @@ def _sweep(
     again unless all of it fits in one tile.
     """
     n, keys = p.size(0), q.size(0) + more.size(0)
-    if not bounded(temperature, keys, p.dtype):
-        return _there_and_back(weights, p, q, more, temperature, chunk_size, need_p, need_q)
+    if drawn is not None or not bounded(temperature, keys, p.dtype):
+        rest = temperature, chunk_size, need_p, need_q
+        return _there_and_back(weights, p, q, more, drawn, *rest)
     if chunk_size:
         height = min(chunk_size, max(n, 1))
         width = breadth(height, keys)

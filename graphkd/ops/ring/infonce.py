@@ -13,7 +13,14 @@ from graphkd._precision import exact
 from graphkd.distributed import Ranks
 from graphkd.ops._autograd import empty_gradient
 from graphkd.ops._blocks import Tile, breadth, row_products, slices
-from graphkd.ops.chunked.infonce import AnchorSums, bounded, exponentials, tile_height
+from graphkd.ops.chunked.infonce import (
+    AnchorSums,
+    Drawn,
+    bounded,
+    exponentials,
+    sweep_keys,
+    tile_height,
+)
 
 
 def infonce(
@@ -24,6 +31,7 @@ def infonce(
     temperature: float,
     chunk_size: int | None,
     ranks: Ranks,
+    drawn: Tensor | None,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The sum of this rank's row values, and the gradients of all ranks' sum for its p and q.
@@ -36,8 +44,11 @@ def infonce(
         temperature: The temperature.
         chunk_size: How many anchors make a block.
         ranks: The ranks.
+        drawn: The numbers of the rows of all ranks that are negatives; None: all of them.
         needs: Whether this rank needs the gradient for p; this rank, for q; any rank, for q.
     """
+    if drawn is not None:
+        return _infonce_drawn(p, q, more, further, temperature, chunk_size, ranks, drawn, needs)
     need_p, need_q, any_q = needs
     n, counts = p.size(0), [a + b for a, b in zip(ranks.rows(), further, strict=True)]
     longest = max(counts)
@@ -47,11 +58,11 @@ def infonce(
     own = row_products(p, q).div_(temperature)
     room = Tile(p, height, min(width, max(longest, 1)))
     blocks = list(slices(n, height))
-    sums = [AnchorSums(p[i] / temperature, own[i], safe, need_p) for i in blocks]
+    sums = [AnchorSums(p[i] / temperature, safe, need_p) for i in blocks]
     for owner, keys in ranks.ring(torch.cat([q, more]), counts):
         for i, known in zip(blocks, sums, strict=True):
             for j in slices(keys.size(0), width):
-                known.add(room, keys[j], (i, j) if owner == ranks.rank else None)
+                known.add(room, own[i], keys[j], (i, j) if owner == ranks.rank else None)
     grad_p, grad_q = empty_gradient(p, need_p), q.new_empty(0)
     # Each anchor's row, shift and pull, for the second round.
     anchors = torch.cat([p, p.new_empty(n, 2)], dim=1)
@@ -78,3 +89,29 @@ def infonce(
                 tile = exponentials(room, scaled, shift, q[j], at)
                 grad_q[j].addmm_(tile.T, pushed)
     return value, grad_p, grad_q
+
+
+def _infonce_drawn(
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    further: Sequence[int],
+    temperature: float,
+    chunk_size: int | None,
+    ranks: Ranks,
+    drawn: Tensor,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same with a few keys, which every rank holds, as it holds all further keys."""
+    need_p, need_q, any_q = needs
+    local = drawn - sum(ranks.rows()[: ranks.rank])
+    here = ((local >= 0) & (local < p.size(0))).nonzero().view(-1)
+    column = local.new_full((p.size(0),), -1).index_copy(0, local[here], here)
+    few = Drawn(ranks.pick(q, drawn), column, ranks.total())
+    more = torch.cat([keys for _, keys in ranks.ring(more, further)])
+    rest = temperature, chunk_size or 0, need_p, any_q
+    rows, grad_p, grad_q, grad_keys = sweep_keys(None, p, q, more, few, *rest)
+    if any_q:
+        ranks.sum(grad_keys)
+        grad_q.index_add_(0, local[here], grad_keys[here])
+    return exact(rows).sum(), grad_p, grad_q if need_q else q.new_empty(0)

@@ -20,26 +20,41 @@ from graphkd.ops.triton.kernels import infonce as kernels
 from graphkd.similarity import unit_rows
 
 
-def infonce(p: Tensor, q: Tensor, more: Tensor, temperature: float, precision: str) -> Tensor:
-    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more."""
-    return _infonce(unit_rows(p), _keys(q, more), temperature, precision)
+def infonce(
+    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float, precision: str
+) -> Tensor:
+    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more.
+
+    Of q, only the rows with the numbers ``drawn`` are negatives, if it is given. A row's sum over
+    them is scaled to the number of all other rows.
+    """
+    return _infonce(unit_rows(p), unit_rows(q), unit_rows(more), drawn, temperature, precision)
 
 
 def symmetric_infonce(
-    p: Tensor, q: Tensor, more: Tensor, temperature: float, precision: str
+    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float, precision: str
 ) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
-    p, q = unit_rows(p), unit_rows(q)
-    there = _infonce(p, _keys(q, more), temperature, precision)
-    return (there + _infonce(q, p, temperature, precision)) / 2
+    p, q, more = unit_rows(p), unit_rows(q), unit_rows(more)
+    there = _infonce(p, q, more, drawn, temperature, precision)
+    return (there + _infonce(q, p, more[:0], drawn, temperature, precision)) / 2
 
 
-def _keys(q: Tensor, more: Tensor) -> Tensor:
-    """The unit rows of ``q``, then of ``more``."""
-    return torch.cat([unit_rows(q), unit_rows(more)]) if more.size(0) else unit_rows(q)
+def _keys(q: Tensor, more: Tensor, drawn: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """All keys; the number of each anchor's own key, or −1; and the log of its keys' factor."""
+    n = q.size(0)
+    lift, itself = q.new_zeros(n), torch.arange(n, device=q.device)
+    if drawn is not None:
+        numbers, itself = itself[: drawn.numel()], drawn.new_full((n,), -1)
+        itself[drawn] = numbers
+        lift = ((n - 1) / (drawn.numel() - (itself >= 0).to(q.dtype))).log_()
+        q = q.index_select(0, drawn)
+    return torch.cat([q, more]) if more.size(0) else q, itself, lift
 
 
-def _forward(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor:
+def _forward(
+    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float, precision: str
+) -> Tensor:
     p, q = p.contiguous(), q.contiguous()
     n, width = p.shape
     peak, total = p.new_empty(n), p.new_empty(n)
@@ -47,17 +62,21 @@ def _forward(p: Tensor, q: Tensor, temperature: float, precision: str) -> Tensor
         return peak
     blocks = product_blocks(width, p.dtype)
     with launching(p):
+        keys, itself, lift = _keys(q, more, drawn)
         # Every margin of a row uses the row's own product, which is exact in every precision.
         own, inverse = row_products(p, q), p.new_full((), 1 / temperature)
         kernels.forward[(triton.cdiv(n, blocks.rows),)](
             p,
-            q,
+            keys,
             own,
+            itself,
+            lift,
             inverse,
             peak,
             total,
             n,
-            q.size(0),
+            keys.size(0),
+            keys.size(0) - more.size(0),
             width,
             block_rows=blocks.rows,
             block_columns=blocks.columns,
@@ -76,41 +95,60 @@ def _backward(
     values: Tensor,
     p: Tensor,
     q: Tensor,
+    more: Tensor,
+    drawn: Tensor | None,
     temperature: float,
     precision: str,
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor]:
     p, q, values = p.contiguous(), q.contiguous(), values.contiguous()
+    grad_p, grad_q = gradient_for(p, need_p), gradient_for(q, need_q)
     if p.size(0) == 0:
-        return gradient_for(p, need_p), gradient_for(q, need_q).zero_()
+        return grad_p, grad_q
     with launching(p):
         scaled = grad.contiguous() / temperature
-        # Minus the sum of an anchor's weights, Σ_{j≠i} e^margin / (1 + Σ_{j≠i} e^margin), exactly.
-        positive = scaled * torch.expm1(-values)
-        vectors = row_products(p, q), values, scaled, positive, p.new_full((), 1 / temperature)
+        keys, *of_anchors = _keys(q, more, drawn)
+        few = keys.size(0) - more.size(0)
+        vectors = row_products(p, q), *of_anchors, values, scaled, p.new_full((), 1 / temperature)
         mode = dot_mode(precision, p.dtype)
-        return (
-            _gradient(p, q, vectors, mode, need_p, anchors=True),
-            _gradient(q, p, vectors, mode, need_q, anchors=False),
-        )
+        if need_p:
+            _gradient(grad_p, p, keys, q, vectors, few, mode, anchors=True)
+        if need_q:
+            # Minus the sum of an anchor's weights, Σ e^margin / (1 + Σ e^margin), exactly.
+            positive = (scaled * torch.expm1(-values))[:, None]
+            if drawn is None:
+                _gradient(grad_q, keys[:few], p, q, vectors, few, mode, anchors=False)
+                grad_q.addcmul_(p, positive)
+            else:
+                grad_keys = torch.empty_like(keys[:few])
+                _gradient(grad_keys, keys[:few], p, q, vectors, few, mode, anchors=False)
+                torch.mul(p, positive, out=grad_q).index_add_(0, drawn, grad_keys)
+    return grad_p, grad_q
 
 
 def _gradient(
-    x: Tensor, y: Tensor, vectors: tuple[Tensor, ...], mode: str, needed: bool, *, anchors: bool
-) -> Tensor:
-    out = gradient_for(x, needed)
-    if not needed:
-        return out
+    out: Tensor,
+    x: Tensor,
+    y: Tensor,
+    q: Tensor,
+    vectors: tuple[Tensor, ...],
+    lifted: int,
+    mode: str,
+    *,
+    anchors: bool,
+) -> None:
     n, width = x.shape
     blocks = product_blocks(width, x.dtype)
     kernels.backward[(triton.cdiv(n, blocks.rows), triton.cdiv(width, blocks.output))](
         x,
         y,
+        q,
         *vectors,
         out,
         n,
         y.size(0),
+        lifted,
         width,
         block_rows=blocks.rows,
         block_columns=blocks.columns,
@@ -120,7 +158,6 @@ def _gradient(
         anchors=anchors,
         num_warps=blocks.warps,
     )
-    return out
 
 
 _infonce = primitive(

@@ -1,9 +1,12 @@
 """G-CRD by a loop over anchors and keys."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from tests.oracles._shared import unit
+from tests.rows.row import draw
 
 
 def gcrd(
@@ -13,16 +16,26 @@ def gcrd(
     temperature: float = 0.075,
     symmetric: bool = False,
     extra_keys: Tensor | None = None,
+    num_negatives: int | None = None,
+    drawn: list[int] | None = None,
 ):
     s, t = [unit(x) for x in h_s], [unit(x) for x in h_t]
     more = [unit(x) for x in extra_keys] if extra_keys is not None else []
 
-    def one_way(anchors: list[Tensor], keys: list[Tensor]) -> Tensor:
+    n = len(s)
+    if num_negatives is not None and num_negatives < n:
+        drawn = draw(n, num_negatives).tolist()
+
+    def one_way(anchors: list[Tensor], keys: list[Tensor], more: list[Tensor]) -> Tensor:
         rows = []
         for i, anchor in enumerate(anchors):
-            logits = torch.stack([anchor.dot(key) / temperature for key in keys])
-            rows.append(-torch.log_softmax(logits, 0)[i])
+            others = [keys[j] for j in (range(n) if drawn is None else drawn) if j != i]
+            factor = (n - 1) / max(len(others), 1)
+            weighed = [(keys[i], 1.0), *((key, factor) for key in others)]
+            weighed += [(key, 1.0) for key in more]
+            logits = [anchor.dot(key) / temperature + math.log(f) for key, f in weighed]
+            rows.append(-torch.log_softmax(torch.stack(logits), 0)[0])
         return torch.stack(rows)
 
-    rows = one_way(s, t + more)
-    return (rows + one_way(t, s)) / 2 if symmetric else rows
+    rows = one_way(s, t, more)
+    return (rows + one_way(t, s, [])) / 2 if symmetric else rows

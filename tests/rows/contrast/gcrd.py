@@ -10,7 +10,13 @@ LOSS = Loss(
     graphkd.GCRDLoss,
     G.gcrd_loss,
     gcrd,
-    variants=({}, {"symmetric": True}, {"temperature": 0.5}),
+    variants=(
+        {},
+        {"symmetric": True},
+        {"temperature": 0.5},
+        {"num_negatives": 4, "symmetric": True, "temperature": 0.5},
+    ),
+    draws=frozenset({"num_negatives"}),
     backends=RELATIVE,
     one_width=True,
     scale_free=True,
@@ -23,5 +29,7 @@ LOSS = Loss(
         {"temperature": float("inf")},
         {"max_samples": 1},
         {"max_samples": 8, "reduction": "none"},
+        {"num_negatives": 1},
+        {"num_negatives": 4, "max_samples": 8},
     ),
 )

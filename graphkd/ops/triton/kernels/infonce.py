@@ -11,20 +11,28 @@ def forward(
     p,
     q,
     own,
+    itself,
+    lift,
     inverse,
     peak,
     total,
     n,
     m,
+    lifted,
     width,
     block_rows: tl.constexpr,
     block_columns: tl.constexpr,
     block_inner: tl.constexpr,
     mode: tl.constexpr,
 ):
-    """peak_i = max(0, max_{j≠i} margin_ij) and total_i = Σ_{j≠i} exp(margin_ij − peak_i)."""
+    """peak_i = max(0, max_j margin_ij) and total_i = Σ_j exp(margin_ij − peak_i), j ≠ itself_i.
+
+    The margins of the first ``lifted`` keys are raised by ``lift``, of their anchor.
+    """
     rows = tl.program_id(0) * block_rows + tl.arange(0, block_rows)
     positive = tl.load(own + rows, mask=rows < n, other=0.0)
+    skipped = tl.load(itself + rows, mask=rows < n, other=-1)
+    raised = tl.load(lift + rows, mask=rows < n, other=0.0)
     scale = tl.load(inverse)
     # The positive's own margin is 0, so that the maximum is finite from the start.
     highest = tl.zeros((block_rows,), dtype=p.dtype.element_ty)
@@ -35,7 +43,8 @@ def forward(
             p, rows, n, q, columns, m, width, block_rows, block_columns, block_inner, mode
         )
         margins = (margins - positive[:, None]) * scale
-        negative = (rows[:, None] != columns[None, :]) & (columns[None, :] < m)
+        margins += tl.where(columns[None, :] < lifted, raised[:, None], 0.0)
+        negative = (skipped[:, None] != columns[None, :]) & (columns[None, :] < m)
         margins = tl.where(negative, margins, float("-inf"))
         higher = tl.maximum(highest, tl.max(margins, axis=1))
         mass = mass * tl.exp(highest - higher) + tl.sum(tl.exp(margins - higher[:, None]), axis=1)
@@ -48,14 +57,17 @@ def forward(
 def backward(
     x,
     y,
+    q,
     own,
+    itself,
+    lift,
     values,
     scaled,
-    positive,
     inverse,
     out,
     n,
     m,
+    lifted,
     width,
     block_rows: tl.constexpr,
     block_columns: tl.constexpr,
@@ -66,8 +78,8 @@ def backward(
 ):
     """out_i = Σ_j w_ij y_j, where x are the anchors and y the keys, or the other way round.
 
-    w = exp(margin − value) · grad / temperature for every pair that is not positive. A positive's
-    weight is minus the sum of its anchor's other weights.
+    w = exp(margin − value) · grad / temperature for every pair that is not positive. An anchor's
+    positive q_i has minus the sum of its other weights; only the anchors' gradient takes it here.
     """
     rows = tl.program_id(0) * block_rows + tl.arange(0, block_rows)
     output = tl.program_id(1) * block_output + tl.arange(0, block_output)
@@ -81,22 +93,27 @@ def backward(
         )
         if anchors:
             anchor = rows[:, None]
+            key = columns[None, :]
             anchor_count = n
         else:
             anchor = columns[None, :]
+            key = rows[:, None]
             anchor_count = m
         inside = anchor < anchor_count
         margins = (products - tl.load(own + anchor, mask=inside, other=0.0)) * scale
+        margins += tl.where(key < lifted, tl.load(lift + anchor, mask=inside, other=0.0), 0.0)
         weights = tl.exp(margins - tl.load(values + anchor, mask=inside, other=0.0))
         weights = weights * tl.load(scaled + anchor, mask=inside, other=0.0)
-        negative = (rows[:, None] != columns[None, :]) & (columns[None, :] < m)
+        negative = tl.load(itself + anchor, mask=inside, other=-1) != key
+        negative = negative & (columns[None, :] < m)
         weights = tl.where(negative, weights, 0.0)
         weight_sum += tl.sum(weights, axis=1)
         others = load_tile(y, columns[:, None], output[None, :], m, width)
         gradient = add_product(gradient, weights, others, mode)
-    # The positive stays out of the product, because low precision would blur it. An anchor's own
-    # computed sum keeps the sum of all its weights at zero.
-    weight = -weight_sum if anchors else tl.load(positive + rows, mask=rows < m, other=0.0)
-    gradient += weight[:, None] * load_tile(y, rows[:, None], output[None, :], m, width)
+    if anchors:
+        # The positive stays out of the product, because low precision would blur it. An anchor's
+        # own computed sum keeps the sum of all its weights at zero.
+        positives = load_tile(q, rows[:, None], output[None, :], n, width)
+        gradient -= weight_sum[:, None] * positives
     place = out + rows[:, None].to(tl.int64) * width + output[None, :]
     tl.store(place, gradient, mask=(rows[:, None] < n) & (output[None, :] < width))
