@@ -115,8 +115,9 @@ def ranked_contrast(
     with torch.no_grad(), full_precision(p.device):
         (unit_p, inverse_p), (unit_q, inverse_q) = (unit_and_inverse(x.detach()) for x in (p, q))
         unit_more = unit_and_inverse(more)[0]
-        few = num_negatives is not None and num_negatives < n
-        drawn = ranks.draw(num_negatives, generator, p.device) if few else None
+        drawn = None
+        if num_negatives is not None and num_negatives < n:
+            drawn = ranks.draw(num_negatives, generator, p.device)
         rest = temperature, how.chunk_size, ranks, drawn
         total, grad_p, grad_q = ring.infonce(
             unit_p, unit_q, unit_more, further, *rest, (*needs, ranks.needed(1))

@@ -164,8 +164,13 @@ def gcrd_loss(
     loss = "gcrd_loss"
     how = PairOptions(max_samples, reduction, backend, chunk_size, precision, process_group, ddp)
     with reporting(process_group):
-        formula = {"temperature": temperature, "symmetric": symmetric}
-        check_gcrd_options(loss, **formula, num_negatives=num_negatives, **how._asdict())
+        check_gcrd_options(
+            loss,
+            temperature=temperature,
+            symmetric=symmetric,
+            num_negatives=num_negatives,
+            **how._asdict(),
+        )
         remedy = "GCRDLoss(dim_s, dim_t) projects both to one width."
         s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
         several = resolve_positives(loss, labels, positives, h_s)

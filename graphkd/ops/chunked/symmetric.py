@@ -73,8 +73,8 @@ def _sweep(
     """
     n, keys = p.size(0), q.size(0) + more.size(0)
     if drawn is not None or not bounded(temperature, keys, p.dtype):
-        rest = temperature, chunk_size, need_p, need_q
-        return _there_and_back(weights, p, q, more, drawn, *rest)
+        how = temperature, chunk_size, need_p, need_q
+        return _there_and_back(weights, p, q, more, drawn, *how)
     if chunk_size:
         height = min(chunk_size, max(n, 1))
         width = breadth(height, keys)
