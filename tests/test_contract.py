@@ -50,6 +50,26 @@ def test_no_rows(loss: Loss, options: dict, dtype: torch.dtype) -> None:
         assert backward(value, h_s).shape == h_s.shape
 
 
+@every(where=lambda loss: loss.projects)
+@pytest.mark.parametrize("index", [None, torch.tensor([], dtype=torch.long), torch.zeros(9) > 0])
+def test_without_rows_every_parameter_gets_a_zero_gradient(
+    loss: Loss, options: dict, index: torch.Tensor | None
+) -> None:
+    """Then DistributedDataParallel, which waits for all gradients, goes on."""
+    if index is not None and not loss.row_wise:
+        pytest.skip("it takes no index")
+    module = loss.build(**options).double()
+    h_s, h_t, edge_index = loss.inputs(0 if index is None else 9, dims=(5, 7))
+    chosen = {} if index is None else {"index": index}
+    value = loss.call_module(module, h_s, h_t, edge_index, **chosen)
+    value.backward()
+    assert value == 0
+    assert h_s.grad.count_nonzero() == 0
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            assert (parameter.grad == 0).all(), name
+
+
 @every(variants=True, backends=True)
 def test_one_row(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs(n=1)

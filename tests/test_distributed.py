@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import graphkd
 import graphkd.functional as G
-from tests import ranked_training, ranked_values  # noqa: F401
+from tests import ranked_ddp, ranked_training, ranked_values  # noqa: F401
 from tests.ranks import CASES, Part, run_cases
 
 

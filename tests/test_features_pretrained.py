@@ -73,6 +73,7 @@ def test_a_loop_of_ones_own() -> None:
         optimizer.zero_grad()
         loss.paraphrase_loss(h_t, index=torch.arange(20)).backward()
         optimizer.step()
+    assert loss.paraphrase_loss(h_t[:0]) == 0
     assert not loss.pretrained
     loss.freeze_paraphraser()
     assert loss.pretrained

@@ -13,7 +13,11 @@ def test_types_that_a_batch_lacks_need_metadata() -> None:
              WRITES: (1.0, LSPLoss()), CITES: (1.0, LSPLoss())}  # fmt: skip
     rows = {"paper": h_s["paper"]}, {"paper": h_t["paper"]}
     lacking = {CITES: edge_index[CITES]}
-    total, parts = HeteroLoss(terms, metadata=METADATA)(*rows, lacking)
+    objective = HeteroLoss(terms, metadata=METADATA)
+    total, parts = objective(*rows, lacking)
+    total.backward(retain_graph=True)
+    assert all((p.grad == 0).all() for p in objective.parameters())
+    h_s["paper"].grad = None
     assert parts["author"] == {"a": 0, "b": 0}
     assert parts[WRITES] == 0
     assert total == parts[CITES]

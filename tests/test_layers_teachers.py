@@ -198,3 +198,15 @@ def test_edges_of_the_range() -> None:
         assert n > 0 or value == 0
         assert z_s.grad.isfinite().all()
     assert isinstance(loss.attention, nn.Module)
+
+
+@pytest.mark.parametrize("inner", [kd, lambda dim_s, dim_t: KDLoss()])
+def test_without_rows_entropy_counts_for_nothing(inner) -> None:
+    loss = MultiTeacherLoss(inner, 4, [4, 4], weights="global", entropy=0.5)
+    nn.init.constant_(loss.scores[0], 1.0)
+    z_s, z_t = torch.randn(5, 4), [torch.randn(5, 4)] * 2
+    for n, index in ((0, None), (5, torch.zeros(5, dtype=torch.bool))):
+        value = loss(z_s[:n], [z[:n] for z in z_t], index=index)
+        value.backward()
+        assert value == 0
+        assert not loss.scores.grad.any()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from graphkd._checks import check_pair, check_width
 from graphkd._precision import full_precision, has_rows, upcast
@@ -87,6 +88,8 @@ class ProjectedLoss(DistillationLoss):
         super().__init__(**options)
         loss = type(self).__name__
         self.dim_s, self.dim_t = dim_s, dim_t
+        # The width that the heads end in. A pair of the user's may end in another one.
+        self.width = dim_t if head == "identity" else proj_dim
         if self.student_only:
             self.head_s, self.head_t = student_head(loss, head, dim_s, dim_t)
         else:
@@ -116,7 +119,8 @@ class ProjectedLoss(DistillationLoss):
         """The selected rows of both sides, each projected by its head, and their numbers.
 
         Row-wise heads see only the selected rows. Heads that take edges see the whole graph, and
-        the selection comes after them. Without rows, nothing is projected.
+        the selection comes after them. Without rows, nothing is projected, and every parameter of
+        the loss gets a zero gradient, which DistributedDataParallel waits for.
         """
         loss, group, edges = type(self).__name__, self.options.get("process_group"), None
         with reporting(group):
@@ -132,9 +136,10 @@ class ProjectedLoss(DistillationLoss):
         if group is not None:
             ranks = meet(loss, group, rows=[s.size(0)], dtype=s.dtype, training=self.training)
         with full_precision(s.device):
-            # The heads run even on a rank without rows, because DDP waits for all gradients.
+            # Among ranks, heads run without rows too: BatchNorm meets the other ranks.
             if ranks is None and not has_rows(s):
-                return s[:, :1], t[:, :1], chosen
+                s, t = (h[:, :1].expand(-1, self.width) for h in (s, t))
+                return s + zero_of_parameters(self, s), t, chosen
             s = project(loss, self.head_s, s, edges, "h_s", ranks)
             t = project(loss, self.head_t, t, edges, "h_t", ranks)
             if edges is not None:
@@ -155,6 +160,15 @@ class ProjectedLoss(DistillationLoss):
             )
         edges = resolve_edges(loss, edge_index, n, n, h.device)
         return torch.stack([edges.src, edges.dst])
+
+
+def zero_of_parameters(module: nn.Module, like: Tensor) -> Tensor:
+    """0 in the dtype of ``like``, from which every parameter that learns gets a zero gradient."""
+    zero = like.new_zeros(())
+    for parameter in module.parameters():
+        if parameter.requires_grad and not isinstance(parameter, UninitializedParameter):
+            zero = zero + parameter.flatten()[:0].sum()
+    return zero.to(like.dtype)
 
 
 def arguments_of(loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_positive
+from graphkd._precision import has_rows
 from graphkd.functional._options import check_reduction
 from graphkd.functional.several._combine import (
     PairLoss,
@@ -93,8 +94,9 @@ def multi_teacher_loss(
         located(name, "teacher", teacher, one, h_s, h, **more)
         for one, (teacher, h) in zip(losses, teachers.items(), strict=True)
     ]
-    penalty = None
-    if isinstance(weights, Tensor) and entropy > 0:
+    penalty, taken = None, more.get("index", h_s)
+    some = not isinstance(taken, Tensor) or has_rows(taken)
+    if isinstance(weights, Tensor) and entropy > 0 and some:
         penalty = entropy * unevenness(weights)
     return combine(name, values, weights, reduction, penalty)
 

@@ -114,7 +114,7 @@ class CRDLoss(ProjectedLoss):
             chunk_size=chunk_size,
         )
         self.num_nodes, self.momentum = num_nodes, momentum
-        shape = (num_nodes, dim_t if head == "identity" else proj_dim)
+        shape = (num_nodes, self.width)
         self.register_buffer("bank_s", _first_entries(loss, "bank_s", bank_s, shape))
         self.register_buffer("bank_t", _first_entries(loss, "bank_t", bank_t, shape))
 

@@ -130,8 +130,7 @@ class GCRDLoss(ProjectedLoss):
         )
         self.queue: KeyQueue | None = None
         if queue_size is not None:
-            width = dim_t if head == "identity" else proj_dim
-            self.queue = KeyQueue(type(self).__name__, queue_size, width)
+            self.queue = KeyQueue(type(self).__name__, queue_size, self.width)
         self._check_heads()
 
     def _check_heads(self) -> None:

@@ -152,7 +152,8 @@ class FactorTransferLoss(ProjectedLoss):
         rows = rows.clone() if rows.is_inference() else rows
         rows = rows.to(next(paraphraser.parameters()).dtype)
         with full_precision(rows.device):
-            return F.mse_loss(paraphraser.reconstruct(rows), rows)
+            total = F.mse_loss(paraphraser.reconstruct(rows), rows, reduction="sum")
+            return total / max(rows.numel(), 1)
 
     def pretrain(
         self,

@@ -110,8 +110,7 @@ class VIDLoss(ProjectedLoss):
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
         s, t, _ = self.projected(h_s, h_t, edge_index, index)
-        # Without rows, nothing is projected, and one column stands for all.
-        return vid_loss(s, t, self.alpha[: t.size(1)], **self.options)
+        return vid_loss(s, t, self.alpha, **self.options)
 
 
 def _regressor(dim_s: int, dim_t: int) -> nn.Module:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from graphkd._checks import describe
 from graphkd.distributed import reporting
-from graphkd.losses._base import arguments_of
+from graphkd.losses._base import arguments_of, zero_of_parameters
 from graphkd.losses.several._by_type import (
     BY_TYPE,
     OUTPUTS,
@@ -46,7 +46,8 @@ class HeteroLoss(nn.Module):
     every loss that takes it.
 
     A type with no rows, no edges or no selected rows counts as 0. A type that no dictionary has is
-    an error, unless ``metadata`` says that the type exists: then it counts as 0.
+    an error, unless ``metadata`` says that the type exists: then it counts as 0. The heads of such
+    types get zero gradients, which DistributedDataParallel waits for.
 
     Args:
         losses: By type, either ``(weight, loss)``, or ``{name: (weight, loss)}`` for several
@@ -134,6 +135,7 @@ class HeteroLoss(nn.Module):
             own = own_arguments(key, self._takes[key], by_type)
             if own is None:
                 self._absent(key, loss, by_type)
+                total = total + zero_of_parameters(loss, total)
                 parts[key] = self._part(key, dict.fromkeys(loss.losses, torch.zeros_like(total)))
                 continue
             own |= {name: shared[name] for name in shared if name in self._takes[key]}
