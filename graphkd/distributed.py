@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from graphkd._checks import describe
 
@@ -45,6 +46,42 @@ def refuse(loss: str, process_group: Any, **refused: tuple[bool, str]) -> None:
     for name, (given, remedy) in refused.items():
         if process_group is not None and given:
             raise ValueError(f"{loss}: {name} does not go with process_group. {remedy}")
+
+
+class OwnBuffers:
+    """The names of the buffers that each rank fills from its own rows.
+
+    DistributedDataParallel looks for this list at the module that it wraps, and leaves these
+    buffers alone. It would overwrite them with the first rank's before each forward otherwise. A
+    module names its own in ``own_buffers``.
+    """
+
+    def __get__(self, module: nn.Module | None, owner: Any = None) -> list[str]:
+        parts = () if module is None else module.named_modules()
+        return [
+            f"{path}.{name}" if path else name
+            for path, part in parts
+            for name in getattr(part, "own_buffers", ())
+        ]
+
+
+def check_own_buffers(loss: str, module: nn.Module) -> None:
+    """Raise if DistributedDataParallel overwrites the buffers that are this rank's own."""
+    if torch.compiler.is_compiling() or not dist.is_available():
+        return
+    ddp = DistributedDataParallel._get_active_ddp_module()
+    if ddp is None or not ddp.broadcast_buffers or dist.get_world_size(ddp.process_group) == 1:
+        return
+    own = {id(buffer) for buffer in module.buffers(recurse=False)}
+    names = [name for name, buffer in ddp.named_module_buffers.items() if id(buffer) in own]
+    if names:
+        raise ValueError(
+            f"{loss}: each rank keeps {', '.join(names)} of its own rows, but the "
+            f"DistributedDataParallel around {type(ddp.module).__name__} overwrites them with the "
+            "first rank's in every forward. Keep the loss out of that module and wrap it alone, "
+            "DistributedDataParallel(loss); or, before wrapping, set "
+            f"module._ddp_params_and_buffers_to_ignore = {names}; or pass broadcast_buffers=False."
+        )
 
 
 class Ranks:

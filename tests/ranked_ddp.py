@@ -1,7 +1,9 @@
 """Plain DistributedDataParallel: ranks without rows, and buffers that belong to one rank."""
 
 import copy
+import re
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -62,3 +64,52 @@ def heads_of_a_rank_without_rows_in_a_group(part: Part) -> None:
             loss = graphkd.GCRDLoss(5, 7, 4, head=head, process_group=part.group).double()
             grads = averaged(part, loss, lambda m, n=n: m(doubles(n, 5), doubles(n, 7)))
             assert all(grad is not None and grad.isfinite().all() for grad in grads.values())
+
+
+class Whole(nn.Module):
+    """A user's model that holds its loss."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.student, self.loss = nn.Linear(5, 5), loss
+
+    def forward(self, x: Tensor, **arguments: Tensor) -> Tensor:
+        return self.loss(self.student(x), **arguments)
+
+
+@case
+def banks_and_queues_stay_those_of_their_rank(part: Part) -> None:
+    builds = (
+        lambda: graphkd.CRDLoss(5, 7, 6 * part.world, 4, momentum=0.0),
+        lambda: graphkd.GCRDLoss(5, 7, 4, head="linear", queue_size=6 * part.world),
+    )
+    ids = torch.arange(6) + 6 * part.rank
+    rows = {"h_s": torch.randn(6, 5), "h_t": torch.randn(6, 7), "ids": ids}
+    for build in builds:
+        for wrap, call in (
+            (lambda loss: loss, lambda model: model(**rows)),
+            (lambda loss: graphkd.WeightedSum(a=(1.0, loss)), lambda model: model(**rows)[0]),
+            (
+                lambda loss: graphkd.HeteroLoss({"a": (1.0, loss)}),
+                lambda model: model(**{name: {"a": x} for name, x in rows.items()})[0],
+            ),
+        ):
+            torch.manual_seed(1)
+            loss = build()
+            alone = copy.deepcopy(loss)
+            model = DistributedDataParallel(wrap(loss), process_group=part.group)
+            for _ in range(2):
+                torch.testing.assert_close(call(model), alone(**rows))
+            for name, buffer in alone.named_buffers():
+                assert torch.equal(loss.get_buffer(name), buffer), name
+        whole = Whole(build())
+        wrapped = DistributedDataParallel(whole, process_group=part.group)
+        x, others = rows["h_s"], {"h_t": rows["h_t"], "ids": ids}
+        names = [name for name, _ in whole.named_buffers()]
+        with pytest.raises(ValueError, match=re.escape(f"_buffers_to_ignore = {names}")):
+            wrapped(x, **others)
+        whole._ddp_params_and_buffers_to_ignore = names
+        alone = copy.deepcopy(whole)
+        wrapped = DistributedDataParallel(whole, process_group=part.group)
+        for _ in range(2):
+            torch.testing.assert_close(wrapped(x, **others), alone(x, **others))

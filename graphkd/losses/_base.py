@@ -11,7 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from graphkd._checks import check_pair, check_width
 from graphkd._precision import full_precision, has_rows, upcast
-from graphkd.distributed import meet, refuse, reporting
+from graphkd.distributed import OwnBuffers, meet, refuse, reporting
 from graphkd.functional._rows import matched_rows, resolve_index, select_rows
 from graphkd.graph import resolve_edges
 from graphkd.heads import check_ranked, head_pair, project, reset_parameters, student_head
@@ -24,6 +24,7 @@ class DistillationLoss(nn.Module):
     """
 
     _check_options: ClassVar[Callable[..., object]]
+    _ddp_params_and_buffers_to_ignore = OwnBuffers()
 
     def __init__(self, **options: Any) -> None:
         super().__init__()

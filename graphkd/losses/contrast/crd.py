@@ -8,6 +8,7 @@ from torch import Tensor
 
 from graphkd._checks import check_count, check_matrix, describe
 from graphkd._precision import has_rows
+from graphkd.distributed import check_own_buffers
 from graphkd.functional.contrast.banks import contrast_with_banks, move_entries, node_ids
 from graphkd.functional.contrast.crd import check_crd_options
 from graphkd.heads import HeadSpec
@@ -29,7 +30,8 @@ class CRDLoss(ProjectedLoss):
     The banks are buffers, which ``state_dict`` holds, and start as random unit rows. After the
     value is computed, in training mode with gradients enabled, the entries of the batch's nodes
     move to :math:`\mathrm{unit}(m \bar s_i + (1 - m) s_i)`, from entry :math:`\bar s_i` towards row
-    :math:`s_i`. If a node comes twice, its mean row counts. ``.eval()`` keeps the banks still.
+    :math:`s_i`. If a node comes twice, its mean row counts. ``.eval()`` keeps the banks still. On
+    several ranks, each keeps banks of its own, of the nodes in its batches.
 
     :func:`graphkd.functional.crd_loss` explains the terms, and names errors and source. The
     Module adds ValueError for wrong widths and for one row with BatchNorm in training mode,
@@ -77,6 +79,7 @@ class CRDLoss(ProjectedLoss):
 
     bank_s: Tensor
     bank_t: Tensor
+    own_buffers = ("bank_s", "bank_t")
 
     def __init__(
         self,
@@ -140,6 +143,7 @@ class CRDLoss(ProjectedLoss):
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
         loss = type(self).__name__
+        check_own_buffers(loss, self)
         s, t, chosen = self.projected(h_s, h_t, edge_index, index)
         nodes = node_ids(loss, ids, self.num_nodes, h_s, chosen)
         rows = has_rows(s)

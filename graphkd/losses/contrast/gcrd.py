@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphkd._precision import has_rows
-from graphkd.distributed import refuse, reporting
+from graphkd.distributed import check_own_buffers, refuse, reporting
 from graphkd.functional._options import PairOptions
 from graphkd.functional.contrast.gcrd import check_gcrd_options, checked_keys, contrast
 from graphkd.functional.contrast.positives import resolve_positives
@@ -172,6 +172,8 @@ class GCRDLoss(ProjectedLoss):
             # Options may have been set after the constructor checked them.
             self._check()
             self._check_heads()
+            if self.queue is not None:
+                check_own_buffers(loss, self.queue)
         s, t, chosen = self.projected(h_s, h_t, edge_index, index)
         with reporting(self.process_group):
             several = resolve_positives(loss, labels, positives, h_s)

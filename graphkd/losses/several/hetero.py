@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import describe
-from graphkd.distributed import reporting
+from graphkd.distributed import OwnBuffers, reporting
 from graphkd.losses._base import arguments_of, zero_of_parameters
 from graphkd.losses.several._by_type import (
     BY_TYPE,
@@ -88,6 +88,8 @@ class HeteroLoss(nn.Module):
         >>> parts["author", "writes", "paper"]
         tensor(0.1109)
     """
+
+    _ddp_params_and_buffers_to_ignore = OwnBuffers()
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import describe, tensors_in
+from graphkd.distributed import OwnBuffers
 from graphkd.functional.several._combine import located
 from graphkd.losses._base import arguments_of
 
@@ -69,6 +70,8 @@ class WeightedSum(nn.Module):
         >>> parts["kd"]
         tensor(0.6031)
     """
+
+    _ddp_params_and_buffers_to_ignore = OwnBuffers()
 
     task_norm: Tensor
     term_norms: Tensor
