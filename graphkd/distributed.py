@@ -69,7 +69,7 @@ def check_own_buffers(loss: str, module: nn.Module) -> None:
     """Raise if DistributedDataParallel overwrites the buffers that are this rank's own."""
     if torch.compiler.is_compiling() or not dist.is_available():
         return
-    ddp = DistributedDataParallel._get_active_ddp_module()
+    ddp = DistributedDataParallel._active_ddp_module
     if ddp is None or not ddp.broadcast_buffers or dist.get_world_size(ddp.process_group) == 1:
         return
     own = {id(buffer) for buffer in module.buffers(recurse=False)}
