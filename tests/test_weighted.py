@@ -1,7 +1,9 @@
 """WeightedSum: the arguments it passes, its refusals, and balancing."""
 
 import copy
+import functools
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -171,29 +173,89 @@ def test_balancing_moves_in_training_only_and_survives_a_checkpoint() -> None:
     assert repr(other) == repr(objective)
 
 
+class Constant(nn.Module):
+    """A loss whose gradient is the same everywhere."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, h_s: torch.Tensor) -> torch.Tensor:
+        return (self.scale * h_s).sum()
+
+
 def test_balancing_is_clamped_finite_and_detached() -> None:
     data = batch()
     task = nn.functional.cross_entropy(data["z_s"], data["y"])
-
-    class Constant(nn.Module):
-        def __init__(self, scale: float) -> None:
-            super().__init__()
-            self.scale = scale
-
-        def forward(self, h_s: torch.Tensor) -> torch.Tensor:
-            return (self.scale * h_s).sum()
-
     objective = WeightedSum(
         none=(1.0, Constant(0.0)), weak=(1.0, Constant(1e-20)), strong=(1.0, Constant(1e10)),
         balance=True,
     )  # fmt: skip
-    objective(task_loss=task, h_s=data["h_s"])
-    factors = [round(f.item(), 6) for f in objective.factors().values()]
-    assert factors == [1e4, 1e4, 1e-4]
+    with pytest.warns(UserWarning, match=r"loss 'weak' needs the factor .*e\+1"):
+        objective(task_loss=task, h_s=data["h_s"])
+    factors = [f.item() for f in objective.factors().values()]
+    assert factors == pytest.approx([1, 1e10, 1e-10])
     assert all(not f.requires_grad for f in objective.factors().values())
     before = objective.factors()
-    objective(task_loss=task * torch.nan, h_s=data["h_s"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it warned once
+        objective(task_loss=task * torch.nan, h_s=data["h_s"])
+        objective(task_loss=0 * task, h_s=data["h_s"])
     assert objective.factors() == before
+
+
+def test_a_step_without_a_gradient_does_not_bias_the_factor() -> None:
+    data = batch()
+    task = nn.functional.cross_entropy(data["z_s"], data["y"])
+    objective = WeightedSum(kd=(1.0, KDLoss()), fit=(1.0, FitNetLoss(6, 8)), balance=True)
+    nothing = torch.zeros(30, dtype=torch.bool)
+    for _ in range(3):
+        objective(task_loss=task, **data, index=nothing)
+    assert [factor.item() for factor in objective.factors().values()] == [1.0, 1.0]
+    once = copy.deepcopy(objective)
+    for _ in range(2):
+        objective(task_loss=task, **data)
+        objective(task_loss=task, **data, index=nothing)
+    once(task_loss=task, **data)
+    for name, factor in once.factors().items():
+        torch.testing.assert_close(objective.factors()[name], factor)
+
+
+def test_balancing_under_float16_measures_what_float32_does() -> None:
+    """Gradients of means over many rows lie below float16's least number, those of sums above."""
+    n, student, classify = 20000, nn.Linear(6, 8), nn.Linear(8, 4)
+    x, y, h_t, z_t = torch.randn(n, 6), torch.arange(n) % 4, torch.randn(n, 8), torch.randn(n, 4)
+    factors = []
+    for half in (False, True):
+        objective = WeightedSum(
+            kd=(1.0, KDLoss()), at=(1.0, AttentionTransferLoss()), strong=(1.0, Constant(1e3)),
+            balance=True,
+        )  # fmt: skip
+        with torch.autocast("cpu", dtype=torch.float16, enabled=half):
+            h_s = student(x)
+            z_s = classify(h_s)
+            task = nn.functional.cross_entropy(z_s, y)
+            objective(task_loss=task, h_s=h_s, h_t=h_t, z_s=z_s, z_t=z_t)
+        factors.append(torch.stack([*objective.factors().values()]))
+    assert factors[0][1] > 1000
+    torch.testing.assert_close(*factors, rtol=1e-2, atol=0)
+
+
+def test_outputs_of_a_compiled_student_side_by_side() -> None:
+    torch._dynamo.reset()
+    body, classify, data = nn.Linear(6, 6), nn.Linear(6, 4), batch()
+
+    @functools.partial(torch.compile, backend="aot_eager")
+    def student(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = body(x)
+        return h, classify(h)
+
+    h_s, z_s = student(torch.randn(30, 6))
+    task = nn.functional.cross_entropy(z_s, data["y"])
+    with pytest.raises(ValueError, match=r"side by side.*call the last layer on h_s outside"):
+        WeightedSum(kd=(1.0, KDLoss()), balance=True)(
+            task_loss=task, h_s=h_s, z_s=z_s, z_t=data["z_t"]
+        )
 
 
 def test_balancing_refuses_what_it_cannot_compare() -> None:

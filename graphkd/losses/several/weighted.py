@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import warnings
 from numbers import Real
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import describe, tensors_in
+from graphkd._precision import upcast
 from graphkd.distributed import OwnBuffers
 from graphkd.functional.several._combine import located
 from graphkd.losses._base import arguments_of
@@ -19,7 +21,12 @@ VOCABULARY = {
     "labels", "positives", "extra_keys", "reliability", "codebook", "context", "anchors",
     "clusters", "paths",
 }  # fmt: skip
-_LEAST, _MOST = 1e-4, 1e4
+# A term whose mean runs over pairs of nodes falls as 1/N: at N nodes, similarity preserving needs a
+# factor of some 32 N. These bounds leave it free up to 3e8 nodes.
+_LEAST, _MOST = 1e-10, 1e10
+# Powers of two, by which a loss is scaled while its gradient is measured: first, from try to try,
+# and last. They are exact, and change nothing but in float16, which underflows below 6e-8.
+_FIRST, _STEP, _LAST = 2.0**12, 2.0**16, 2.0**60
 
 
 class WeightedSum(nn.Module):
@@ -36,14 +43,16 @@ class WeightedSum(nn.Module):
         c_k = \mathrm{clamp}\left(
             \frac{\mathrm{EMA}\,\lVert \partial L_{task} / \partial h_s \rVert}
                  {\mathrm{EMA}\,\lVert \partial L_k / \partial h_s \rVert},
-            10^{-4}, 10^{4}\right)
+            10^{-10}, 10^{10}\right)
 
     so that a weight of 1 pulls on the student's embeddings as hard as the task does, for any loss,
-    N, d, E and C. Balancing needs ``task_loss=``, which is not added to the total, and an ``h_s``
+    N, d, E and C. A factor at a bound, which only a gradient that has all but vanished needs, is
+    warned of once. Balancing needs ``task_loss=``, which is not added to the total, and an ``h_s``
     from which the task loss and every term were computed. If ``h_s`` is several tensors (layers, or
     the pairs of TINED), those with a gradient count. Balancing costs one backward pass from each
-    term to ``h_s``. The averages are buffers. They move in training mode with gradients enabled;
-    gradients that are not finite leave them unchanged.
+    term to ``h_s``, and under float16 a few more until float16 holds the gradient. The averages are
+    buffers. They move in training mode with gradients enabled; a gradient that is zero or not
+    finite, of a term or of the task, leaves this term's averages unchanged.
 
     Args:
         balance: Whether to balance.
@@ -73,7 +82,7 @@ class WeightedSum(nn.Module):
 
     _ddp_params_and_buffers_to_ignore = OwnBuffers()
 
-    task_norm: Tensor
+    task_norms: Tensor
     term_norms: Tensor
 
     def __init__(
@@ -89,8 +98,10 @@ class WeightedSum(nn.Module):
         self.weights = {name: checked_weight(name, term) for name, term in losses.items()}
         self.losses = nn.ModuleDict({name: term[1] for name, term in losses.items()})
         self._takes = {name: arguments_of(term[1]) for name, term in losses.items()}
-        self.register_buffer("task_norm", torch.zeros(()))
+        # The task's average is kept for each term: both move in the same steps.
+        self.register_buffer("task_norms", torch.zeros(len(losses)))
         self.register_buffer("term_norms", torch.zeros(len(losses)))
+        self._warned = False
 
     def extra_repr(self) -> str:
         """Weights and balancing, for ``repr``."""
@@ -104,7 +115,8 @@ class WeightedSum(nn.Module):
         self._refuse_unknown(arguments)
         terms = {name: self._term(name, loss, arguments) for name, loss in self.losses.items()}
         if self.balance and self.training and torch.is_grad_enabled():
-            self._observe(terms, task_loss, arguments.get("h_s"))
+            self._observe(terms, task_loss, arguments)
+            self._warn_at_bounds()
         factors = self.factors() if self.balance else dict.fromkeys(terms, 1.0)
         weighted = [self.weights[name] * factors[name] * term for name, term in terms.items()]
         total = weighted[0]
@@ -114,8 +126,10 @@ class WeightedSum(nn.Module):
 
     def factors(self) -> dict[str, Tensor]:
         """The balancing factor :math:`c_k` of each term; 1 before the first average."""
-        ratios = (self.task_norm / self.term_norms).nan_to_num(nan=1.0).clamp(_LEAST, _MOST)
-        return dict(zip(self.losses, ratios, strict=True))
+        return dict(zip(self.losses, self._ratios().clamp(_LEAST, _MOST), strict=True))
+
+    def _ratios(self) -> Tensor:
+        return (self.task_norms / self.term_norms).nan_to_num(nan=1.0)
 
     def _term(self, name: str, loss: nn.Module, arguments: dict[str, Any]) -> Tensor:
         takes, needs = self._takes[name]
@@ -150,24 +164,39 @@ class WeightedSum(nn.Module):
                     + f"The losses here take {', '.join(sorted(taken))}."
                 )
 
-    @torch.no_grad()
-    def _update(self, task: Tensor, terms: Tensor) -> None:
-        finite = task.isfinite() & terms.isfinite().all()
-        for average, norm in ((self.task_norm, task), (self.term_norms, terms)):
-            average.copy_(torch.where(finite, average.lerp(norm, 1 - self.decay), average))
-
-    def _observe(self, terms: dict[str, Tensor], task_loss: Tensor | None, h_s: Any) -> None:
+    def _observe(
+        self, terms: dict[str, Tensor], task_loss: Tensor | None, arguments: dict[str, Any]
+    ) -> None:
         """Update the averages with the gradient norms of this step."""
         if not isinstance(task_loss, Tensor) or task_loss.dim() != 0:
             raise TypeError(
                 "WeightedSum: balance=True needs task_loss= in training mode, a scalar tensor; got "
                 f"{describe(task_loss)}. Pass the task's loss; it is not added to the total."
             )
-        layers = _layers_of(h_s)
-        norms = [_gradient_norm("task_loss", task_loss, layers)]
-        norms += [_gradient_norm(f"loss {name!r}", term, layers) for name, term in terms.items()]
-        stacked = torch.stack(norms).to(self.task_norm)
-        self._update(stacked[0], stacked[1:])
+        layers = _layers_of(arguments.get("h_s"))
+        half = _through_float16(layers[0].device.type, task_loss, arguments)
+        task = _gradient_norm("task_loss", task_loss, layers, half)
+        norms = [_gradient_norm(f"loss {key!r}", term, layers, half) for key, term in terms.items()]
+        task, term_norms = (norm.to(self.term_norms) for norm in (task, torch.stack(norms)))
+        moves = (task > 0) & (term_norms > 0) & task.isfinite() & term_norms.isfinite()
+        with torch.no_grad():
+            for average, norm in ((self.task_norms, task), (self.term_norms, term_norms)):
+                average.copy_(torch.where(moves, average.lerp(norm, 1 - self.decay), average))
+
+    def _warn_at_bounds(self) -> None:
+        """Warn once of a factor at a bound, where reading it makes no step wait for a GPU."""
+        if self._warned or torch.compiler.is_compiling() or self.term_norms.is_cuda:
+            return
+        for name, ratio in zip(self.losses, self._ratios().tolist(), strict=True):
+            if not self._warned and not _LEAST <= ratio <= _MOST:
+                self._warned = True
+                warnings.warn(
+                    f"WeightedSum: to pull on h_s as hard as the task, loss {name!r} needs the "
+                    f"factor {ratio:.1e}, and gets the nearest in [{_LEAST:.0e}, {_MOST:.0e}]. One "
+                    "of the two gradients has all but vanished: check this loss, or give it a "
+                    "weight of its own in a WeightedSum without balance.",
+                    stacklevel=5,
+                )
 
 
 def _check_balancing(balance: Any, decay: Any) -> None:
@@ -210,16 +239,74 @@ def _layers_of(h_s: Any) -> list[Tensor]:
     return layers
 
 
-def _gradient_norm(name: str, loss: Tensor, layers: list[Tensor]) -> Tensor:
-    found: list[Tensor] = []
+def _through_float16(device: str, task_loss: Tensor, arguments: dict[str, Any]) -> bool:
+    """Whether gradients may pass through float16, where those of a mean over many rows vanish."""
+    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
+        return True
+    student = (x for x in tensors_in([task_loss, arguments]) if x.requires_grad)
+    return any(x.dtype == torch.float16 for x in student)
+
+
+def _gradient_norm(name: str, loss: Tensor, layers: list[Tensor], half: bool) -> Tensor:
+    """The norm of the gradient, through ``half`` precision by a scale that it can hold."""
+    scale = _FIRST
+    gradients = _scaled_gradients(name, loss, layers, scale)
+    norm = _norm(gradients, scale)
+    if half and not norm.isfinite():
+        scale /= _STEP
+        return _norm(_scaled_gradients(name, loss, layers, scale), scale)
+    while half and scale < _LAST and _largest(gradients) < 1 / 256:
+        scale *= _STEP
+        gradients = _scaled_gradients(name, loss, layers, scale)
+        if not (finer := _norm(gradients, scale)).isfinite():
+            break
+        norm = finer
+    return norm
+
+
+def _scaled_gradients(name: str, loss: Tensor, layers: list[Tensor], scale: float) -> list[Tensor]:
+    """The gradients at the layers that the loss depends on; raises if it depends on none."""
+    found: list[Tensor | None] = []
     if loss.requires_grad:
-        gradients = torch.autograd.grad(loss, layers, retain_graph=True, allow_unused=True)
-        found = [gradient for gradient in gradients if gradient is not None]
-    if not found:
+        wide = upcast(loss)
+        by = wide.new_full((), scale)
+        found = [*torch.autograd.grad(wide, layers, by, retain_graph=True, allow_unused=True)]
+    gradients = [upcast(gradient) for gradient in found if gradient is not None]
+    if not gradients:
+        beside = _node_beside(loss, layers)
         raise ValueError(
             f"WeightedSum: balance=True compares gradients at h_s, but {name} does not depend on "
-            "it. Pass the h_s that the logits and losses of this step were computed from."
+            + (
+                f"it: both leave {beside} side by side, as the outputs of a student that is "
+                "compiled or wrapped as a whole. Compile or wrap the part that ends in h_s, and "
+                "call the last layer on h_s outside of it; or build WeightedSum without balance."
+                if beside
+                else "it. Pass the h_s that the logits and losses of this step were computed from."
+            )
         )
-    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in found])
-    norm: Tensor = torch.linalg.vector_norm(norms)
+    return gradients
+
+
+def _norm(gradients: list[Tensor], scale: float) -> Tensor:
+    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
+    norm: Tensor = torch.linalg.vector_norm(norms) / scale
     return norm
+
+
+def _largest(gradients: list[Tensor]) -> float:
+    return max((float(g.abs().max()) for g in gradients if g.numel()), default=0.0)
+
+
+def _node_beside(loss: Tensor, layers: list[Tensor]) -> str | None:
+    """The name of the autograd node that made a layer and, as another output, leads to the loss."""
+    nodes = {h.grad_fn for h in layers}
+    seen, waiting = set(), [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node in nodes:
+            return type(node).__name__
+        seen.add(node)
+        waiting += [before for before, _ in node.next_functions]
+    return None
