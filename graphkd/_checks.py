@@ -28,7 +28,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     """The tensors in nested lists, tuples and dictionaries, in order."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, list | tuple | Mapping):
+    elif isinstance(value, (list, tuple, Mapping)):
         for part in value.values() if isinstance(value, Mapping) else value:
             yield from tensors_in(part)
 

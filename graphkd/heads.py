@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from graphkd._checks import check_choice, check_count, describe
+from graphkd._precision import upcast
 from graphkd.distributed import Ranks
 from graphkd.ops.ring.batch_norm import batch_norm
 
@@ -146,14 +147,20 @@ def project(
     ranks: Ranks | None = None,
 ) -> Tensor:
     """Run a head, after checks for mistakes whose own errors would be hard to understand."""
-    for parameter in head.parameters():
-        if parameter.dtype != h.dtype:
-            raise ValueError(
-                f"{loss}: the head of {name} is {_name(parameter.dtype)}, but the student's "
-                f"embeddings come as {_name(h.dtype)} (half precision is upcast to float32). "
-                f"Call .to({h.dtype}) on the loss, or convert the embeddings."
+    dtype = _dtype(head)
+    if dtype not in (None, h.dtype):
+        if dtype in (torch.float16, torch.bfloat16):
+            remedy = (
+                f"Call .to({h.dtype}) on the loss. If it is FSDP's mixed-precision policy that "
+                "casts the loss in each forward pass, shard the loss on its own without a policy, "
+                "or leave it out: FullyShardedDataParallel(..., ignored_modules=[loss])."
             )
-        break
+        else:
+            remedy = f"Call .to({h.dtype}) on the loss, or convert the embeddings."
+        raise ValueError(
+            f"{loss}: the head of {name} is {_name(dtype)}, but the student's embeddings come as "
+            f"{_name(h.dtype)} (half precision is upcast to float32). {remedy}"
+        )
     if (
         not torch.compiler.is_compiling()
         and (h.size(0) if ranks is None else ranks.total()) == 1
@@ -168,7 +175,20 @@ def project(
     out: Any = head(h) if edge_index is None else head(h, edge_index)
     if not isinstance(out, Tensor):
         raise TypeError(f"{loss}: the head of {name} must return a tensor; got {describe(out)}.")
-    return out
+    return upcast(out)  # a head that FSDP shards on its own returns half precision
+
+
+def _dtype(head: nn.Module) -> torch.dtype | None:
+    """That of a head's parameters; None if it has none."""
+    for parameter in head.parameters():
+        return parameter.dtype
+    if not torch.compiler.is_compiling():
+        for module in head.modules():
+            for value in vars(module).values():
+                # FullyShardedDataParallel puts plain tensors in the place of parameters.
+                if isinstance(value, Tensor) and value.requires_grad:
+                    return value.dtype
+    return None
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -1,31 +1,49 @@
 """Tools for a teacher: freeze it for good, and tap its hidden states."""
 
+import copy
+import dataclasses
 import difflib
+import sys
+import warnings
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from graphkd._checks import describe
+from graphkd._checks import describe, tensors_in
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def _stay_in_eval(module: ModuleT, mode: bool = True) -> ModuleT:
+    if any(parameter.requires_grad for parameter in module.parameters()):
+        for part in module.modules():
+            vars(part).pop("train", None)
+        return module.train(mode)
+    module.training = False  # torch.compile's wrapper has set the flag of the module inside
+    if mode and sys._getframe(1).f_code is not nn.Module.train.__code__:  # not by an outer module
+        warnings.warn(
+            f"freeze: {type(module).__name__} stays in eval mode, because it is frozen, or is a "
+            "copy of what was; got .train(). To train it, call .requires_grad_(True) before "
+            ".train().",
+            stacklevel=2,
+        )
     return module
-
-
-def _back_to_eval(module: nn.Module, inputs: Any) -> None:
-    module.training = False
 
 
 def freeze(teacher: ModuleT) -> ModuleT:
     """Put a teacher into eval mode for good, and switch its gradients off.
 
     ``.train()`` of an outer module, which holds the teacher and the student, does not switch the
-    teacher's dropout or BatchNorm on again. To train it, load its ``state_dict`` into a new module.
+    teacher's dropout or BatchNorm on again. Nor does it in a copy, or after pickling. To train the
+    teacher or a copy of it, call ``.requires_grad_(True)`` and then ``.train()``. ``.train()`` on
+    the teacher itself, without the former, has no effect and warns.
+
+    What :func:`torch.jit.script` makes of a frozen teacher is a new module and is not frozen; call
+    :func:`torch.jit.freeze` on it.
 
     Args:
         teacher: Any module; it is changed in place.
@@ -34,7 +52,7 @@ def freeze(teacher: ModuleT) -> ModuleT:
         The teacher.
 
     Raises:
-        TypeError: If ``teacher`` is not a Module.
+        TypeError: If ``teacher`` is not a Module, or is a ScriptModule.
 
     Example:
         >>> from torch import nn
@@ -45,35 +63,122 @@ def freeze(teacher: ModuleT) -> ModuleT:
     """
     if not isinstance(teacher, nn.Module):
         raise TypeError(f"freeze takes a torch.nn.Module; got {describe(teacher)}.")
+    if isinstance(teacher, torch.jit.ScriptModule):
+        raise TypeError(
+            f"freeze cannot change a ScriptModule; got {describe(teacher)}. Call "
+            "torch.jit.freeze(teacher.eval()), and run it under torch.no_grad()."
+        )
     teacher.eval().requires_grad_(False)
     for module in teacher.modules():
         # A partial, unlike a closure, follows the module through deepcopy and pickle.
         module.train = partial(_stay_in_eval, module)  # type: ignore[method-assign]
-    # torch.compile's wrapper sets the flag of the module inside without calling its train().
-    teacher.register_forward_pre_hook(_back_to_eval)
     return teacher
+
+
+def _kept_and_handed(value: Any, seen: list[tuple[Tensor, tuple[Tensor, Tensor]]]) -> Any:
+    """What a Tap keeps of an output, and what the model goes on with: neither changes the other.
+
+    Of a tensor with a gradient, the model gets the copy. Its logits then depend on the kept rows,
+    as ``WeightedSum(balance=True)`` needs it. ``seen`` holds the tensors that came before: what is
+    in an output twice stays one tensor.
+    """
+    if isinstance(value, Tensor):
+        for known, pair in seen:
+            if known is value:
+                return pair
+        duplicate = value.clone()
+        pair = (value, duplicate) if value.requires_grad else (duplicate, value)
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state():
+            # A later change shows in no version counter, and not all traces record gradients.
+            pair = duplicate, duplicate.clone()
+        seen.append((value, pair))
+        return pair
+    if isinstance(value, (tuple, list)):
+        pairs = [_kept_and_handed(part, seen) for part in value]
+        sides = [kept for kept, _ in pairs], [handed for _, handed in pairs]
+        make, named = type(value), hasattr(value, "_fields")
+        return tuple(make(*side) if named else make(side) for side in sides)
+    if isinstance(value, dict):
+        kept, handed = _shallow(value), _shallow(value)
+        for key, part in value.items():
+            kept[key], handed[key] = _kept_and_handed(part, seen)
+        return kept, handed
+    if hasattr(value, "__dataclass_fields__"):
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        kept, handed = _kept_and_handed({name: getattr(value, name) for name in names}, seen)
+        return dataclasses.replace(value, **kept), dataclasses.replace(value, **handed)
+    return value, value.clone() if hasattr(value, "clone") else value
+
+
+def _shallow(value: dict[Any, Any]) -> dict[Any, Any]:
+    new = value.copy()
+    return new if type(new) is type(value) else copy.copy(value)
 
 
 class _Capture:
     """A forward hook that keeps the output. A copied or pickled model gets an empty one."""
 
     def __init__(self) -> None:
-        self.outputs: list[Any] = []
+        self.clear()
 
-    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self.outputs[:] = [output]
+    def clear(self) -> None:
+        self.outputs: list[Any] = []
+        self.versions: list[tuple[Tensor, int]] = []
+        # Of the last run: whether it recorded gradients, and was in training mode.
+        self.recorded = self.trained = False
+        # Whether rows with a gradient, and those of training mode, came since the last reading.
+        self.unread_gradient = self.unread_training = False
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        kept, handed = _kept_and_handed(output, [])
+        compiling = torch.compiler.is_compiling()
+        if not compiling:
+            if getattr(module, "_is_replica", False):
+                raise RuntimeError(
+                    "Tap: the tapped layer runs in several replicas of torch.nn.DataParallel, and "
+                    f"none of them has all rows; got {type(module).__name__} on one of them. Use "
+                    "one device or DistributedDataParallel, or return the rows from the model."
+                )
+            if torch._C._current_graph_task_id() != -1:
+                return handed  # a checkpoint repeats the layer in the backward pass
+        self.outputs[:] = [kept]
+        self.versions = [] if compiling else _versions(kept)
+        self.recorded, self.trained = torch.is_grad_enabled(), module.training
+        # A compiled graph would be guarded on what it reads here: it only writes.
+        if any(rows.requires_grad for rows in tensors_in(kept)):
+            self.unread_gradient = True
+            if module.training:
+                self.unread_training = True
+        return handed
+
+    @property
+    def __name__(self) -> str:
+        """What torch.jit.script asks for first."""
+        raise AttributeError(
+            "torch.jit.script cannot compile a model with a Tap; got a hook of graphkd.Tap. Call "
+            "tap.close() before, or torch.jit.trace."
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Capture, ()
 
 
+def _versions(kept: Any) -> list[tuple[Tensor, int]]:
+    """The tensors that the model may change unseen, with their version counters."""
+    return [(rows, rows._version) for rows in tensors_in(kept) if rows.requires_grad]
+
+
 class Tap:
-    """Captures the latest output of a layer, given its name, without changing the model.
+    """Captures the latest output of a layer, given its name, without changing what the model gives.
 
     Use it as a context manager, or keep it and call :meth:`close`. The output keeps its autograd
     graph, and stays readable after the tap is closed. Only modules can be tapped. For example,
     PyG's ``MLP`` applies dropout as a function after its ``act``, so ``"act"`` gives the state
     before dropout.
+
+    The model goes on with a copy of the output. So :attr:`value` is what the layer gave, also if
+    the model then changes it in place, as ``nn.ReLU(inplace=True)`` and ``+=`` do. Lists, tuples,
+    dictionaries, dataclasses and objects with a ``clone`` method are copied likewise.
 
     Args:
         model: The model that holds the layer.
@@ -81,9 +186,16 @@ class Tap:
 
     Raises:
         ValueError: If the model has no layer of that name; the error lists its layers.
-        TypeError: If ``model`` is not a Module, or is compiled: a hook added after compilation
-            does not fire.
-        RuntimeError: If :attr:`value` is read before the layer has run.
+        TypeError: If ``model`` is not a Module, is a ScriptModule, or is compiled: a hook added
+            after compilation does not fire.
+        RuntimeError: If :attr:`value` is read before the layer has run, after its hook was removed
+            from the layer, or after the output was changed in place through another name; and if
+            the layer runs in several replicas of ``nn.DataParallel``.
+
+    Warns:
+        UserWarning: If :attr:`value` is read where gradients are recorded, and has none although
+            one was to be expected: the layer ran in training mode under ``torch.no_grad()`` or in
+            a checkpoint with ``use_reentrant=True``, or an evaluation came between.
 
     Example:
         >>> import torch
@@ -100,11 +212,16 @@ class Tap:
             raise TypeError(f"Tap takes a torch.nn.Module; got {describe(model)}.")
         modules = dict(model.named_modules(remove_duplicate=False))
         for name, module in modules.items():
+            what = f"layer {name!r}" if name else "the model"
             if _is_compiled(module):
                 raise TypeError(
-                    f"Tap: {f'layer {name!r}' if name else 'the model'} is compiled, and a hook "
-                    "added after compilation does not fire. Make the Tap on the model before "
-                    "torch.compile."
+                    f"Tap: {what} is compiled, and a hook added after compilation does not fire. "
+                    "Make the Tap on the model before torch.compile."
+                )
+            if isinstance(module, torch.jit.ScriptModule):
+                raise TypeError(
+                    f"Tap: a ScriptModule runs no hooks, and {what} is one; got "
+                    f"{describe(module)}. Tap the model that was scripted."
                 )
         if not isinstance(layer, str) or layer not in modules:
             near = difflib.get_close_matches(str(layer), modules, n=1)
@@ -114,25 +231,72 @@ class Tap:
                 f"{', '.join(repr(name) for name in modules if name)}."
             )
         self.layer = layer
-        self._module = modules[layer]
+        self._model, self._module = model, modules[layer]
         self._capture = _Capture()
         self._handle: RemovableHandle | None = None
         self._attach()
 
     def _attach(self) -> None:
         if self._handle is None:
-            self._capture.outputs.clear()
+            self._capture.clear()
             self._handle = self._module.register_forward_hook(self._capture)
 
     @property
     def value(self) -> Any:
         """The latest output of the layer."""
-        if not self._capture.outputs:
+        capture = self._capture
+        if torch.compiler.is_compiling() and capture.outputs:
+            return capture.outputs[0]
+        if self._handle is not None and self._handle.id not in self._module._forward_hooks:
+            raise RuntimeError(
+                f"Tap: its hook was removed from layer {self.layer!r}, and the value is not of the "
+                "latest run. Make a new Tap."
+            )
+        if not capture.outputs:
             raise RuntimeError(
                 f"Tap: layer {self.layer!r} has not run since the tap was made. Call the model "
-                "first; a layer whose forward is bypassed cannot be tapped."
+                "first; a layer whose forward is bypassed cannot be tapped, nor one that a "
+                "function compiled earlier runs."
             )
-        return self._capture.outputs[0]
+        for rows, version in capture.versions:
+            if rows._version != version:
+                raise RuntimeError(
+                    f"Tap: the output of layer {self.layer!r} was changed in place after the layer "
+                    "ran: by a reader of tap.value, or through the layer's input, whose memory it "
+                    f"shares; got version {rows._version} of a tensor kept at version {version}. "
+                    "Write x = x + y for x += y there."
+                )
+        self._warn_of_missing_gradient()
+        capture.unread_gradient = capture.unread_training = False
+        return capture.outputs[0]
+
+    def _warn_of_missing_gradient(self) -> None:
+        capture = self._capture
+        floating = [rows for rows in tensors_in(capture.outputs) if rows.is_floating_point()]
+        if not floating or not torch.is_grad_enabled():
+            return
+        attached = any(rows.requires_grad for rows in floating)
+        if capture.unread_training > (attached and capture.trained) or (
+            capture.unread_gradient > attached
+        ):
+            warnings.warn(
+                f"Tap: layer {self.layer!r} last ran {'in eval mode' if attached else 'without'}"
+                f"{'' if attached else ' gradients'}, and that replaced rows for training before "
+                "they were read. Read tap.value before the model is evaluated.",
+                stacklevel=3,
+            )
+        elif (
+            not (attached or capture.recorded)
+            and self._model.training
+            and any(parameter.requires_grad for parameter in self._model.parameters())
+        ):
+            warnings.warn(
+                f"Tap: the rows of layer {self.layer!r} carry no gradient, although the model is "
+                "in training mode: the layer ran under torch.no_grad() or inference_mode(), or in "
+                "a checkpoint with use_reentrant=True. Run a student with gradients, and with "
+                "use_reentrant=False; call graphkd.freeze on a teacher.",
+                stacklevel=3,
+            )
 
     def close(self) -> None:
         """Remove the hook. Closing twice is harmless."""
