@@ -1,6 +1,7 @@
 """The difficult inputs that every loss must survive, tried on each row of the contract table."""
 
 import copy
+import inspect
 import io
 import pickle
 
@@ -284,3 +285,27 @@ def test_functional_transforms(loss: Loss, options: dict) -> None:
     torch.testing.assert_close(torch.func.grad(value)(plain), expected)
     _, pull = torch.func.vjp(value, plain)
     torch.testing.assert_close(pull(torch.ones((), dtype=plain.dtype))[0], expected)
+
+
+@every(variants=True, backends=True, keep=lambda loss, o: o.get("backend") != "triton")
+def test_another_default_device(loss: Loss, options: dict) -> None:
+    """All tensors are made where the inputs are, and every draw is the same."""
+    h_s, h_t, edge_index = loss.inputs(dtype=torch.float32)
+    pair, more = loss.arrange(h_s, h_t), loss.more(h_s, h_t)
+    index = {"index": torch.tensor([3, 1, 4])} if loss.row_wise else {}
+    module = loss.build_as_function(h_s, h_t, **options)
+
+    def results() -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        graph = (edge_index.clone(),) if loss.edges else ()  # a clone is not in the cache
+        takes = inspect.signature(module.forward).parameters
+        values = [
+            loss.function(*pair, *graph, **more, **index, **options),
+            module(*pair, *graph, **{k: v for k, v in more.items() if k in takes}),
+        ]
+        return [*values, torch.autograd.grad(sum(values), h_s, retain_graph=True)[0]]
+
+    expected = results()
+    with torch.device("meta"):
+        found = results()
+    assert all(map(torch.equal, found, expected))

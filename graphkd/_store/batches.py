@@ -113,7 +113,7 @@ class Batches:
         """The rows to keep. None if only the output can tell: call again with its row count."""
         if callable(self.ids):
             ids = _checked(self.ids(batch), "ids= returned")
-            return Selection(ids, torch.arange(len(ids)), len(ids))
+            return Selection(ids, torch.arange(len(ids), device="cpu"), len(ids))
         store = self.store(batch)
         name = self.ids or "n_id"
         if name not in store:
@@ -124,12 +124,12 @@ class Batches:
         elif "batch_size" in store:
             chosen = self._seeds(store, int(store.batch_size))
         else:
-            chosen = torch.arange(len(ids))
+            chosen = torch.arange(len(ids), device="cpu")
         return Selection(ids[chosen], chosen, len(ids))
 
     def _seeds(self, store: Any, count: int) -> Tensor:
         """The seeds' row numbers, by their ids: PyG puts them first, but a transform may not."""
-        first = torch.arange(count)
+        first = torch.arange(count, device="cpu")
         if "n_id" not in store or "input_id" not in store:
             return first
         nodes, given = getattr(self._input, "node", None), getattr(self._input, "input_id", None)
@@ -162,9 +162,9 @@ class Batches:
             else:
                 self.counted = "graphs" if output_rows == graphs else "nodes"
         size = nodes if self.counted == "nodes" or graphs is None else int(graphs)
-        ids = torch.arange(self._next, self._next + size)
+        ids = torch.arange(self._next, self._next + size, device="cpu")
         self._next += size
-        return Selection(ids, torch.arange(size), size)
+        return Selection(ids, torch.arange(size, device="cpu"), size)
 
     def _check_order(self, batched: bool) -> None:
         """Raise unless the rows surely come in the order of the data set, to be counted."""

@@ -88,11 +88,11 @@ class MappedRows:
         self.block_rows = max(1, _BLOCK_BYTES // self.row_bytes)
         self.num_blocks = -(-num_rows // self.block_rows)
         self._crcs = None if crcs is None else memoryview(crcs).cast("I")
-        self._seen = torch.zeros(self.num_blocks, dtype=torch.bool)
+        self._seen = torch.zeros(self.num_blocks, dtype=torch.bool, device="cpu")
         self._all_seen = crcs is None
         self._map: mmap.mmap | None = None
         if num_rows == 0:
-            self._rows = torch.empty(0, width, dtype=dtype)
+            self._rows = torch.empty(0, width, dtype=dtype, device="cpu")
             return
         with file.open("rb") as stream:
             # The system refuses a private writable mapping that is larger than the memory.
@@ -112,7 +112,7 @@ class MappedRows:
     def verify(self) -> None:
         """Check every block that has not been read yet."""
         if not self._all_seen:
-            self._check(torch.arange(self.num_blocks))
+            self._check(torch.arange(self.num_blocks, device="cpu"))
 
     def crc(self, block: int) -> int:
         """The checksum of a block as it is on disk."""
@@ -147,15 +147,16 @@ class MappedRows:
 def pack_bits(mask: Tensor) -> bytes:
     """Pack eight rows into a byte, the first into the lowest bit."""
     padded = torch.nn.functional.pad(mask.to(torch.uint8), (0, -len(mask) % 8)).view(-1, 8)
-    weights = torch.tensor([1 << bit for bit in range(8)], dtype=torch.uint8)
+    weights = padded.new_tensor([1 << bit for bit in range(8)])
     return bytes(raw((padded * weights).sum(1, dtype=torch.uint8)))
 
 
 def unpack_bits(content: bytes, count: int) -> Tensor:
     if not count:
-        return torch.zeros(0, dtype=torch.bool)
+        return torch.zeros(0, dtype=torch.bool, device="cpu")
     packed = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    bits = packed[:, None].bitwise_right_shift(torch.arange(8, dtype=torch.uint8)) & 1
+    places = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    bits = packed[:, None].bitwise_right_shift(places) & 1
     return bits.view(-1)[:count].bool()
 
 

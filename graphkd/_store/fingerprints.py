@@ -133,7 +133,7 @@ def _sample(x: Tensor, most: int | None = _SAMPLED_ROWS) -> str:
     digest = hashlib.blake2b(f"{x.dtype}{tuple(x.shape)}".encode(), digest_size=16)
     if count:
         size = count if most is None else min(count, most)
-        at = torch.linspace(0, count - 1, size, dtype=torch.float64)
+        at = torch.linspace(0, count - 1, size, dtype=torch.float64, device="cpu")
         digest.update(raw(x.detach()[at.long().to(x.device)].cpu()))
     return digest.hexdigest()
 

@@ -16,9 +16,9 @@ def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
     """The ids of an integer tensor, mask, int or slice: int64, on the CPU, all in the store."""
     if isinstance(n_id, slice):
         chosen = range(*n_id.indices(num_nodes))
-        ids = torch.arange(len(chosen)) * chosen.step + chosen.start
+        ids = torch.arange(len(chosen), device="cpu") * chosen.step + chosen.start
     elif isinstance(n_id, int) and not isinstance(n_id, bool):
-        ids = torch.tensor([n_id])
+        ids = torch.tensor([n_id], device="cpu")
     elif not isinstance(n_id, Tensor):
         raise TypeError(
             f"{_WHERE} must be an integer tensor, a mask, an int or a slice; got "

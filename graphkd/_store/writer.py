@@ -58,7 +58,7 @@ class PartialStore:
             )
         self._published = False
         self._arrays: dict[str, FileIO] = {}
-        self.done = torch.zeros(0, dtype=torch.bool)
+        self.done = torch.zeros(0, dtype=torch.bool, device="cpu")
         self.plan: dict[str, Any] = {}
         self._journal = claim(self.folder)
         try:
@@ -102,7 +102,7 @@ class PartialStore:
         new = self.folder / f"{PLAN}.new"
         write_durably(new, json.dumps(plan).encode())
         new.replace(self.folder / PLAN)
-        self.plan, self.done = plan, torch.zeros(0, dtype=torch.bool)
+        self.plan, self.done = plan, torch.zeros(0, dtype=torch.bool, device="cpu")
         self._open_arrays()
 
     def _open_arrays(self) -> None:
@@ -150,7 +150,7 @@ class PartialStore:
     def _mark(self, ids: Tensor) -> None:
         top = int(ids[-1]) + 1
         if top > len(self.done):
-            grown = torch.zeros(max(top, 2 * len(self.done)), dtype=torch.bool)
+            grown = self.done.new_zeros(max(top, 2 * len(self.done)))
             grown[: len(self.done)] = self.done
             self.done = grown
         self.done[ids] = True
@@ -168,10 +168,8 @@ class PartialStore:
         """Write rows of growing ids, then the record that confirms them."""
         if not len(ids):
             return
-        starts = torch.cat(
-            [torch.zeros(1, dtype=torch.long), (ids.diff() != 1).nonzero()[:, 0] + 1]
-        )
-        ends = torch.cat([starts[1:], torch.tensor([len(ids)])])
+        starts = torch.cat([ids.new_zeros(1), (ids.diff() != 1).nonzero()[:, 0] + 1])
+        ends = torch.cat([starts[1:], ids.new_tensor([len(ids)])])
         for name, file in self._arrays.items():
             content, size = raw(rows[name]), rows[name].size(1) * self.dtype.itemsize
             for first, start, end in zip(

@@ -1,5 +1,6 @@
 """For KRD: how reliable a teacher is at each node, and the power by which that counts."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -178,13 +179,14 @@ def fit_reliability_power(
 
 def _best_power(x: Tensor, y: Tensor) -> float:
     """The a for which 1 − xᵃ is nearest to y: the best of a grid, then of ever finer grids."""
-    low, high = (torch.tensor(a, dtype=x.dtype).log() for a in (_LEAST, _MOST))
+    low, high = math.log(_LEAST), math.log(_MOST)
     best = x.new_zeros(())
     for _ in range(4):
-        grid = torch.linspace(float(low), float(high), 101, dtype=x.dtype, device=x.device)
+        grid = torch.linspace(low, high, 101, dtype=x.dtype, device=x.device)
         errors = (1 - x ** grid.exp().unsqueeze(1) - y).square().sum(dim=1)
         at = int(errors.argmin())
-        best, low, high = grid[at], grid[max(at - 1, 0)], grid[min(at + 1, 100)]
+        best = grid[at]
+        low, high = float(grid[max(at - 1, 0)]), float(grid[min(at + 1, 100)])
     return float(best.exp())
 
 

@@ -317,5 +317,5 @@ def coincidences(s: Tensor, t: Tensor) -> Tensor:
     total = s.new_zeros(())
     for rows in slices(s.size(0), 512):
         same_s, same_t = (torch.cdist(x[rows], x, p=torch.inf) == 0 for x in (s, t))
-        total = total + (same_s != same_t).sum() / 2
+        total = total + (same_s != same_t).sum().to(s.dtype) / 2
     return total

@@ -211,7 +211,7 @@ class FactorTransferLoss(ProjectedLoss):
 
     def get_extra_state(self) -> Tensor:
         """Whether the paraphraser has been trained, for ``state_dict``."""
-        return torch.tensor(self.pretrained)
+        return torch.tensor(self.pretrained, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
         """Set whether the paraphraser has been trained, for ``load_state_dict``."""

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
-from graphkd._checks import describe
+from graphkd._checks import describe, tensors_in
 from graphkd._precision import upcast
 from graphkd.functional.several._combine import located
 
@@ -89,7 +89,8 @@ def attached_zero(by_type: dict[str, Mapping[Any, Any]]) -> Tensor:
     """0, attached to all outputs of the student."""
     rows = (h for name in ("h_s", "z_s") for h in by_type.get(name, {}).values())
     zeros = [upcast(h[:0]).sum() for h in rows if isinstance(h, Tensor)]
-    total = zeros[0] if zeros else torch.zeros(())
+    here = next(tensors_in(list(by_type.values())), None)
+    total = zeros[0] if zeros else torch.zeros((), device=None if here is None else here.device)
     for zero in zeros[1:]:
         total = total + zero
     return total

@@ -155,9 +155,8 @@ def _sparse(kernel: Kernel, x: Tensor) -> bool:
 
 def _csr(ptr: Tensor, ends: Tensor, values: Tensor, width: int) -> Tensor:
     _silence_beta_warning()
-    return torch.sparse_csr_tensor(
-        ptr, ends, values, (ptr.numel() - 1, width), check_invariants=False
-    )
+    size, device = (ptr.numel() - 1, width), values.device
+    return torch.sparse_csr_tensor(ptr, ends, values, size, device=device, check_invariants=False)
 
 
 @functools.cache
@@ -165,7 +164,7 @@ def _silence_beta_warning() -> None:
     """Silence what torch says once in a process: that its CSR support is in beta."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
+        torch.sparse_csr_tensor([0, 0], [], [], (1, 1), device="cpu", check_invariants=False)
 
 
 def _check_ids(ids: Tensor, count: int) -> None:

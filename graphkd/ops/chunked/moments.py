@@ -92,7 +92,7 @@ def _fake(
 ) -> tuple[Tensor, Tensor, Tensor]:
     width = max(s.size(1), t.size(1))
     factors = exact(s.new_empty(2, width, s.size(1)))
-    return s.new_empty(()), factors, torch.empty((), dtype=torch.bool)
+    return s.new_empty(()), factors, torch.empty((), dtype=torch.bool, device="cpu")
 
 
 def _forward(
@@ -105,7 +105,7 @@ def _forward(
             if dtype == precisions(s)[-1] or keeps_digits(*gathered):
                 break
         mean, factors = mean_and_factors(*gathered, s.size(0), s.size(1))
-        return mean.to(s.dtype), factors, torch.tensor(dtype == factors.dtype)
+        return mean.to(s.dtype), factors, torch.tensor(dtype == factors.dtype, device="cpu")
 
 
 def precisions(s: Tensor) -> list[torch.dtype]:
