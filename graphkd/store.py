@@ -21,7 +21,7 @@ from graphkd._store.files import (
     read_manifest,
     unpack_bits,
 )
-from graphkd._store.places import check_replaceable, is_taken
+from graphkd._store.places import check_replaceable, is_taken, real_folder
 from graphkd._store.requests import check_graph, check_same, requested_ids
 from graphkd._store.writer import PartialStore
 
@@ -158,8 +158,10 @@ class TeacherStore:
                 holds something else, e.g. a store that other arguments made.
             IndexError: If an id is negative, or not below N.
             RuntimeError: If another process is building there.
+            OSError: If the system refuses what a build cannot do without. That is tried before the
+                teacher runs. Later, as when no space is left, the rows of earlier batches are kept.
         """
-        folder = Path(path).absolute()
+        folder = real_folder(path)
         if num_nodes is not None:
             check_count("num_nodes", num_nodes, 0)
         model = _build.Teacher(teacher, tap, forward, dtype)
@@ -168,18 +170,18 @@ class TeacherStore:
         if overwrite:
             check_replaceable(folder)
         elif is_taken(folder):
-            return cls._same(folder, recipe)
+            return cls._same(path, recipe)
         with PartialStore(folder, recipe) as partial:
             # Another process may have finished the store before this one got the lock.
             if not overwrite and is_taken(folder):
-                return cls._same(folder, recipe)
+                return cls._same(path, recipe)
             _build.run(partial, model, batches, recipe, overwrite, progress)
-        return cls(folder)
+        return cls(path)
 
     @classmethod
-    def _same(cls, folder: Path, recipe: dict[str, Any]) -> "TeacherStore":
-        store = cls(folder)
-        check_same(folder, store.manifest["recipe"], recipe)
+    def _same(cls, path: str | os.PathLike[str], recipe: dict[str, Any]) -> "TeacherStore":
+        store = cls(path)
+        check_same(store.path, store.manifest["recipe"], recipe)
         return store
 
     @property

@@ -1,5 +1,6 @@
 """The format on disk: a manifest, rows by id, a checksum per block, a bit per row."""
 
+import errno
 import json
 import mmap
 import os
@@ -18,7 +19,8 @@ FORMAT, VERSION = "graphkd.TeacherStore", 1
 MANIFEST, BLOCKS, FILLED = "manifest.json", "blocks.bin", "filled.bin"
 PLAN, JOURNAL = "plan.json", "journal.bin"
 ARRAYS = ("h", "z")
-NAMES = {MANIFEST, BLOCKS, FILLED, PLAN, JOURNAL, f"{PLAN}.new", *(f"{a}.bin" for a in ARRAYS)}
+_WHOLE = {MANIFEST, BLOCKS, FILLED, PLAN, JOURNAL, *(f"{a}.bin" for a in ARRAYS)}
+NAMES = _WHOLE | {f"{name}.new" for name in _WHOLE}
 DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
@@ -43,13 +45,27 @@ def raw(rows: Tensor) -> memoryview:
     return memoryview(content)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, if the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(descriptor: int) -> bool:
+    """Wait until a file or folder is on disk; False if the system has no such call for it."""
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):  # it tried, and failed
+            raise
+        return False
+    return True
+
+
+def sync_folder(folder: Path) -> bool:
+    """Make the names in a folder durable; False if the system cannot."""
+    if os.name != "posix":
+        return True
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # such as a folder in which names may be looked up and not listed
+        return False
+    try:
+        return sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -58,7 +74,7 @@ def write_durably(file: Path, content: bytes) -> None:
     with file.open("wb") as stream:
         stream.write(content)
         stream.flush()
-        os.fsync(stream.fileno())
+        sync(stream.fileno())
 
 
 def rows_crc(rows: dict[str, Tensor]) -> int:
@@ -170,13 +186,15 @@ def render_manifest(manifest: dict[str, Any]) -> bytes:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the store in this folder, checked."""
     if not folder.exists():
-        partial = partial_folder(folder)
+        real = Path(os.path.realpath(folder))
+        partial = partial_folder(real)
+        place = str(folder) if real == folder else f"{folder}, which leads to {real}"
         hint = (
             f"An unfinished build is in {partial}: call TeacherStore.build again to finish it."
             if partial.exists()
             else "Make it with TeacherStore.build."
         )
-        raise FileNotFoundError(f"TeacherStore: there is nothing at {folder}. {hint}")
+        raise FileNotFoundError(f"TeacherStore: there is nothing at {place}. {hint}")
     foreign = (
         f"TeacherStore: {folder} is not a teacher store. Pass the path that was given to "
         "TeacherStore.build."

@@ -1,5 +1,7 @@
 """One builder at a time: a builder locks the journal of its unfinished build."""
 
+import contextlib
+import errno
 import importlib
 import os
 from io import FileIO
@@ -8,19 +10,23 @@ from typing import Any
 
 from graphkd._store.files import JOURNAL
 
+# What systems answer that have no locks, or none at this place.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+# As often, another builder may have moved the journal between two calls.
+_TRIES = 100
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 
 def claim(folder: Path) -> FileIO:
     """Make the folder and open its journal, locked if the system can."""
-    while True:
+    for _ in range(_TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             journal = (folder / JOURNAL).open("a+b", buffering=0)
         except FileNotFoundError:  # another builder moved or removed the folder just now
             continue
         try:
-            if fcntl is None or _is_locked_here(journal, folder / JOURNAL):
+            if not lock(journal) or _is_there(journal, folder / JOURNAL):
                 return journal
         except BlockingIOError as error:
             journal.close()
@@ -28,12 +34,32 @@ def claim(folder: Path) -> FileIO:
                 f"TeacherStore.build: another process is building {folder}. Build on one "
                 "rank only, and open the store on the others after a barrier."
             ) from error
+        except OSError:
+            journal.close()
+            raise
         journal.close()
+    raise RuntimeError(
+        f"TeacherStore.build: {folder / JOURNAL} is another file whenever it is looked at. Other "
+        "processes may build there again and again, or the file system numbers its files anew. "
+        "Build at another path."
+    )
 
 
-def _is_locked_here(journal: FileIO, file: Path) -> bool:
-    """Lock the journal; False if another builder moved or removed it before it unlocked it."""
-    fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def lock(file: FileIO) -> bool:
+    """Lock a file; False if the system has no locks. A BlockingIOError: another process has it."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _is_there(journal: FileIO, file: Path) -> bool:
+    """False if another builder moved or removed the journal before it unlocked it."""
     try:
         return os.path.samestat(os.fstat(journal.fileno()), file.stat())
     except FileNotFoundError:
@@ -43,5 +69,6 @@ def _is_locked_here(journal: FileIO, file: Path) -> bool:
 def let_go(journal: FileIO) -> None:
     """Unlock and close it. Forked workers of a loader hold it open, but must not keep the lock."""
     if fcntl is not None:
-        fcntl.flock(journal, fcntl.LOCK_UN)
+        with contextlib.suppress(OSError):  # it was not locked, where there are no locks
+            fcntl.flock(journal, fcntl.LOCK_UN)
     journal.close()

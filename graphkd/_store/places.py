@@ -2,10 +2,42 @@
 
 import contextlib
 import json
+import mmap
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from graphkd._store.files import BLOCKS, FORMAT, JOURNAL, MANIFEST, NAMES, PLAN
+from graphkd._store.files import (
+    ARRAYS,
+    BLOCKS,
+    FILLED,
+    FORMAT,
+    JOURNAL,
+    MANIFEST,
+    NAMES,
+    PLAN,
+    sync,
+    sync_folder,
+)
+from graphkd._store.lock import fcntl, lock
+
+# The files of a finished store. Without the last of them, nothing opens.
+_FINISHED = (*(f"{name}.bin" for name in ARRAYS), BLOCKS, FILLED, MANIFEST)
+
+
+def real_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder itself: a symbolic link stays, and the store lies where it leads."""
+    folder = Path(os.path.realpath(path))
+    if folder.is_symlink():
+        raise ValueError(
+            f"TeacherStore.build: {path} is a symbolic link that leads back to itself. Remove it, "
+            "or choose another path."
+        )
+    return folder
 
 
 def replaced_folder(folder: Path) -> Path:
@@ -33,9 +65,12 @@ def is_ours(folder: Path) -> bool:
 
     Many programs write a manifest.json. The other files tell that a damaged store is one.
     """
-    if not folder.is_dir():
+    try:
+        if folder.is_symlink() or not folder.is_dir():
+            return False
+        names = _names(folder)
+    except OSError:  # the name is too long, or the names inside may not be read
         return False
-    names = {entry.name for entry in folder.iterdir()}
     unfinished, finished = JOURNAL in names, {BLOCKS, "z.bin"} <= names
     marks = {
         MANIFEST: finished or read_object(folder / MANIFEST).get("format") == FORMAT,
@@ -47,7 +82,14 @@ def is_ours(folder: Path) -> bool:
 
 def is_taken(folder: Path) -> bool:
     """Whether something is there; an empty folder counts as nothing."""
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if folder.is_symlink():
+        return True
+    return folder.exists() and (not folder.is_dir() or bool(_names(folder)))
+
+
+def _names(folder: Path) -> set[str]:
+    """The names in a folder, without the removed files that NFS keeps while somebody reads them."""
+    return {entry.name for entry in folder.iterdir() if not entry.name.startswith(".nfs")}
 
 
 def remove(folder: Path) -> None:
@@ -78,3 +120,109 @@ def check_free(folder: Path, unfinished: Path) -> None:
             f"TeacherStore.build: something else was put at {folder} meanwhile; it is left "
             f"alone, and the new rows are in {unfinished}. Move it away and build again."
         )
+
+
+@contextlib.contextmanager
+def explained(what: str, remedy: str) -> Iterator[None]:
+    """Let an error of the system say what failed, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        message = f"TeacherStore.build: {what}: {why}. {remedy}"
+        raise OSError(error.errno, message) from error
+
+
+def try_out(parent: Path) -> list[str]:
+    """Ask of the file system all that a build will ask, on a small file.
+
+    What a build cannot do without raises an OSError. The rest is returned: what is missing, and
+    what follows.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    trial = Path(tempfile.mkdtemp(prefix=".graphkd-", dir=parent))
+    moved, missing = trial.with_name(f"{trial.name}-moved"), []
+    try:
+        with (trial / "new").open("a+b", buffering=0) as journal:
+            journal.write(bytes(2))
+            journal.truncate(1)
+            if not lock(journal) and fcntl is not None:
+                missing.append("it has no locks (flock), so start no other build at this path")
+        (trial / "new").replace(trial / "rows")
+        with (trial / "rows").open("r+b", buffering=0) as rows:
+            rows.seek(mmap.PAGESIZE)
+            rows.write(bytes(1))
+            durable = sync(rows.fileno())
+            mmap.mmap(rows.fileno(), 0, access=mmap.ACCESS_READ).close()
+        if not (durable and sync_folder(trial) and sync_folder(parent)):
+            missing.append(
+                "it cannot confirm that all is on disk (fsync), so a power cut may damage a store "
+                "that was finished just before; the checksums tell"
+            )
+        try:
+            trial.rename(moved)
+        except OSError:
+            missing.append("it cannot rename a folder, so the store is copied to its place")
+    finally:
+        for folder in (trial, moved):
+            shutil.rmtree(folder, ignore_errors=True)
+    return missing
+
+
+def exchange(unfinished: Path, folder: Path, overwrite: bool, warned: bool) -> None:
+    """Move a complete store to its place. An old one goes when the new one is there."""
+    replaced = replaced_folder(folder)
+    if not overwrite or not is_ours(folder):
+        check_free(folder, unfinished)
+    try:
+        if is_ours(replaced):  # left by a build that was killed right here
+            remove(replaced)
+        if is_taken(folder):
+            folder.rename(replaced)
+        elif folder.exists():
+            folder.rmdir()
+        unfinished.rename(folder)
+    except OSError as error:
+        # A server that is asked twice for the same renaming refuses the second time.
+        if unfinished.exists():
+            if not warned:
+                warnings.warn(
+                    f"TeacherStore.build: {unfinished} cannot be renamed to {folder} "
+                    f"({error.strerror or error}), so the store is copied there.",
+                    stacklevel=6,
+                )
+            _copy(unfinished, folder, replaced)
+    sync_folder(folder.parent)
+    with contextlib.suppress(OSError):  # the store is complete, whatever stays beside it
+        for name in (PLAN, JOURNAL):
+            (folder / name).unlink(missing_ok=True)
+        if is_ours(replaced):
+            remove(replaced)
+
+
+def _copy(unfinished: Path, folder: Path, replaced: Path) -> None:
+    """Copy a complete store, file by file; an old one there stays until all copies are complete."""
+    names = [name for name in _FINISHED if (unfinished / name).exists()]
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / JOURNAL).touch()  # marks the folder as ours while it has no manifest
+        for name in names:
+            shutil.copyfile(unfinished / name, folder / f"{name}.new")
+            with (folder / f"{name}.new").open("r+b") as copy:
+                sync(copy.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            for name in names:
+                (folder / f"{name}.new").unlink(missing_ok=True)
+            if not (folder / MANIFEST).exists():
+                remove(folder)
+                if is_ours(replaced):
+                    replaced.rename(folder)
+        raise
+    for name in reversed(_FINISHED):
+        (folder / name).unlink(missing_ok=True)
+    for name in names:
+        (folder / f"{name}.new").replace(folder / name)
+    sync_folder(folder)
+    with contextlib.suppress(OSError):
+        remove(unfinished)

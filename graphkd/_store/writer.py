@@ -5,6 +5,7 @@ build was killed, even by a power cut, the next one trusts only records whose ro
 a record confirms are never written again.
 """
 
+import contextlib
 import json
 import os
 import struct
@@ -24,7 +25,6 @@ from graphkd._store.files import (
     BLOCKS,
     DTYPES,
     FILLED,
-    JOURNAL,
     MANIFEST,
     PLAN,
     MappedRows,
@@ -33,6 +33,7 @@ from graphkd._store.files import (
     raw,
     render_manifest,
     rows_crc,
+    sync,
     sync_folder,
     write_all,
     write_durably,
@@ -51,7 +52,7 @@ class PartialStore:
 
     def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
         self.target, self.folder = folder, partial_folder(folder)
-        if self.folder.exists() and not places.is_ours(self.folder):
+        if os.path.lexists(self.folder) and not places.is_ours(self.folder):
             raise ValueError(
                 f"TeacherStore.build: {self.folder}, where an unfinished build would lie, holds "
                 "something else. Move it away, or build at another path."
@@ -60,8 +61,19 @@ class PartialStore:
         self._arrays: dict[str, FileIO] = {}
         self.done = torch.zeros(0, dtype=torch.bool, device="cpu")
         self.plan: dict[str, Any] = {}
-        self._journal = claim(self.folder)
+        with places.explained(
+            f"{folder} cannot be built", "The teacher has not run yet. Choose another path."
+        ):
+            missing = places.try_out(folder.parent)
+            self._journal = claim(self.folder)
         try:
+            self._warned = bool(missing)
+            if missing:
+                warnings.warn(
+                    f"TeacherStore.build: the build goes on although the file system of "
+                    f"{folder.parent} lacks something: {'; '.join(missing)}.",
+                    stacklevel=3,
+                )
             self._resume(recipe)
         except BaseException:
             self._release()
@@ -73,6 +85,11 @@ class PartialStore:
         changed = differences(self.plan["recipe"], recipe) if self.plan else ""
         if self.plan and (changed or not is_known(recipe)):
             why = f"was of another {changed}" if changed else "may be of other data"
+            if not changed and (self.folder / MANIFEST).exists():
+                raise ValueError(
+                    f"TeacherStore.build: {self.folder} holds a complete store, which could not "
+                    f"be moved to its place and {why}. Open it there, or move it away."
+                )
             warnings.warn(
                 f"TeacherStore.build: the build in {self.folder} {why}; it is discarded.",
                 stacklevel=4,
@@ -93,6 +110,13 @@ class PartialStore:
 
     def begin(self, plan: dict[str, Any]) -> None:
         """Start anew."""
+        with places.explained(
+            f"{self.folder} cannot be written",
+            "The teacher has run on the first batch only. Make room, or choose another path.",
+        ):
+            self._begin(plan)
+
+    def _begin(self, plan: dict[str, Any]) -> None:
         self._journal.truncate(0)  # first: a record must never meet the files of another plan
         for file in self._arrays.values():
             file.close()
@@ -170,20 +194,42 @@ class PartialStore:
             return
         starts = torch.cat([ids.new_zeros(1), (ids.diff() != 1).nonzero()[:, 0] + 1])
         ends = torch.cat([starts[1:], ids.new_tensor([len(ids)])])
-        for name, file in self._arrays.items():
-            content, size = raw(rows[name]), rows[name].size(1) * self.dtype.itemsize
-            for first, start, end in zip(
-                ids[starts].tolist(), starts.tolist(), ends.tolist(), strict=True
-            ):
-                file.seek(first * size)
-                write_all(file, content[start * size : end * size])
-        head = _HEAD.pack(len(ids), rows_crc(rows))
-        record = head + raw(ids)
-        write_all(self._journal, memoryview(record + _TAIL.pack(zlib.crc32(record))))
+        with places.explained(
+            f"rows cannot be written to {self.folder}",
+            f"The {self.num_filled} rows of earlier batches are kept: make room, or mend what is "
+            "wrong, and call build again.",
+        ):
+            for name, file in self._arrays.items():
+                content, size = raw(rows[name]), rows[name].size(1) * self.dtype.itemsize
+                for first, start, end in zip(
+                    ids[starts].tolist(), starts.tolist(), ends.tolist(), strict=True
+                ):
+                    file.seek(first * size)
+                    write_all(file, content[start * size : end * size])
+            head = _HEAD.pack(len(ids), rows_crc(rows))
+            record = head + raw(ids)
+            write_all(self._journal, memoryview(record + _TAIL.pack(zlib.crc32(record))))
         self._mark(ids)
 
     def publish(self, num_rows: int, manifest: dict[str, Any], overwrite: bool) -> None:
         """Complete the files, then move them to their final place in one step."""
+        finished = "The teacher has run on all batches"
+        with places.explained(
+            f"the files in {self.folder} cannot be completed",
+            f"{finished}, and their rows are kept there: make room, or mend what is wrong, and "
+            "call build again.",
+        ):
+            self._complete(num_rows, manifest)
+        self._release()
+        with places.explained(
+            f"the store cannot be moved to {self.target}",
+            f"{finished}, and the store is complete in {self.folder}: TeacherStore.open reads it "
+            "there. Mend what is wrong, and call build again.",
+        ):
+            self._exchange(overwrite)
+        self._published = True
+
+    def _complete(self, num_rows: int, manifest: dict[str, Any]) -> None:
         self.done = torch.nn.functional.pad(
             self.done[:num_rows], (0, max(0, num_rows - len(self.done)))
         )
@@ -191,7 +237,7 @@ class PartialStore:
         for name, width in self.plan["widths"].items():
             file = self._arrays[name]
             file.truncate(num_rows * width * self.dtype.itemsize)
-            os.fsync(file.fileno())
+            sync(file.fileno())
             part = MappedRows(self.folder / f"{name}.bin", (num_rows, width), self.dtype)
             crcs = [part.crc(block) for block in range(part.num_blocks)]
             part.close()
@@ -208,26 +254,9 @@ class PartialStore:
         full = {**manifest, "arrays": arrays, "files": files, "num_filled": self.num_filled}
         write_durably(self.folder / MANIFEST, render_manifest(full))
         sync_folder(self.folder)
-        self._release()
-        self._exchange(overwrite)
-        self._published = True
 
     def _exchange(self, overwrite: bool) -> None:
-        folder, replaced = self.target, places.replaced_folder(self.target)
-        if not overwrite or not places.is_ours(folder):
-            places.check_free(folder, self.folder)
-        if places.is_ours(replaced):  # left by a build that was killed right here
-            places.remove(replaced)
-        if places.is_taken(folder):
-            folder.rename(replaced)
-        elif folder.exists():
-            folder.rmdir()
-        self.folder.rename(folder)
-        sync_folder(folder.parent)
-        for name in (PLAN, JOURNAL):
-            (folder / name).unlink(missing_ok=True)
-        if places.is_ours(replaced):
-            places.remove(replaced)
+        places.exchange(self.folder, self.target, overwrite, self._warned)
 
     def _release(self) -> None:
         """Close the files, so that Windows can move and remove them; elsewhere keep the lock."""
@@ -243,5 +272,6 @@ class PartialStore:
         """Close. Finished rows are kept for the next build; without any, the folder is removed."""
         self._release()
         if not self._published and not self.num_filled and places.is_ours(self.folder):
-            places.remove(self.folder)
+            with contextlib.suppress(OSError):  # it would hide the error that ended the build
+                places.remove(self.folder)
         let_go(self._journal)
