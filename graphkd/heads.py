@@ -104,7 +104,7 @@ def head_pair(
                 )
             proj_dim = dim_s
         return ProjectionHead(head, dim_s, proj_dim), ProjectionHead(head, dim_t, proj_dim)
-    pair = list(head) if isinstance(head, Sequence | nn.ModuleList) else [head]
+    pair = list(head) if isinstance(head, (Sequence, nn.ModuleList)) else [head]
     if len(pair) != 2 or not all(isinstance(module, nn.Module) for module in pair):
         raise ValueError(
             f"{loss}: head must be one of {', '.join(map(repr, HEADS))} or a pair of modules "

@@ -55,7 +55,7 @@ class Batches:
                 "DataLoader(dataset, batch_size=64)."
             )
         self.source, self.ids = source, ids
-        self.single = isinstance(source, Data | HeteroData)
+        self.single = isinstance(source, (Data, HeteroData))
         if hasattr(source, "edge_label_index") and not self.single:
             raise TypeError(
                 f"{_WHERE}: the batches of a {type(source).__name__} have no seed nodes. Use a "
@@ -64,7 +64,7 @@ class Batches:
         self._input = getattr(source, "input_data", None)
         self.node_type = node_type or getattr(self._input, "input_type", None)
         graph = source if self.single else getattr(source, "data", None)
-        self.graph = graph if isinstance(graph, Data | HeteroData) else None
+        self.graph = graph if isinstance(graph, (Data, HeteroData)) else None
         dataset = getattr(source, "dataset", None)
         graphs = isinstance(source, DataLoader) and _holds_graphs(dataset)
         self.origin = dataset if self.graph is None and graphs else self.graph
@@ -169,7 +169,7 @@ class Batches:
     def _check_order(self, batched: bool) -> None:
         """Raise unless the rows surely come in the order of the data set, to be counted."""
         source = self.source
-        ordered = isinstance(source, list | tuple)
+        ordered = isinstance(source, (list, tuple))
         if isinstance(source, DataLoader):
             # With a batch_sampler, source.sampler is a sequential one that nothing uses.
             batched_by: Any = source.batch_sampler or source
@@ -190,7 +190,7 @@ class Batches:
 
 
 def _holds_graphs(dataset: Any) -> bool:
-    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Dataset | list | tuple):
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, (Dataset, list, tuple)):
         return False
     items: Any = dataset
     return len(items) == 0 or hasattr(items[0], "node_stores")

@@ -29,7 +29,7 @@ def teacher_fingerprint(teacher: nn.Module) -> str:
         functions = {
             key: callable_fingerprint(value)
             for key, value in vars(module).items()
-            if isinstance(value, FunctionType | BuiltinFunctionType)
+            if isinstance(value, (FunctionType, BuiltinFunctionType))
         }
         facts = {**_attributes(module), **functions}
         digest.update(f"{name} {type(module).__qualname__} {_text(facts)}".encode())
@@ -100,7 +100,7 @@ def names_fingerprint(data: Any) -> list[str] | None:
 
 def batches_fingerprint(batches: Any) -> str | None:
     """A hash of a list of batches, in any order if they name their rows; None if not a list."""
-    if not isinstance(batches, list | tuple):
+    if not isinstance(batches, (list, tuple)):
         return None
     facts = []
     for place, batch in enumerate(batches):

@@ -62,7 +62,7 @@ def check_graph(path: Any, manifest: dict[str, Any], data: Any, num_nodes: int |
         raise ValueError(f"{other} it has {manifest['num_nodes']} rows, not {num_nodes}.")
     if data is None:
         return
-    if not hasattr(data, "node_stores") and not isinstance(data, Dataset | list | tuple):
+    if not hasattr(data, "node_stores") and not isinstance(data, (Dataset, list, tuple)):
         raise TypeError(
             "TeacherStore.open: data must be a Data, a HeteroData, or a data set of graphs; got "
             f"{describe(data)}. Pass what the store was built from, or num_nodes=."

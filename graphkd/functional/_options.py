@@ -66,6 +66,10 @@ class PairOptions(NamedTuple):
     process_group: Any = None
     ddp: bool = True
 
+    def by_name(self) -> dict[str, Any]:
+        """The options by their names; torch 2.5 does not compile ``_asdict``."""
+        return {name: getattr(self, name) for name in PairOptions._fields}
+
     def check(self, loss: str) -> None:
         """Raise on an option that is out of range, or does not go with a process group."""
         check_blocked_options(

@@ -169,7 +169,7 @@ def gcrd_loss(
             temperature=temperature,
             symmetric=symmetric,
             num_negatives=num_negatives,
-            **how._asdict(),
+            **how.by_name(),
         )
         remedy = "GCRDLoss(dim_s, dim_t) projects both to one width."
         s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)

@@ -27,7 +27,7 @@ class LabelPositives(NamedTuple):
 
     def select(self, index: Tensor | None) -> "LabelPositives":
         """The positives among the selected rows."""
-        return self._replace(labels=select_rows(self.loss, self.labels, index))
+        return LabelPositives(self.loss, select_rows(self.loss, self.labels, index))
 
     def gap(self, p: Tensor, q: Tensor, similarity: Callable[..., Tensor]) -> Tensor:
         """s_ii − mean_{p∈P(i)} s_ip for anchors p and keys q, from the sum of each label's keys."""

@@ -81,7 +81,7 @@ def fsp_loss(
 def _read(loss: str, h_s: Any, h_t: Any) -> list[tuple[Tensor, Tensor]]:
     """Checked, upcast student and teacher of the first and of the second layer."""
     for name, h in {"h_s": h_s, "h_t": h_t}.items():
-        if not isinstance(h, list | tuple):
+        if not isinstance(h, (list, tuple)):
             raise TypeError(
                 f"{loss}: {name} must be tensors (first layer, second layer); got {describe(h)}. "
                 "Pass the embeddings of two layers."

@@ -1,7 +1,6 @@
 """How each operation of a model changes the Dirichlet energy of the embeddings: TINED."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import torch
@@ -191,7 +190,8 @@ def _measures(
     values = []
     for chain in chains:
         energies = [_energy(loss, x, edges, normalized, backend, chunk_size) for x in chain]
-        values += [_measure(before, after, measure) for before, after in pairwise(energies)]
+        steps = range(1, len(energies))
+        values += [_measure(energies[step - 1], energies[step], measure) for step in steps]
     return values
 
 
@@ -216,12 +216,11 @@ def _read(loss: str, h_s: Any, h_t: Any) -> tuple[list[list[Tensor]], list[list[
             f"{loss}: h_s and h_t must hold as many operations, in one form; got sequences of "
             f"{lengths[0]} and {lengths[1]} embeddings. Choose the layers that correspond."
         )
-    rows = 0
     for chain_s, chain_t in zip(*sides, strict=True):
         for place, (s, t) in enumerate(zip(chain_s, chain_t, strict=True)):
             names = f"h_s[{place}]", f"h_t[{place}]"
             chain_s[place], chain_t[place], _ = matched_rows(loss, s, t, names=names)
-            rows = rows or s.size(0)
+            rows = sides[0][0][0].size(0)
             if s.size(0) != rows:
                 raise ValueError(
                     f"{loss}: all embeddings must be of the same nodes; got {rows} and "
@@ -232,9 +231,9 @@ def _read(loss: str, h_s: Any, h_t: Any) -> tuple[list[list[Tensor]], list[list[
 
 def _chains(loss: str, name: str, h: Any) -> list[list[Any]]:
     wanted = "(before, after), a longer sequence of embeddings, or a sequence of such pairs"
-    if not isinstance(h, list | tuple):
+    if not isinstance(h, (list, tuple)):
         raise TypeError(f"{loss}: {name} must be tensors {wanted}; got {describe(h)}.")
-    pairs = bool(h) and all(isinstance(x, list | tuple) and len(x) == 2 for x in h)
+    pairs = len(h) > 0 and all(isinstance(x, (list, tuple)) and len(x) == 2 for x in h)
     chains = [list(pair) for pair in h] if pairs else [list(h)]
     if min(len(chain) for chain in chains) < 2:
         raise ValueError(

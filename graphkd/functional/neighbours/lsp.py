@@ -183,19 +183,18 @@ def lsp_loss(
         )
     with full_precision(centres.device):
 
-        def median(side: Sides, most: int | None = None) -> Tensor:
-            few = slice(most)
-            some = edges._replace(src=edges.src[few], dst=edges.dst[few])
-            if ranks is None or most is not None:
+        def median(side: Sides, few: slice) -> Tensor:
+            some = Edges(edges.src[few], edges.dst[few], *edges[2:])
+            if ranks is None or few.stop is not None:
                 return edge_median(*side, some, counts[few])
             return ranks.median(edge_lengths(*side, some)[counts[few]])
 
         def similarities(side: Sides) -> Tensor:
-            width = bandwidth(spec, gamma, side.src, lambda: median(side))
+            width = bandwidth(spec, gamma, side.src, lambda: median(side, slice(None)))
             return edge_similarity(loss, *side, edges, spec, width, backend, chunk_size)
 
         wide = teacher.src.size(1)
-        warn_if_saturated(loss, spec, gamma, wide, lambda: median(teacher, MOST_ROWS))
+        warn_if_saturated(loss, spec, gamma, wide, lambda: median(teacher, slice(MOST_ROWS)))
         student_values = similarities(student)
         if prepared is None:
             teacher_values = similarities(teacher)
@@ -222,7 +221,7 @@ class Sides(NamedTuple):
 
 def _read_sides(loss: str, h_s: Any, h_t: Any) -> tuple[Sides, Sides, bool]:
     """Student and teacher as checked, upcast pairs of sources and targets."""
-    pairs = [isinstance(h, tuple | list) for h in (h_s, h_t)]
+    pairs = [isinstance(h, (tuple, list)) for h in (h_s, h_t)]
     if pairs[0] != pairs[1]:
         raise TypeError(
             f"{loss}: h_s and h_t must both be tensors, or both (sources, targets) pairs; got "
@@ -301,7 +300,7 @@ def precompute_lsp(
     spec = resolve_kernel(loss, kernel, gamma)
     if not isinstance(spec, Kernel):
         raise ValueError(f"{loss}: kernel must be a kernel's name; got a callable.")
-    pair = isinstance(h_t, tuple | list)
+    pair = isinstance(h_t, (tuple, list))
     named: Any = zip(("h_t src", "h_t dst"), h_t, strict=True) if pair else [("h_t", h_t)]
     with torch.no_grad(), torch.inference_mode(False):
         rows: tuple[Tensor, ...] = ()

@@ -192,7 +192,7 @@ def _best_power(x: Tensor, y: Tensor) -> float:
 
 def check_fit_options(name: str, *, momentum: float, bins: int) -> None:
     """Raise on an option of the fit that is out of range."""
-    if not isinstance(momentum, float | int) or not 0 <= momentum <= 1:
+    if not isinstance(momentum, (float, int)) or not 0 <= momentum <= 1:
         raise ValueError(
             f"{name}: momentum must lie between 0 and 1; got {momentum!r}. 0 keeps nothing."
         )

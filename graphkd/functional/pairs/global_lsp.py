@@ -116,7 +116,7 @@ def global_lsp_loss(
     loss = "global_lsp_loss"
     how = PairOptions(max_samples, reduction, backend, chunk_size, precision, process_group, ddp)
     with reporting(process_group):
-        spec = check_global_lsp_options(loss, kernel=kernel, gamma=gamma, **how._asdict())
+        spec = check_global_lsp_options(loss, kernel=kernel, gamma=gamma, **how.by_name())
     if process_group is not None and isinstance(spec, Kernel):
         # Imported here, because its decorator loads torch's compiler.
         from graphkd.functional._ranked import ranked_global_lsp

@@ -103,7 +103,7 @@ def multi_teacher_loss(
 
 def check_entropy(loss: str, entropy: float, *, learned: bool) -> None:
     """Raise unless ``entropy`` is 0, or positive and there are weights that it acts on."""
-    if isinstance(entropy, int | float) and entropy == 0 and not isinstance(entropy, bool):
+    if isinstance(entropy, (int, float)) and entropy == 0 and not isinstance(entropy, bool):
         return
     check_positive(f"{loss}: entropy", entropy)
     if not learned:
