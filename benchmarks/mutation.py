@@ -28,6 +28,8 @@ from _mutants import Mutant, mutants
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "mutation.json"
 FOLDERS = ("graphkd/functional", "graphkd/ops")
+# What the table of losses is tried on, beside its values.
+CONTRACT = ("contract", "contract_modules", "contract_refusals", "laws", "accuracy", "gradcheck")
 # By what a file's path begins with, the tests of what the table of losses does not reach.
 BY_PLACE = {
     "graphkd/functional/_precomputed": ("precomputed",),
@@ -140,7 +142,7 @@ def verdict(copy: Path, mutant: Mutant, losses: list[str]) -> str:
     )
     for names, some in (
         (("values",), three),
-        (("contract", "contract_refusals", "laws", "accuracy", "gradcheck"), one),
+        (CONTRACT, one),
         (own_tests(mutant.file), ""),
     ):
         if not all_pass(copy, names, some):

@@ -10,9 +10,7 @@ from torch import Tensor
 from graphkd.similarity import unit_rows
 
 
-def infonce(
-    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float
-) -> Tensor:
+def infonce(p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float) -> Tensor:
     """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more.
 
     Of q, only the rows with the numbers ``drawn`` are negatives, if it is given. A row's sum over
