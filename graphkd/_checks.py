@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from graphkd._precision import traced
+from graphkd._slips import for_dimensions, for_ids, for_numbers, for_rows
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -20,6 +22,10 @@ def describe(value: Any) -> str:
         return f"{dtype} tensor of shape {tuple(value.shape)}"
     if value is None or isinstance(value, (bool, int, float, str)):
         return f"{value!r} ({type(value).__name__})"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, FunctionType):
+        return f"the function {value.__name__}"
     shape = getattr(value, "shape", None)
     return type(value).__name__ + (f" of shape {tuple(shape)}" if shape else "")
 
@@ -37,13 +43,18 @@ def check_choice(what: str, value: Any, choices: Iterable[str]) -> None:
     """Raise a ValueError unless ``value`` is one of ``choices``."""
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{what} must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+        raise ValueError(
+            f"{what} must be one of {', '.join(map(repr, choices))}; got "
+            f"{describe(value) if hasattr(value, 'shape') else repr(value)}."
+        )
 
 
 def check_positive(what: str, value: Any) -> None:
     """Raise unless ``value`` is a finite number above zero."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{what} must be a number; got {describe(value)}. Pass a plain float.")
+        raise TypeError(
+            f"{what} must be a number; got {describe(value)}. {_for_option(value, 'float')}"
+        )
     if not 0 < float(value) < math.inf:
         raise ValueError(f"{what} must be positive and finite; got {value!r}.")
 
@@ -51,21 +62,26 @@ def check_positive(what: str, value: Any) -> None:
 def check_count(what: str, value: Any, least: int) -> None:
     """Raise unless ``value`` is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{what} must be an integer; got {describe(value)}.")
+        raise TypeError(
+            f"{what} must be an integer; got {describe(value)}. {_for_option(value, 'int')}"
+        )
     if int(value) < least:
         raise ValueError(f"{what} must be at least {least}; got {value!r}.")
+
+
+def _for_option(value: Any, kind: str) -> str:
+    """What to do about an option that is no number: it may belong into the call of the loss."""
+    called = isinstance(value, Tensor) and value.dim() > 0
+    more = (
+        "; embeddings and logits belong into the call of the loss that is built" if called else ""
+    )
+    return f"Pass a plain {kind}{more}."
 
 
 def check_matrix(loss: str, name: str, h: Any, what: str = "embeddings") -> None:
     """Raise unless ``h`` is a dense, real, floating-point ``[N, d]`` tensor, with d above 0."""
     if not isinstance(h, Tensor):
-        remedy = "Convert it with torch.as_tensor."
-        if several := len(list(tensors_in(h))):
-            remedy = (
-                f"It holds {several} tensors: several layers or teachers are for LayerwiseLoss, "
-                "MultiTeacherLoss, TINEDLoss or FSPLoss. Call this loss on its own, with one of "
-                "them."
-            )
+        remedy = for_rows(h, len(list(tensors_in(h))), what)
         raise TypeError(
             f"{loss}: {name} must be a tensor of {what} [N, d]; got {describe(h)}. {remedy}"
         )
@@ -76,12 +92,12 @@ def check_matrix(loss: str, name: str, h: Any, what: str = "embeddings") -> None
     if not h.is_floating_point():
         raise TypeError(
             f"{loss}: {name} must hold real floating-point {what}; got {describe(h)}. "
-            f"Call {name}.float()."
+            f"{for_numbers(name, h, what)}"
         )
     if h.dim() != 2:
         raise ValueError(
             f"{loss}: {name} must be two-dimensional [N, d]; got {describe(h)}. "
-            "Use .unsqueeze(-1) for one value per node, .flatten(0, -2) for more dimensions."
+            f"{for_dimensions(what)}"
         )
     if h.size(1) == 0:
         raise ValueError(f"{loss}: {name} must have at least one column; got {describe(h)}.")
@@ -132,12 +148,13 @@ def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy:
     """Raise unless ``ids`` are integers, one for each row of ``like``."""
     if not isinstance(ids, Tensor) or ids.dtype not in (torch.int32, torch.int64):
         raise TypeError(
-            f"{loss}: {name} must be an int64 tensor [N] of {of}; got {describe(ids)}. {remedy}"
+            f"{loss}: {name} must be an int64 tensor [N] of {of}; got {describe(ids)}. "
+            f"{for_ids(ids) or remedy}"
         )
     if ids.shape != like.shape[:1]:
         raise ValueError(
             f"{loss}: {name} must have one entry per row, shape ({like.size(0)},); got "
-            f"{describe(ids)}. {remedy}"
+            f"{describe(ids)}. {for_ids(ids) or remedy}"
         )
     check_devices(loss, embeddings=like, **{name: ids})
 
@@ -164,6 +181,18 @@ def check_node_ids(loss: str, name: str, ids: Any, like: Tensor, dim: int, remed
             f"{loss}: {name} names node {low if low < 0 else high}, but there are {like.size(0)} "
             f"rows, numbered from 0. Ids must lie in [0, {like.size(0)})."
         )
+
+
+def check_widths(loss: str, h_s: Tensor, h_t: Tensor, dim_s: int, dim_t: int) -> None:
+    """Raise unless both sides have the widths that the Module was built for."""
+    if dim_s != dim_t and (h_s.size(1), h_t.size(1)) == (dim_t, dim_s):
+        raise ValueError(
+            f"{loss}: student and teacher are swapped: the loss was built with dim_s={dim_s} and "
+            f"dim_t={dim_t}; got h_s of width {dim_t} and h_t of width {dim_s}. The student comes "
+            "first, in the call as in the constructor."
+        )
+    check_width(loss, "h_s", h_s, "dim_s", dim_s)
+    check_width(loss, "h_t", h_t, "dim_t", dim_t)
 
 
 def check_width(loss: str, name: str, h: Tensor, dim_name: str, dim: int) -> None:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import describe
+from graphkd._slips import for_edges
 
 _INTEGERS = (torch.int32, torch.int64)
+_DENSE = "turn a dense adjacency into edges with torch_geometric.utils.dense_to_sparse."
 
 
 def is_edge_index(graph: Any) -> bool:
@@ -25,19 +27,20 @@ def source_target(graph: Any, num_src: int, num_dst: int) -> tuple[Tensor, Tenso
     if not isinstance(graph, Tensor):
         raise TypeError(
             "edge_index must be a [2, E] integer tensor, an EdgeIndex, a sparse adj_t or a "
-            f"graphkd.Graph; got {type(graph).__name__}. Convert it with torch.as_tensor."
+            f"graphkd.Graph; got {describe(graph)}. {for_edges(graph)}"
         )
     if graph.layout != torch.strided:
         return _from_torch_sparse(graph, num_src, num_dst)
     if graph.dtype not in _INTEGERS:
         raise TypeError(
             f"edge_index must be int64 or int32; got {describe(graph)}. "
-            "For an empty graph use torch.empty(2, 0, dtype=torch.long); turn a dense adjacency "
-            "into edges with torch_geometric.utils.dense_to_sparse."
+            f"For an empty graph use torch.empty(2, 0, dtype=torch.long); {_DENSE}"
         )
     if graph.dim() != 2 or graph.size(0) != 2:
         transposed = graph.dim() == 2 and graph.size(1) == 2
         hint = "Transpose it with .t()." if transposed else "Row 0 is the source, row 1 the target."
+        if graph.dim() == 2 and graph.size(0) == graph.size(1):
+            hint = _DENSE.capitalize()
         raise ValueError(f"edge_index must have shape [2, E]; got {describe(graph)}. {hint}")
     return graph[0], graph[1]
 

@@ -108,7 +108,8 @@ def head_pair(
     if len(pair) != 2 or not all(isinstance(module, nn.Module) for module in pair):
         raise ValueError(
             f"{loss}: head must be one of {', '.join(map(repr, HEADS))} or a pair of modules "
-            f"(student's, teacher's); got {describe(head)}."
+            f"(student's, teacher's); got {', '.join(map(describe, pair))}. Pass two modules that "
+            "are built, such as (torch.nn.Linear(64, 256), torch.nn.Identity())."
         )
     return pair[0], pair[1]
 

@@ -110,14 +110,14 @@ def resolve_kernel(
     loss: str, kernel: str | KernelFunction, gamma: Gamma
 ) -> Kernel | KernelFunction:
     """The table's row for a name, or the user's callable; raises on anything else."""
-    if callable(kernel):
+    if callable(kernel) and not isinstance(kernel, type):
         resolved: Kernel | KernelFunction = kernel
     elif isinstance(kernel, str) and kernel in KERNELS:
         resolved = KERNELS[kernel]
     else:
         raise ValueError(
             f"{loss}: kernel must be one of {', '.join(map(repr, KERNELS))} or a callable; "
-            f"got {kernel!r}."
+            f"got {describe(kernel)}."
         )
     if isinstance(gamma, str):
         if gamma != "median":

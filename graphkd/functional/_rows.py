@@ -1,10 +1,13 @@
 """What every loss does to its inputs and to its row values: the gate, and the reduction."""
 
+import warnings
+
 import torch
 from torch import Tensor
 
 from graphkd._checks import check_devices, check_pair, describe
 from graphkd._precision import student_and_teacher, traced
+from graphkd._slips import for_index
 
 
 def matched_rows(
@@ -32,9 +35,20 @@ def matched_rows(
         Student and teacher, and the numbers of the selected rows; None stands for all rows.
     """
     check_pair(loss, h_s, h_t, names=names, what=what, projecting=projecting)
+    _warn_if_swapped(loss, h_s, h_t, names)
     s, t = student_and_teacher(h_s, h_t)
     chosen = resolve_index(loss, index, s)
     return select_rows(loss, s, chosen), select_rows(loss, t, chosen), chosen
+
+
+def _warn_if_swapped(loss: str, h_s: Tensor, h_t: Tensor, names: tuple[str, str]) -> None:
+    """Warn of a student without a gradient beside a teacher with one, which it does not get."""
+    if h_t.requires_grad and not h_s.requires_grad and torch.is_grad_enabled() and not traced():
+        warnings.warn(
+            f"{loss}: {names[0]} requires no gradient, but {names[1]} does, and gets none: this "
+            "loss cannot train the student. The student comes first, the teacher second.",
+            stacklevel=3,
+        )
 
 
 def matched_logits(
@@ -52,15 +66,15 @@ def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | Non
         return None
     if not isinstance(index, Tensor):
         raise TypeError(
-            f"{loss}: index must be a boolean mask or an integer tensor; got "
-            f"{type(index).__name__}. Convert it with torch.as_tensor."
+            f"{loss}: index must be a boolean mask or an integer tensor; got {describe(index)}. "
+            f"{for_index(index, like.size(0))}"
         )
     check_devices(loss, embeddings=like, index=index)
     if index.dtype == torch.bool:
         if index.shape != like.shape[:1]:
             raise IndexError(
                 f"{loss}: a boolean index must have one entry per row, shape ({like.size(0)},); "
-                f"got {describe(index)}."
+                f"got {describe(index)}. {for_index(index, like.size(0))}"
             )
         return index.nonzero().view(-1)
     if index.dtype not in (torch.int32, torch.int64):
@@ -69,8 +83,27 @@ def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | Non
             "Call .bool() on a mask, .long() on row numbers."
         )
     if index.dim() != 1:
-        raise ValueError(f"{loss}: index must be one-dimensional; got {describe(index)}.")
+        raise ValueError(
+            f"{loss}: index must be one-dimensional; got {describe(index)}. "
+            f"{for_index(index, like.size(0))}"
+        )
+    _refuse_mask_of_numbers(loss, index, like.size(0))
     return index.long()
+
+
+def _refuse_mask_of_numbers(loss: str, index: Tensor, rows: int) -> None:
+    """Raise for a mask that was cast to integers: it would select rows 0 and 1 only.
+
+    As many numbers as rows name a row twice if all are 0 or 1, except of two rows. Only an index as
+    long as that is read, because reading makes a step wait for a GPU.
+    """
+    if traced() or index.size(0) < rows or rows < 3:
+        return
+    if bool(((index == 0) | (index == 1)).all()):
+        raise ValueError(
+            f"{loss}: index must be a boolean mask or row numbers; got {describe(index)} that are "
+            f"all 0 or 1, for {rows} rows: a mask as integers. Call .bool() on it."
+        )
 
 
 def select_rows(loss: str, h: Tensor, index: Tensor | None) -> Tensor:

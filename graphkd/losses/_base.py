@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from graphkd._checks import check_pair, check_width
+from graphkd._checks import check_pair, check_widths
 from graphkd._precision import full_precision, has_rows, upcast
 from graphkd.distributed import OwnBuffers, meet, refuse, reporting
 from graphkd.functional._rows import matched_rows, resolve_index, select_rows
@@ -126,8 +126,7 @@ class ProjectedLoss(DistillationLoss):
         loss, group, edges = type(self).__name__, self.options.get("process_group"), None
         with reporting(group):
             s, t, chosen = matched_rows(loss, h_s, h_t, None if self.head_takes_edges else index)
-            check_width(loss, "h_s", h_s, "dim_s", self.dim_s)
-            check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
+            check_widths(loss, h_s, h_t, self.dim_s, self.dim_t)
             if self.head_takes_edges:
                 chosen = resolve_index(loss, index, s)
                 edges = self._edges(s, edge_index)

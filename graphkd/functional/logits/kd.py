@@ -206,6 +206,6 @@ def _check_mask(loss: str, mask: Tensor | None, z: Tensor, task: str) -> None:
     if mask.shape != z.shape:
         raise ValueError(
             f"{loss}: mask must have the shape of the logits, {tuple(z.shape)}; got "
-            f"{tuple(mask.shape)}."
+            f"{tuple(mask.shape)}. It chooses entries; rows are chosen by index=."
         )
     check_devices(loss, z_s=z, mask=mask)

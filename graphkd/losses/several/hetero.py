@@ -251,8 +251,14 @@ def _weighted_sum(term: Any) -> tuple[WeightedSum, float]:
     if isinstance(term, WeightedSum):
         return term, 1.0
     if isinstance(term, Mapping):
+        for name in term:
+            if not isinstance(name, str):
+                raise TypeError(
+                    f"the names of several losses must be strings; got {describe(name)}. Pass "
+                    "{name: (weight, loss)}."
+                )
         return WeightedSum(**term), 1.0
-    weight, loss = checked_weight("loss", term), term[1]
+    weight, loss = checked_weight("its term", term), term[1]
     if isinstance(loss, WeightedSum):
         return loss, weight
     # Its class is its name, so that errors and the state_dict say what it is.

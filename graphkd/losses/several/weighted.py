@@ -66,9 +66,9 @@ class WeightedSum(nn.Module):
     Raises:
         TypeError: If a term is not a pair of a number and a Module, or in a call if a loss lacks an
             argument, an argument is unknown, or balancing lacks ``task_loss``.
-        ValueError: If there is no term, a weight is not finite, ``decay`` is out of range, a loss
-            does not return a scalar, or balancing meets a term that does not depend on ``h_s``.
-            Errors of the losses name the term.
+        ValueError: If there is no term, a term's name or ``decay`` is out of range, a weight is not
+            finite, a loss does not return a scalar, or balancing meets a term that does not depend
+            on ``h_s``. Errors of the losses name the term.
 
     Example:
         >>> import torch
@@ -95,7 +95,12 @@ class WeightedSum(nn.Module):
             )
         _check_balancing(balance, decay)
         self.balance, self.decay = balance, decay
-        self.weights = {name: checked_weight(name, term) for name, term in losses.items()}
+        for name in losses:
+            _check_name(name)
+        self.weights = {
+            name: checked_weight(f"WeightedSum: term {name!r}", term)
+            for name, term in losses.items()
+        }
         self.losses = nn.ModuleDict({name: term[1] for name, term in losses.items()})
         self._takes = {name: arguments_of(term[1]) for name, term in losses.items()}
         # The task's average is kept for each term: both move in the same steps.
@@ -209,21 +214,53 @@ def _check_balancing(balance: Any, decay: Any) -> None:
         raise ValueError(f"WeightedSum: decay must be in [0, 1); got {decay!r}.")
 
 
-def checked_weight(name: str, term: Any) -> float:
+def _check_name(name: str) -> None:
+    """Raise unless a ModuleDict takes the name."""
+    if not name or "." in name or hasattr(nn.ModuleDict(), name):
+        better = name.replace(".", "_") if "." in name else f"{name}_loss".lstrip("_")
+        raise ValueError(
+            "WeightedSum: a term's name must be one that torch.nn.ModuleDict can hold, not empty, "
+            f"without dots, and none of its own names; got {name!r}. Call it {better!r}."
+        )
+
+
+def checked_weight(what: str, term: Any) -> float:
     """The weight of a term; raises unless the term is a pair of a number and a Module."""
-    if not (isinstance(term, tuple) and len(term) == 2 and isinstance(term[1], nn.Module)):
-        raise TypeError(
-            f"WeightedSum: term {name!r} must be a pair (weight, loss) of a number and a Module; "
-            f"got {describe(term)}."
-        )
-    weight = term[0]
-    if isinstance(weight, bool) or not isinstance(weight, Real):
-        raise TypeError(
-            f"WeightedSum: the weight of {name!r} must be a number; got {describe(weight)}."
-        )
-    if not math.isfinite(weight):
-        raise ValueError(f"WeightedSum: the weight of {name!r} must be finite; got {weight!r}.")
-    return float(weight)
+    if isinstance(term, tuple) and len(term) == 2 and isinstance(term[1], nn.Module):
+        weight = term[0]
+        if isinstance(weight, bool) or not isinstance(weight, Real):
+            raise TypeError(
+                f"{what} must have a number as its weight; got {describe(weight)}. Pass a "
+                "plain float."
+            )
+        if not math.isfinite(weight):
+            raise ValueError(
+                f"{what} must have a finite weight; got {weight!r}. Leave the term out, or give it "
+                "another weight."
+            )
+        return float(weight)
+    parts = list(term) if isinstance(term, tuple | list) else [term]
+    listed = ", ".join(map(describe, parts))
+    if isinstance(term, tuple | list):
+        listed = f"({listed})" if isinstance(term, tuple) else f"[{listed}]"
+    raise TypeError(
+        f"{what} must be a pair (weight, loss) of a number and a Module; got {listed}. "
+        f"{_meant(parts)}"
+    )
+
+
+def _meant(parts: list[Any]) -> str:
+    """What to pass instead of these parts of a term."""
+    weight = next((part for part in parts if isinstance(part, Real)), 1.0)
+    loss = next((part for part in parts if not isinstance(part, Real)), None)
+    if isinstance(loss, type):
+        return f"Build the loss: ({weight}, {loss.__name__}(...))."
+    if isinstance(loss, nn.Module):
+        swapped = "The two are swapped. " if loss is parts[0] and len(parts) == 2 else ""
+        return f"{swapped}Pass the tuple ({weight}, {type(loss).__name__}(...))."
+    if callable(loss):
+        return f"Pass the Module of that loss, such as ({weight}, KDLoss()) for kd_loss."
+    return "Pass a tuple such as (1.0, KDLoss())."
 
 
 def _layers_of(h_s: Any) -> list[Tensor]:

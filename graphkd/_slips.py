@@ -1,0 +1,132 @@
+"""What to do about a value of the wrong kind, by what it is: the last sentence of an error.
+
+An error that tells the owner of a PyG ``Data`` to convert it to a tensor is no help. Everything
+here runs after a check has failed, and costs a good call nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_INTEGERS = (torch.int32, torch.int64)
+
+
+def for_rows(value: Any, tensors: int, what: str) -> str:
+    """What to pass as ``what``, a matrix, instead of an object that holds some ``tensors``."""
+    if tensors:
+        return (
+            f"It holds {tensors} tensor{'s' * (tensors > 1)}: several layers or teachers are for "
+            "LayerwiseLoss, MultiTeacherLoss, TINEDLoss or FSPLoss, node types for HeteroLoss. "
+            "Call this loss on its own, with one of them."
+        )
+    if _from(value, "torch_geometric.data"):
+        return f"Pass the {what} that the model returns for it, model(data.x, data.edge_index)."
+    if callable(value):
+        return f"Call it, and pass the {what} that it returns."
+    if isinstance(value, list | tuple) or hasattr(value, "__array__"):
+        return "Convert it with torch.as_tensor."
+    return f"Pass the {what} themselves, as a tensor."
+
+
+def for_numbers(name: str, h: Tensor, what: str) -> str:
+    """What to do about rows that are not floating-point: they may be another argument's."""
+    convert = f"else call {name}.float()."
+    if h.is_complex():
+        return f"Pass torch.view_as_real({name}).flatten(1)."
+    if h.dtype == torch.bool:
+        return f"If it is a mask of rows, pass it as index=; {convert}"
+    if what == "logits":
+        return (
+            "If these are labels, they belong into the task's own loss, F.cross_entropy(z_s, y), "
+            f"and {name} takes outputs of a model before the softmax; {convert}"
+        )
+    if h.dim() == 2 and h.size(0) == 2:
+        return f"If these are edges, pass them as edge_index=; {convert}"
+    if h.dim() == 1:
+        return f"If these are labels or row numbers, pass them as labels= or index=; {convert}"
+    return f"Call {name}.float()."
+
+
+def for_dimensions(what: str) -> str:
+    """What to do about rows that are no matrix."""
+    labels = " Labels belong into the task's own loss." if what == "logits" else ""
+    return (
+        "Use .unsqueeze(-1) for one value per node, .flatten(0, -2) for more dimensions." + labels
+    )
+
+
+def for_index(index: Any, rows: int) -> str:
+    """What to pass as ``index=`` instead, to a loss of some ``rows``."""
+    if isinstance(index, Tensor):
+        return _for_index_tensor(index, rows)
+    if isinstance(index, int) and not isinstance(index, bool):
+        return f"For the first rows, the seeds of a batch, pass torch.arange({index})."
+    if isinstance(index, slice | range):
+        return "Pass torch.arange(start, stop)."
+    if isinstance(index, tuple) and len(index) == 1 and isinstance(index[0], Tensor):
+        return "Pass its only element."
+    if isinstance(index, list | tuple) or hasattr(index, "__array__"):
+        return "Convert it with torch.as_tensor."
+    return "Pass data.train_mask, or row numbers."
+
+
+def _for_index_tensor(index: Tensor, rows: int) -> str:
+    if index.dim() == 2 and index.size(1) == 1:
+        return "Call .view(-1) on it."
+    if index.dim() == 2 and index.size(0) == rows:
+        return "Of the masks of several splits, pass one: mask[:, 0]."
+    if index.dtype == torch.bool:
+        return "Cut a mask of the whole graph to the rows of a batch: mask[batch.n_id]."
+    return "Pass a vector of row numbers, or a mask."
+
+
+def for_edges(graph: Any) -> str:
+    """What to pass as ``edge_index`` instead of an object of another kind."""
+    if isinstance(graph, Mapping) or hasattr(graph, "edge_index_dict"):
+        return "Edges by type are for HeteroLoss; here, pass those of one type."
+    if getattr(graph, "edge_index", None) is not None:
+        return "Pass its edge_index."
+    if getattr(graph, "adj_t", None) is not None:
+        return "Pass its adj_t."
+    if isinstance(graph, list | tuple) and graph:
+        return _for_parts_of_edges(graph)
+    if _from(graph, "scipy"):
+        return "Pass torch_geometric.utils.from_scipy_sparse_matrix(graph)[0]."
+    if _from(graph, "networkx"):
+        return "Pass torch_geometric.utils.from_networkx(graph).edge_index."
+    if _from(graph, "dgl"):
+        return "Pass torch.stack(graph.edges())."
+    return "Convert it with torch.as_tensor." if hasattr(graph, "__array__") else "Pass edges."
+
+
+def _for_parts_of_edges(parts: list[Any] | tuple[Any, ...]) -> str:
+    first = parts[0]
+    if isinstance(first, Tensor):
+        together = len(parts) == 2 and all(
+            isinstance(part, Tensor) and part.dim() == 1 and part.dtype in _INTEGERS
+            for part in parts
+        )
+        return (
+            "Join sources and targets: torch.stack([src, dst])."
+            if together
+            else "Pass its first element, if that holds the edges; their weights do not count."
+        )
+    if isinstance(first, int | list | tuple) and not hasattr(first, "_fields"):
+        return "Convert it with torch.as_tensor."
+    return "Pass one element, if each holds the edges of a layer or of a graph."
+
+
+def for_ids(ids: Any) -> str:
+    """What to do about ids or labels of the wrong type or shape; empty if that is not known."""
+    if not isinstance(ids, Tensor):
+        return ""
+    if ids.dim() == 2:
+        return "Call .view(-1) on it." if ids.size(1) == 1 else "Of one-hot rows, pass .argmax(1)."
+    return "" if ids.dtype in _INTEGERS or ids.dim() != 1 else "Call .long() on it."
+
+
+def _from(value: Any, package: str) -> bool:
+    """Whether the value's class, or one that it derives from, is of the package."""
+    return any(kind.__module__.startswith(package) for kind in type(value).__mro__)
