@@ -1,7 +1,8 @@
-"""freeze and Tap."""
+"""freeze and Tap; what in-place operations and other passes do to a Tap is in test_taps.py."""
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -24,8 +25,6 @@ def test_a_frozen_teacher_stays_in_eval_mode() -> None:
     outer.train()
     assert outer["student"].training
     assert not any(module.training for module in teacher.modules())
-    assert teacher.train() is teacher
-    assert not teacher.training
     assert not any(p.requires_grad for p in teacher.parameters())
     x = torch.randn(3, 4)
     statistics = {k: v.clone() for k, v in teacher.state_dict().items()}
@@ -33,14 +32,47 @@ def test_a_frozen_teacher_stays_in_eval_mode() -> None:
     assert all(torch.equal(v, statistics[k]) for k, v in teacher.state_dict().items())
 
 
-@pytest.mark.parametrize("clone", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_copies_of_a_frozen_teacher_are_frozen_on_their_own(clone) -> None:
+CLONES = [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))]
+
+
+@pytest.mark.parametrize("clone", CLONES, ids=["itself", "deepcopy", "pickle"])
+def test_a_frozen_teacher_and_its_copies_train_again_when_told_to(clone) -> None:
     teacher = freeze(model())
     other = clone(teacher)
-    assert other.train() is other
-    assert not other.training
     x = torch.randn(3, 4)
     assert torch.equal(other(x, EDGES), teacher(x, EDGES))
+    with pytest.warns(UserWarning, match=r"GCN stays in eval mode.*\.requires_grad_\(True\)"):
+        assert other.train() is other
+    with pytest.warns(UserWarning, match="Dropout stays in eval mode"):
+        other.dropout.train()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nn.ModuleDict({"teacher": other, "student": model()}).train().eval()
+        other.eval()
+        assert not any(module.training for module in other.modules())
+        other.requires_grad_(True)
+        nn.ModuleList([other]).train()
+    assert all(module.training for module in other.modules())
+    other(x, EDGES).sum().backward()
+    assert other.convs[0].lin.weight.grad is not None
+    assert clone is CLONES[0] or not any(p.requires_grad for p in teacher.parameters())
+    assert freeze(other) is other
+    nn.ModuleList([other]).train()
+    assert not other.training
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_model_is_refused_and_a_frozen_one_can_be_scripted() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Dropout())
+    scripted = torch.jit.script(net)
+    with pytest.raises(TypeError, match=r"RecursiveScriptModule. Call torch.jit.freeze\(teacher"):
+        freeze(scripted)
+    with pytest.raises(TypeError, match="Tap the model that was scripted"):
+        Tap(scripted, "0")
+    with Tap(net, "0"), pytest.raises(AttributeError, match=r"cannot compile.*tap.close\(\)"):
+        torch.jit.script(net)
+    x = torch.randn(3, 4)
+    assert torch.equal(torch.jit.script(freeze(net))(x), net(x))
 
 
 def test_freeze_refuses_a_function() -> None:
@@ -99,15 +131,6 @@ def test_a_compiled_model_is_refused() -> None:
     net = nn.Sequential(nn.Linear(2, 2), torch.compile(nn.Linear(2, 2)))
     with pytest.raises(TypeError, match="layer '1' is compiled"):
         Tap(net, "0")
-
-
-def test_a_tap_made_before_compilation_fires() -> None:
-    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-    with Tap(net, "1") as tap:
-        compiled = torch.compile(net, backend="aot_eager")
-        x = torch.randn(3, 4)
-        compiled(x)
-        torch.testing.assert_close(tap.value, net[1](net[0](x)))
 
 
 def test_a_tapped_model_can_be_copied_and_saved() -> None:

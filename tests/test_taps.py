@@ -1,0 +1,307 @@
+"""What a Tap gives where a model changes its layers' outputs, or runs several times."""
+
+import dataclasses
+import warnings
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torch_geometric.data import Data
+
+from graphkd import GCRDLoss, KDLoss, Tap, TeacherStore, WeightedSum, freeze
+
+X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """A layer, what changes its output in place, and a layer after it."""
+
+    def __init__(self, change: Callable[[Any], Tensor], make: Callable = lambda h: h) -> None:
+        super().__init__()
+        self.lin, self.out = nn.Linear(4, 4), nn.Linear(4, 2)
+        self.layer = Layer(self.lin, make)
+        self.change = change
+
+    def forward(self, x: Tensor, edge_index: Tensor | None = None) -> Tensor:
+        return self.out(self.change(self.layer(x)))
+
+
+class Layer(nn.Module):
+    def __init__(self, lin: nn.Linear, make: Callable) -> None:
+        super().__init__()
+        self.lin, self.make = lin, make
+
+    def forward(self, x: Tensor) -> Any:
+        return self.make(self.lin(x))
+
+
+def written(h: Tensor) -> Tensor:
+    h[0] = 0
+    return h
+
+
+CHANGES = {
+    "nothing": lambda h: h,
+    "ReLU(inplace=True)": nn.ReLU(inplace=True),
+    "Dropout(inplace=True)": nn.Dropout(inplace=True),
+    "relu_": F.relu_,
+    "+=": lambda h: h.__iadd__(1),
+    "indexing": written,
+    "a view": lambda h: h.view(-1).mul_(2).view_as(h),
+}
+
+
+def train(net: Net, tap: Tap | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    """The logits and all gradients of a step with a loss on the layer's rows."""
+    net.zero_grad()
+    torch.manual_seed(0)
+    z = net(X)
+    h = net.lin(X) if tap is None else tap.value
+    (z.square().sum() + h.pow(3).sum()).backward()
+    return z, {name: p.grad.clone() for name, p in net.named_parameters()}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_the_layers_own_output(change: Callable[[Tensor], Tensor]) -> None:
+    net = Net(change)
+    plain = train(net)
+    with Tap(net, "lin") as tap, Tap(net, "lin") as other:
+        torch.testing.assert_close(train(net, tap), plain)
+        assert torch.equal(tap.value, net.lin(X).detach())
+        net(X)
+        assert torch.equal(other.value, net.lin(X))
+        z = net(X)
+        assert torch.autograd.grad(z.sum(), tap.value)[0].any()  # balancing asks for it
+        net.eval()
+        for without in (torch.no_grad, torch.inference_mode):
+            with without():
+                net(X)
+            assert torch.equal(tap.value, net.lin(X))
+
+
+def test_the_layers_own_output_in_a_compiled_model() -> None:
+    net = Net(nn.ReLU(inplace=True))
+    with Tap(net, "lin") as tap, Tap(net, "out") as last:
+        z = torch.compile(net, backend="aot_eager", fullgraph=True)(X)
+        torch.testing.assert_close(tap.value, net.lin(X))
+        torch.testing.assert_close(last.value, z)
+
+
+def test_balancing_with_rows_that_the_model_changes() -> None:
+    net = Net(nn.ReLU(inplace=True))
+    objective = WeightedSum(kd=(1.0, KDLoss()), gcrd=(1.0, GCRDLoss(4, 4)), balance=True)
+    with Tap(net, "lin") as tap:
+        z = net(X)
+        total, _ = objective(
+            h_s=tap.value, h_t=X, z_s=z, z_t=z.detach(), task_loss=z.square().sum()
+        )
+    total.backward()
+    assert net.lin.weight.grad.isfinite().all()
+
+
+def test_the_store_writes_the_layers_own_output(tmp_path) -> None:
+    teacher = Net(nn.ReLU(inplace=True)).eval()
+    data = Data(x=X, edge_index=torch.zeros(2, 1, dtype=torch.long))
+    store = TeacherStore.build(
+        tmp_path / "store", teacher, data, "lin", torch.float32, progress=False
+    )
+    assert torch.equal(store[:].h, teacher.lin(X))
+    assert torch.equal(store[:].z, teacher(X))
+
+
+Pair = namedtuple("Pair", "first second")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    first: Tensor
+    second: Tensor
+
+
+def replaced(output: dict[str, Tensor]) -> Tensor:
+    output["first"] = output["first"] + 1
+    return output["first"]
+
+
+def set_x(data: Data) -> Tensor:
+    data.x = data.x + 1
+    return data.x
+
+
+CONTAINERS = {
+    "tuple": (lambda h: (h, None), lambda o: F.relu_(o[0]), lambda o: o[0]),
+    "list": (lambda h: [h, 2 * h], lambda o: F.relu_(o.pop(0)), lambda o: o[0]),
+    "one tensor twice": (lambda h: (h, h), lambda o: F.relu_(o[0]) + o[1], lambda o: o[1]),
+    "named tuple": (lambda h: Pair(h, h), lambda o: F.relu_(o.first), lambda o: o.first),
+    "returned by torch": (lambda h: h.sort(0), lambda o: F.relu_(o.values), lambda o: o.values),
+    "dict": (lambda h: {"first": h}, replaced, lambda o: o["first"]),
+    "OrderedDict": (lambda h: OrderedDict(first=h), replaced, lambda o: o["first"]),
+    "dataclass": (lambda h: Record(h, 2 * h), lambda o: F.relu_(o.first), lambda o: o.first),
+    "nested": (lambda h: {"a": [h]}, lambda o: F.relu_(o["a"][0]), lambda o: o["a"][0]),
+    "Data": (lambda h: Data(x=h), set_x, lambda o: o.x),
+}
+
+
+@pytest.mark.parametrize(("make", "change", "rows"), CONTAINERS.values(), ids=CONTAINERS.keys())
+def test_the_layers_own_output_in_a_container(make: Any, change: Any, rows: Any) -> None:
+    net = Net(change, make)
+    plain = net(X)
+    with Tap(net, "layer") as tap:
+        z = net(X)
+        assert torch.equal(z, plain)
+        assert type(tap.value) is type(make(X))
+        assert torch.equal(rows(tap.value), rows(make(net.lin(X))))
+        assert torch.autograd.grad(z.sum(), rows(tap.value))[0].any()
+
+
+class Behind(nn.Module):
+    """Changes a layer's output through the layer's input, whose memory it shares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin, self.same = nn.Linear(4, 4), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = self.lin(x)
+        after = self.same(before)
+        before += 1
+        return after
+
+
+def test_a_change_that_no_copy_prevents_is_refused() -> None:
+    net = Behind()
+    with Tap(net, "same") as tap:
+        net(X)
+        with pytest.raises(RuntimeError, match=r"layer 'same' was changed in place.*x = x \+ y"):
+            _ = tap.value
+        torch.compile(net, backend="aot_eager", fullgraph=True)(X)
+        torch.testing.assert_close(tap.value, net.lin(X))
+        net.eval()
+        with torch.no_grad():
+            net(X)
+        assert torch.equal(tap.value, net.lin(X))
+
+
+def test_a_tap_knows_when_it_cannot_know() -> None:
+    net = Net(CHANGES["nothing"])
+    tap = Tap(net, "layer")
+    net(X)
+    replica = net.layer._replicate_for_data_parallel()
+    with pytest.raises(RuntimeError, match=r"replicas of torch.nn.DataParallel.*got Layer.*Use"):
+        replica(X)
+    net.layer._forward_hooks.clear()
+    with pytest.raises(RuntimeError, match=r"hook was removed from layer 'layer'.*new Tap"):
+        _ = tap.value
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_functions_of_the_parameters_and_traces() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
+    with Tap(net, "0") as tap:
+        traced = torch.jit.trace(net, X)
+        torch.testing.assert_close(traced(X), net(X))
+
+        def loss(parameters: dict[str, Tensor]) -> Tensor:
+            torch.func.functional_call(net, parameters, (X,))
+            return tap.value.square().sum()
+
+        parameters = {name: p.detach() for name, p in net.named_parameters()}
+        got = torch.func.grad(loss)(parameters)["0.weight"]
+        want = torch.autograd.grad(net[0](X).square().sum(), net[0].weight)[0]
+        torch.testing.assert_close(got, want)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.first, self.net, self.reentrant = nn.Linear(4, 4), Net(F.relu_), reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.net, self.first(x), use_reentrant=self.reentrant)
+
+
+def test_a_checkpoint_without_reentrance_keeps_the_gradient() -> None:
+    model = Checkpointed(False)
+    grads = []
+    for recomputed in (False, True):
+        model.zero_grad()
+        with Tap(model, "net.lin") as tap:
+            z = model(X) if recomputed else model.net(model.first(X))
+            rows = tap.value
+            (z.sum() + rows.square().sum()).backward()
+            assert tap.value is rows  # not those of the backward pass
+        grads.append([p.grad.clone() for p in model.parameters()])
+    torch.testing.assert_close(*grads)
+
+
+def under(without: Any) -> Callable[[Net], None]:
+    def run(net: Net) -> None:
+        with without():
+            net(X)
+
+    return run
+
+
+def evaluated(left: bool, recording: bool) -> Callable[[Net], None]:
+    def run(net: Net) -> None:
+        net(X)
+        net.eval()
+        with torch.set_grad_enabled(recording):
+            net(X)
+            net(X)
+        net.train(not left)
+
+    return run
+
+
+def checkpointed(net: Net) -> None:
+    checkpoint(net, X.clone().requires_grad_(), use_reentrant=True)
+
+
+NO_GRADIENT = {
+    "no_grad": (under(torch.no_grad), "carry no gradient.*use_reentrant=False.*freeze on a teach"),
+    "inference_mode": (under(torch.inference_mode), "carry no gradient"),
+    "a reentrant checkpoint": (checkpointed, "carry no gradient.*use_reentrant=True"),
+    "an evaluation": (evaluated(False, False), "last ran without gradients.*Read tap.value before"),
+    "a model left in eval mode": (evaluated(True, False), "last ran without gradients"),
+    "an evaluation with gradients": (evaluated(True, True), "last ran in eval mode.*Read tap.val"),
+}
+
+
+@pytest.mark.parametrize(("run", "match"), NO_GRADIENT.values(), ids=NO_GRADIENT.keys())
+def test_rows_without_the_gradient_that_was_to_be_expected(run: Any, match: str) -> None:
+    net = Net(F.relu_)
+    with Tap(net, "lin") as tap:
+        run(net)
+        with pytest.warns(UserWarning, match=f"Tap: .*layer 'lin' {match}"):
+            _ = tap.value
+
+
+def test_no_warning_where_none_was_to_be_expected() -> None:
+    net, teacher = Net(F.relu_), freeze(Net(F.relu_))
+    part = Net(F.relu_)
+    part.lin.requires_grad_(False)
+    with warnings.catch_warnings(), Tap(net, "lin") as tap, Tap(teacher, "lin") as frozen:
+        warnings.simplefilter("error")
+        for _ in range(2):
+            net(X)
+            net(X)
+            assert tap.value.requires_grad
+            net.eval()
+            with torch.no_grad():
+                net(X)
+            assert not tap.value.requires_grad  # of an evaluation, and asked for by it
+            net.train()
+            with torch.no_grad():
+                net(X)
+                _ = tap.value
+        teacher(X)
+        assert not frozen.value.requires_grad
+        with Tap(part, "lin") as below:
+            part(X)
+            assert not below.value.requires_grad
