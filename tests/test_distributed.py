@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
 
 import graphkd
 import graphkd.functional as G
@@ -132,6 +133,33 @@ def test_copies_and_pickles(group: dist.ProcessGroup) -> None:
             pickle.dumps(loss)
         other[0].process_group = None
         assert pickle.loads(pickle.dumps(other[0])).process_group is None
+
+
+class WithLoss(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.student, self.loss = nn.Linear(5, 5), graphkd.GCRDLoss(5, 5)
+
+    def forward(self, h_s: Tensor, h_t: Tensor) -> Tensor:
+        return self.loss(self.student(h_s), h_t)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("views", [True, False], ids=["parameters", "flat"])
+def test_fsdp_with_a_half_precision_policy(views: bool, group: dist.ProcessGroup) -> None:
+    """Heads that the policy casts are refused, and the remedy that the error names helps."""
+    h_s, h_t, _ = inputs()
+    shard = functools.partial(
+        FullyShardedDataParallel,
+        mixed_precision=MixedPrecision(param_dtype=torch.bfloat16),
+        use_orig_params=views,
+        device_id=torch.device("cpu"),
+    )
+    with pytest.raises(ValueError, match=r"FSDP's mixed-precision policy.*ignored_modules=.loss"):
+        shard(WithLoss())(h_s, h_t)
+    model = WithLoss()
+    shard(model, ignored_modules=[model.loss])(h_s, h_t).backward()
+    assert model.loss.head_s.map.weight.grad.dtype == torch.float32
 
 
 def test_a_second_backward_pass_is_refused_by_name(group: dist.ProcessGroup) -> None:

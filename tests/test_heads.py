@@ -121,6 +121,30 @@ def test_half_precision_embeddings_meet_float32_heads() -> None:
             assert torch.equal(loss(h_s.bfloat16(), h_t.half(), EDGES), full)
 
 
+class Halved(nn.Linear):
+    """As FSDP's policy makes of a head that is sharded on its own."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        return super().forward(h).bfloat16()
+
+
+def test_a_head_that_returns_half_precision_changes_no_dtype() -> None:
+    h_s, h_t = embeddings()
+    loss = graphkd.GCRDLoss(6, 8, head=(Halved(6, 4), Halved(8, 4)))
+    p, q = loss.head_s(h_s).float(), loss.head_t(h_t).float()
+    assert torch.equal(loss(h_s, h_t), G.gcrd_loss(p, q))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_heads_in_half_precision_are_refused_with_remedies_that_help(dtype: torch.dtype) -> None:
+    h_s, h_t = embeddings()
+    for loss in (graphkd.GCRDLoss(6, 8), graphkd.FitNetLoss(6, 8), graphkd.VIDLoss(6, 8)):
+        for h in (h_s, h_s.to(dtype)):
+            with pytest.raises(ValueError, match=r"float16, .*\.to\(torch.float32\).*ignored_mod"):
+                loss.to(dtype)(h, h_t)
+        assert loss.to(torch.float32)(h_s, h_t).isfinite()
+
+
 def test_reset_parameters_draws_anew() -> None:
     pair = (nn.Sequential(nn.Linear(6, 4), nn.ReLU()), nn.Linear(8, 4))
     for loss in (graphkd.GCRDLoss(6, 8), graphkd.GCRDLoss(6, 8, head="gcn"),
