@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import sys
 import warnings
+import weakref
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -115,10 +116,14 @@ def _shallow(value: dict[Any, Any]) -> dict[Any, Any]:
     return new if type(new) is type(value) else copy.copy(value)
 
 
+_UNKNOWN = -1  # what a compiled graph says of the time
+
+
 class _Capture:
     """A forward hook that keeps the output. A copied or pickled model gets an empty one."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self.model = None if model is None else weakref.ref(model)  # no cycle that keeps it alive
         self.clear()
 
     def clear(self) -> None:
@@ -126,8 +131,15 @@ class _Capture:
         self.versions: list[tuple[Tensor, int]] = []
         # Of the last run: whether it recorded gradients, and was in training mode.
         self.recorded = self.trained = False
-        # Whether rows with a gradient, and those of training mode, came since the last reading.
-        self.unread_gradient = self.unread_training = False
+        # When rows with a gradient came that have not been read, and such rows of training mode.
+        self.unread_gradient: int | None = None
+        self.unread_training: int | None = None
+
+    @property
+    def now(self) -> int:
+        """A number that grows with each step of the model's optimizer."""
+        model = None if self.model is None else self.model()
+        return _UNKNOWN if model is None else sum(rows._version for rows in _learning(model))
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         kept, handed = _kept_and_handed(output, [])
@@ -146,9 +158,9 @@ class _Capture:
         self.recorded, self.trained = torch.is_grad_enabled(), module.training
         # A compiled graph would be guarded on what it reads here: it only writes.
         if any(rows.requires_grad for rows in tensors_in(kept)):
-            self.unread_gradient = True
+            self.unread_gradient = now = _UNKNOWN if compiling else self.now
             if module.training:
-                self.unread_training = True
+                self.unread_training = now
         return handed
 
     @property
@@ -161,6 +173,10 @@ class _Capture:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Capture, ()
+
+
+def _learning(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _versions(kept: Any) -> list[tuple[Tensor, int]]:
@@ -232,7 +248,7 @@ class Tap:
             )
         self.layer = layer
         self._model, self._module = model, modules[layer]
-        self._capture = _Capture()
+        self._capture = _Capture(model)
         self._handle: RemovableHandle | None = None
         self._attach()
 
@@ -267,29 +283,29 @@ class Tap:
                     "Write x = x + y for x += y there."
                 )
         self._warn_of_missing_gradient()
-        capture.unread_gradient = capture.unread_training = False
+        capture.unread_gradient = capture.unread_training = None
         return capture.outputs[0]
 
     def _warn_of_missing_gradient(self) -> None:
         capture = self._capture
         floating = [rows for rows in tensors_in(capture.outputs) if rows.is_floating_point()]
-        if not floating or not torch.is_grad_enabled():
+        if not (floating and torch.is_grad_enabled() and _learning(self._model)):
             return
         attached = any(rows.requires_grad for rows in floating)
-        if capture.unread_training > (attached and capture.trained) or (
-            capture.unread_gradient > attached
-        ):
+        # Rows from before the last step of the optimizer are those of a training that is over.
+        recent = (_UNKNOWN, capture.now)
+        if attached:
+            lost = capture.unread_training in recent and not capture.trained
+        else:
+            lost = capture.unread_gradient in recent
+        if lost:
             warnings.warn(
                 f"Tap: layer {self.layer!r} last ran {'in eval mode' if attached else 'without'}"
                 f"{'' if attached else ' gradients'}, and that replaced rows for training before "
                 "they were read. Read tap.value before the model is evaluated.",
                 stacklevel=3,
             )
-        elif (
-            not (attached or capture.recorded)
-            and self._model.training
-            and any(parameter.requires_grad for parameter in self._model.parameters())
-        ):
+        elif self._model.training and not (attached or capture.recorded):
             warnings.warn(
                 f"Tap: the rows of layer {self.layer!r} carry no gradient, although the model is "
                 "in training mode: the layer ran under torch.no_grad() or inference_mode(), or in "

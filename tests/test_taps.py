@@ -300,6 +300,13 @@ def test_no_warning_where_none_was_to_be_expected() -> None:
             with torch.no_grad():
                 net(X)
                 _ = tap.value
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        net(X).sum().backward()
+        optimizer.step()
+        net.eval()
+        with torch.no_grad():
+            net(X)
+        assert not tap.value.requires_grad  # the trained model is to be a teacher
         teacher(X)
         assert not frozen.value.requires_grad
         with Tap(part, "lin") as below:
