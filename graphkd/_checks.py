@@ -1,6 +1,8 @@
 """Checks of user input. Each error says what is wrong, what was received and what to do."""
 
+import functools
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from types import FunctionType
@@ -76,6 +78,20 @@ def _for_option(value: Any, kind: str) -> str:
         "; embeddings and logits belong into the call of the loss that is built" if called else ""
     )
     return f"Pass a plain {kind}{more}."
+
+
+@functools.cache
+def memory_of(device: torch.device) -> float:
+    """The bytes of a device's memory; infinity where nothing tells.
+
+    What is sized by ids is checked against it: ids that are hashes would end in the allocator, or
+    in the death of the process, with an error that names no id.
+    """
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    if device.type != "cpu" or not hasattr(os, "sysconf"):
+        return math.inf
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def check_matrix(loss: str, name: str, h: Any, what: str = "embeddings") -> None:

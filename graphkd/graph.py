@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count
+from graphkd._checks import check_count, memory_of
 from graphkd._graph_formats import is_edge_index, source_target
 from graphkd._precision import traced
 
@@ -81,7 +81,8 @@ class Graph:
 
     Raises:
         TypeError: If the format or dtype is not one of these.
-        ValueError: If the shape is wrong, or ``adj_t`` does not fit ``num_nodes``.
+        ValueError: If the shape is wrong, ``adj_t`` does not fit ``num_nodes``, or a number for
+            each of so many nodes does not fit into memory.
         IndexError: If an edge names a node that does not exist.
 
     Example:
@@ -104,6 +105,7 @@ class Graph:
             src, dst = source_target(edge_index, num_src, num_dst)
             _check_range("source", src, num_src)
             _check_range("target", dst, num_dst)
+            _check_counts(src, dst, num_src, num_dst)
             vars(self).update(edges=sort_edges(src, dst, num_src, num_dst))
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -237,6 +239,20 @@ def _node_counts(num_nodes: Any) -> tuple[int, int]:
     for count in counts:
         check_count("num_nodes", count, least=0)
     return int(counts[0]), int(counts[1])
+
+
+def _check_counts(src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> None:
+    """Raise a ValueError if the pointers of so many nodes do not fit into memory."""
+    size = 8 * (num_src + num_dst + max(num_src, num_dst))
+    if traced() or size <= memory_of(src.device):
+        return
+    largest = max((int(ids.max()) for ids in (src, dst) if ids.numel()), default=None)
+    named = "" if largest is None else f", and the largest id in edge_index is {largest}"
+    raise ValueError(
+        f"A Graph of {max(num_src, num_dst)} nodes needs {size / 2**30:.4g} GiB, more than there "
+        f"is{named}. Renumber ids that are hashes or have large gaps: n_id, edge_index = "
+        "torch.unique(edge_index, return_inverse=True), then num_nodes=len(n_id)."
+    )
 
 
 def _check_range(end: str, ids: Tensor, count: int) -> None:

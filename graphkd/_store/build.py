@@ -3,6 +3,7 @@
 import copy
 import datetime
 import importlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphkd._checks import check_matrix, describe
+from graphkd._checks import check_matrix, describe, memory_of
 from graphkd._store.batches import Batches, Selection
 from graphkd._store.files import FORMAT, VERSION, dtype_name
 from graphkd._store.fingerprints import (
@@ -28,6 +29,12 @@ from graphkd.teacher import Tap
 _WHERE = "TeacherStore.build"
 # A graph's rows are cast and written in slices of this size, to avoid a second copy.
 _SLICE = 2**16
+# A graph of more nodes has to be announced: such ids are rather hashes.
+_SURE = 2**30
+_DENSE = (
+    "Renumber ids that are hashes or have large gaps: pass ids=, a function that gives their "
+    "places in torch.unique of all ids."
+)
 
 Forward = Callable[[Any, Any], Any]
 
@@ -82,6 +89,8 @@ class Teacher:
         for name, output in named.items():
             if isinstance(output, dict) and node_type in output:
                 output = output[node_type]
+            if hasattr(output, "full_tensor"):  # a DTensor, of a sharded teacher
+                output = output.full_tensor()
             if not isinstance(output, Tensor):
                 raise TypeError(
                     f"{_WHERE}: {name} must be a tensor; got {describe(output)}. Pass "
@@ -157,6 +166,9 @@ def run(
         unit_scale=True,
         disable=not progress,
     )
+    num_rows = batches.total_rows()
+    if num_rows is not None:
+        _check_count(num_rows)
     with bar, teacher.in_eval_mode():
         for batch in batches:
             bar.total = batches.total_rows()
@@ -202,16 +214,40 @@ def _add(
     for name, output in outputs.items():
         selection.check(name, output)
     if not partial.plan:
-        partial.begin({"recipe": recipe, "widths": widths, "rows": batches.counted})
+        plan = {"recipe": recipe, "widths": widths, "rows": batches.counted}
+        partial.begin(plan, batches.total_rows())
     elif partial.plan["widths"] != widths:
         raise ValueError(
             f"{_WHERE}: the teacher's outputs have the widths {widths}, and had "
             f"{partial.plan['widths']} before. Every batch must give the same."
         )
+    if batches.total_rows() is None and len(todo):
+        _check_disk(partial, int(selection.ids[todo].max()))
     for some in torch.split(todo, _SLICE):
         rows = {n: teacher.cast(n, selection.of(output, some)) for n, output in outputs.items()}
         partial.write(selection.ids[some], rows)
     return len(selection.ids)
+
+
+def _check_count(num_rows: int) -> None:
+    """Raise a ValueError if some bytes for each row do not fit into memory."""
+    if 6 * num_rows > memory_of(torch.device("cpu")):
+        raise ValueError(
+            f"{_WHERE}: a store of num_nodes={num_rows} rows is too large for this machine. "
+            f"{_DENSE}"
+        )
+
+
+def _check_disk(partial: PartialStore, largest: int) -> None:
+    """Raise a ValueError if the rows up to this id are more than the whole disk holds."""
+    size = (largest + 1) * sum(partial.plan["widths"].values()) * partial.dtype.itemsize
+    total = shutil.disk_usage(partial.folder).total
+    if size > total:
+        raise ValueError(
+            f"{_WHERE}: a batch holds the id {largest}. A store has a row for each id up to it, "
+            f"{size / 2**30:.4g} GiB, and the disk of {partial.folder} has {total / 2**30:.4g} "
+            f"GiB. {_DENSE}"
+        )
 
 
 def _todo(partial: PartialStore, batches: Batches, selection: Selection) -> Tensor:
@@ -220,5 +256,10 @@ def _todo(partial: PartialStore, batches: Batches, selection: Selection) -> Tens
         raise IndexError(
             f"{_WHERE}: a batch holds the id {int(selection.ids.max())}, and there are {limit} "
             "nodes. Pass num_nodes= if the ids are of a larger graph."
+        )
+    if limit is None and len(selection.ids) and int(selection.ids.max()) >= _SURE:
+        raise ValueError(
+            f"{_WHERE}: a batch holds the id {int(selection.ids.max())}, and a store has a row for "
+            f"each id up to it. {_DENSE} If there are so many nodes, pass num_nodes=."
         )
     return partial.missing(selection.ids)

@@ -41,7 +41,9 @@ def dtype_name(dtype: Any) -> str:
 
 def raw(rows: Tensor) -> memoryview:
     """The bytes of a tensor on the CPU, without a copy if it is contiguous."""
-    content: Any = rows.contiguous().reshape(-1).view(torch.uint8).numpy()
+    flat = rows.contiguous().reshape(-1)
+    # A single entry may have any stride, and a view as bytes needs 1.
+    content: Any = flat.as_strided(flat.shape, (1,)).view(torch.uint8).numpy()
     return memoryview(content)
 
 

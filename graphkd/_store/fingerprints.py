@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, EllipsisType, FunctionType, NoneType
 from typing import Any
 
@@ -10,12 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from graphkd._checks import tensors_in
 from graphkd._graph_formats import source_target
 from graphkd._store.files import raw
 
 _CHUNK = 2**22
 _SAMPLED_ROWS = 1024
 _BITS = 2**64 - 1
+_SPARSE = {
+    torch.sparse_coo: ("indices", "values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
 _PLAIN = (int, float, complex, str, bytes, NoneType, EllipsisType)
 # Attributes hashed elsewhere, and those that do not change the teacher's outputs.
 _OTHER_KEYS = {"x", "edge_index", "adj_t", "n_id", "batch", "ptr"}
@@ -35,17 +44,82 @@ def teacher_fingerprint(teacher: nn.Module) -> str:
         digest.update(f"{name} {type(module).__qualname__} {_text(facts)}".encode())
     for name, value in sorted(teacher.state_dict().items()):
         digest.update(name.encode())
-        if not isinstance(value, Tensor):
-            continue
-        if is_lazy(value):
-            raise ValueError(
-                f"TeacherStore.build: {name} of the teacher has no value yet. Call the teacher "
-                "once, or load its weights, before it teaches."
-            )
-        dense = value.detach() if value.layout == torch.strided else value.detach().to_dense()
-        digest.update(f"{dense.dtype}{tuple(dense.shape)}".encode())
-        digest.update(raw(dense.cpu()))
+        for tensor in tensors_in(value):  # a quantised layer has a tuple of them
+            _add(digest, f"{name} of the teacher", tensor)
     return digest.hexdigest()
+
+
+def _add(digest: Any, name: str, x: Tensor) -> None:
+    """Add a tensor of any kind."""
+    try:
+        for part in _parts(name, x):
+            _update(digest, part)
+    except (RuntimeError, TypeError) as error:
+        raise TypeError(
+            f"TeacherStore.build: {name} cannot be read, to compare it with other builds: it is a "
+            f"{type(x).__name__} ({error}). Give its class __tensor_flatten__, or convert it to a "
+            "plain tensor."
+        ) from error
+
+
+def _parts(name: str, x: Any) -> Iterator[Any]:
+    """The plain dense tensors and the text that make up a tensor of any kind.
+
+    Nothing is made dense, and nothing is gathered from other ranks.
+    """
+    what, inner = type(x).__qualname__, []
+    if is_lazy(x) or x.device.type == "meta":
+        raise ValueError(
+            f"TeacherStore.build: {name} has no value yet. Call the teacher once, or load its "
+            "weights, before it teaches."
+        )
+    if hasattr(x, "as_tensor"):  # PyG's EdgeIndex and Index; the rest of them is caches
+        inner = [x.as_tensor()]
+    elif hasattr(x, "local_shards"):  # a ShardedTensor
+        inner = [shard.tensor for shard in x.local_shards()]
+    elif hasattr(x, "get_mask"):  # a MaskedTensor
+        inner = [x.get_data(), x.get_mask()]
+    elif hasattr(x, "__tensor_flatten__"):  # a DTensor, a jagged tensor, quantised weights, ...
+        found = [getattr(x, each) for each in x.__tensor_flatten__()[0]]
+        inner = [each for each in found if isinstance(each, Tensor)]  # of a DTensor, this rank's
+    elif x.is_nested:
+        inner = list(x.unbind())
+    elif x.layout in _SPARSE:
+        what = f"{x.layout}{tuple(x.shape)}"
+        x = x.coalesce() if x.layout == torch.sparse_coo else x
+        inner = [getattr(x, each)() for each in _SPARSE[x.layout]]
+    elif x.is_quantized and x.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        inner = [x.int_repr(), torch.tensor([x.q_scale(), x.q_zero_point()], device="cpu")]
+    elif x.is_quantized:
+        inner = [x.int_repr(), x.q_per_channel_scales(), x.q_per_channel_zero_points()]
+    else:
+        x = x.detach() if x.layout == torch.strided else x.to_dense()
+        yield x.as_subclass(Tensor).resolve_conj().resolve_neg()
+        return
+    yield what
+    for each in inner:
+        yield from _parts(name, each)
+
+
+def _update(digest: Any, part: Tensor | str) -> None:
+    """Add text, or a dense tensor: piece by piece, so that an expanded one needs no memory."""
+    if isinstance(part, str):
+        digest.update(part.encode())
+        return
+    digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
+    for piece in _pieces(part):
+        digest.update(raw(piece.cpu()))
+
+
+def _pieces(x: Tensor) -> Iterator[Tensor]:
+    """The entries in their order, in tensors of limited size."""
+    if x.numel() <= _CHUNK:
+        yield x
+    elif x.numel() // x.size(0) > _CHUNK:
+        for row in x:
+            yield from _pieces(row)
+    else:
+        yield from torch.split(x, _CHUNK * x.size(0) // x.numel())
 
 
 def graph_fingerprint(data: Any) -> dict[str, Any]:
@@ -134,7 +208,7 @@ def _sample(x: Tensor, most: int | None = _SAMPLED_ROWS) -> str:
     if count:
         size = count if most is None else min(count, most)
         at = torch.linspace(0, count - 1, size, dtype=torch.float64, device="cpu")
-        digest.update(raw(x.detach()[at.long().to(x.device)].cpu()))
+        _add(digest, "an attribute of the graph", x.detach()[at.long().to(x.device)])
     return digest.hexdigest()
 
 

@@ -18,6 +18,8 @@ def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
         chosen = range(*n_id.indices(num_nodes))
         ids = torch.arange(len(chosen), device="cpu") * chosen.step + chosen.start
     elif isinstance(n_id, int) and not isinstance(n_id, bool):
+        if not 0 <= n_id < num_nodes:  # an int may be larger than a tensor can hold
+            raise _outside(n_id, num_nodes)
         ids = torch.tensor([n_id], device="cpu")
     elif not isinstance(n_id, Tensor):
         raise TypeError(
@@ -43,16 +45,20 @@ def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
         ids = n_id.long().cpu()
     outside = (ids < 0) | (ids >= num_nodes)
     if outside.any():
-        raise IndexError(
-            f"{_WHERE} holds {int(ids[outside][0])}, and the store has {num_nodes} rows, numbered "
-            "from 0. Pass ids of the graph that it was built from, e.g. batch.n_id."
-        )
+        raise _outside(int(ids[outside][0]), num_nodes)
     if filled is not None and not filled[ids].all():
         raise IndexError(
             f"{_WHERE} holds {int(ids[~filled[ids]][0])}, which no batch of the build delivered. "
             "Build the store from a loader that reaches it."
         )
     return ids
+
+
+def _outside(n_id: int, num_nodes: int) -> IndexError:
+    return IndexError(
+        f"{_WHERE} holds {n_id}, and the store has {num_nodes} rows, numbered from 0. Pass ids of "
+        "the graph that it was built from, e.g. batch.n_id."
+    )
 
 
 def check_graph(path: Any, manifest: dict[str, Any], data: Any, num_nodes: int | None) -> None:

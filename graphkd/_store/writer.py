@@ -102,19 +102,23 @@ class PartialStore:
 
     @property
     def num_filled(self) -> int:
-        return int(self.done.sum())
+        return int(self.done.count_nonzero())  # a sum would make 8 bytes of each
 
     @property
     def dtype(self) -> torch.dtype:
         return DTYPES[self.plan["recipe"]["dtype"]]
 
-    def begin(self, plan: dict[str, Any]) -> None:
-        """Start anew."""
+    def begin(self, plan: dict[str, Any], num_rows: int | None) -> None:
+        """Start anew, with files that may grow to ``num_rows`` rows, if they are known."""
         with places.explained(
             f"{self.folder} cannot be written",
             "The teacher has run on the first batch only. Make room, or choose another path.",
         ):
             self._begin(plan)
+            for name, file in self._arrays.items():
+                # Whether the system allows such a file; it takes no room.
+                file.truncate((num_rows or 0) * plan["widths"][name] * self.dtype.itemsize)
+                file.truncate(0)
 
     def _begin(self, plan: dict[str, Any]) -> None:
         self._journal.truncate(0)  # first: a record must never meet the files of another plan
@@ -196,8 +200,8 @@ class PartialStore:
         ends = torch.cat([starts[1:], ids.new_tensor([len(ids)])])
         with places.explained(
             f"rows cannot be written to {self.folder}",
-            f"The {self.num_filled} rows of earlier batches are kept: make room, or mend what is "
-            "wrong, and call build again.",
+            "The rows of earlier batches are kept: make room, or mend what is wrong, and call "
+            "build again.",
         ):
             for name, file in self._arrays.items():
                 content, size = raw(rows[name]), rows[name].size(1) * self.dtype.itemsize

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_matrix, describe
+from graphkd._checks import check_count, check_matrix, describe, memory_of
 from graphkd._precision import has_rows
 from graphkd.distributed import check_own_buffers
 from graphkd.functional.contrast.banks import contrast_with_banks, move_entries, node_ids
@@ -118,6 +118,7 @@ class CRDLoss(ProjectedLoss):
         )
         self.num_nodes, self.momentum = num_nodes, momentum
         shape = (num_nodes, self.width)
+        _check_size(loss, shape)
         self.register_buffer("bank_s", _first_entries(loss, "bank_s", bank_s, shape))
         self.register_buffer("bank_t", _first_entries(loss, "bank_t", bank_t, shape))
 
@@ -176,6 +177,16 @@ def _check_momentum(loss: str, momentum: Any) -> None:
         raise TypeError(f"{loss}: momentum must be a number; got {describe(momentum)}.")
     if not 0 <= float(momentum) <= 1:
         raise ValueError(f"{loss}: momentum must lie between 0 and 1; got {momentum!r}.")
+
+
+def _check_size(loss: str, shape: tuple[int, int]) -> None:
+    size, device = 2 * 4 * shape[0] * shape[1], torch.get_default_device()
+    if size > memory_of(device):
+        raise ValueError(
+            f"{loss}: num_nodes={shape[0]} means two banks of {shape}, {size / 2**30:.4g} GiB, "
+            "more than there is. Renumber node ids that are hashes or have large gaps, by their "
+            "place in torch.unique(n_id), or lower proj_dim."
+        )
 
 
 def _first_entries(loss: str, name: str, bank: Tensor | None, shape: tuple[int, int]) -> Tensor:
