@@ -31,8 +31,8 @@ class TeacherRows(NamedTuple):
 
     h: Tensor | None
     """Embeddings :math:`[n, d]`; None in a store of logits only."""
-    z: Tensor
-    """Logits :math:`[n, C]`."""
+    z: Tensor | None
+    """Logits :math:`[n, C]`; None in a store of embeddings only."""
 
 
 class TeacherStore:
@@ -139,7 +139,8 @@ class TeacherStore:
                 has ids 0 to N - 1. Graphs from a ``DataLoader`` that neither shuffles nor samples
                 are counted in order: by graph if the teacher returns a row per graph, else by node.
             tap: The layer whose output is h, as in :class:`graphkd.Tap`. With None, the teacher
-                (or ``forward``) returns the pair (h, z), or z alone for a store of logits.
+                (or ``forward``) returns the pair (h, z), z alone for a store of logits, or
+                (h, None) for a store of embeddings.
             dtype: float16, bfloat16, float32 or float64, for h and z.
             forward: A function ``forward(model, batch)``, if the call ``model(x, edge_index)``
                 (``x_dict`` and ``edge_index_dict`` for ``HeteroData``) is not right. It returns
@@ -147,7 +148,8 @@ class TeacherStore:
             ids: The attribute that names the rows of a batch instead of ``n_id``, or a function
                 of the batch that gives the id of each row of the output.
             node_type: For ``HeteroData``, the type whose rows are kept; by default the type of the
-                loader's input nodes.
+                loader's input nodes. If the teacher has logits for other types only, the store
+                holds h alone.
             num_nodes: N, if the ids are not those of the graph or loader that was passed.
             overwrite: Replace a store at ``path``, once the new one is complete.
             progress: Show a progress bar.
@@ -187,12 +189,16 @@ class TeacherStore:
     @property
     def dim_h(self) -> int | None:
         """The width of the embeddings, or None in a store of logits only."""
-        return self.manifest["arrays"]["h"]["shape"][1] if "h" in self.manifest["arrays"] else None
+        return self._width("h")
 
     @property
-    def dim_z(self) -> int:
-        """The width of the logits."""
-        return int(self.manifest["arrays"]["z"]["shape"][1])
+    def dim_z(self) -> int | None:
+        """The width of the logits, or None in a store of embeddings only."""
+        return self._width("z")
+
+    def _width(self, name: str) -> int | None:
+        arrays = self.manifest["arrays"]
+        return int(arrays[name]["shape"][1]) if name in arrays else None
 
     def __len__(self) -> int:
         return self.num_nodes
@@ -205,7 +211,7 @@ class TeacherStore:
         rows = {name: part.gather(ids).to(device) for name, part in self._parts.items()}
         if isinstance(n_id, int):
             rows = {name: part[0] for name, part in rows.items()}
-        return TeacherRows(rows.get("h"), rows["z"])
+        return TeacherRows(rows.get("h"), rows.get("z"))
 
     def verify(self) -> None:
         """Check every block now, not at its first read.

@@ -117,6 +117,45 @@ def test_heterogeneous_graphs(tmp_path) -> None:
     )
 
 
+@pytest.mark.parametrize("form", ["dict", "tensor", "none", "pair"])
+@pytest.mark.parametrize("loading", ["graph", "loader", "batches"])
+def test_a_node_type_without_logits_has_embeddings(tmp_path, form, loading) -> None:
+    data = academic()
+    teacher = HeteroTeacher(data)
+    h, z = live(teacher, data.x_dict, data.edge_index_dict, tap="conv")
+
+    def forward(model, batch):
+        found = model(batch.x_dict, batch.edge_index_dict)
+        papers = {"dict": {"paper": found["paper"]}, "tensor": found["paper"]}.get(form)
+        return (model.conv(batch.x_dict, batch.edge_index_dict), None) if form == "pair" else papers
+
+    loader = node_loader(data, "author")
+    source = {"graph": data, "loader": loader, "batches": list(loader)}[loading]
+    options = {"tap": None if form == "pair" else "conv", "node_type": "author"}
+    store = build(tmp_path, teacher, source, forward=forward, **options)
+    assert (store.dim_h, store.dim_z, store.path.joinpath("z.bin").exists()) == (16, None, False)
+    rows = TeacherStore.open(store.path, data)[torch.tensor([6, 0])]
+    torch.testing.assert_close(rows.h, h["author"][[6, 0]])
+    assert rows.z is None
+    assert len(build(tmp_path, teacher, source, forward=forward, overwrite=True, **options)) == 7
+    if form in ("dict", "tensor"):
+        papers = build(
+            tmp_path / "p", teacher, data, forward=forward, tap="conv", node_type="paper"
+        )
+        check(papers, h["paper"], z["paper"])
+
+
+def test_logits_that_fit_no_node_type_are_refused(tmp_path) -> None:
+    data = academic()
+    for forward, error, message in (
+        (lambda m, b: m(b.x_dict, b.edge_index_dict)["paper"][:9], ValueError, "z has 9 rows"),
+        (lambda m, b: {"paper": torch.ones(12, 2)}, TypeError, "z.* got a dict of 'paper'"),
+    ):
+        tap = "conv" if error is ValueError else None
+        with pytest.raises(error, match=message):
+            build(tmp_path, HeteroTeacher(data), data, forward=forward, tap=tap, node_type="author")
+
+
 def z_times(factor: float):
     return lambda model, batch: factor * model(batch.x, batch.edge_index)
 

@@ -27,9 +27,13 @@ class Selection(NamedTuple):
     chosen: Tensor
     total: int
 
+    def fits(self, output: Tensor) -> bool:
+        """Whether the output has one row per row of the batch, or one per kept row."""
+        return output.size(0) in (self.total, len(self.ids))
+
     def check(self, name: str, output: Tensor) -> None:
-        """Raise unless the output has one row per row of the batch, or one per kept row."""
-        if output.size(0) in (self.total, len(self.ids)):
+        """Raise unless the output fits."""
+        if self.fits(output):
             return
         raise ValueError(
             f"{_WHERE}: {name} has {output.size(0)} rows in a batch of {self.total} rows, of "

@@ -70,7 +70,7 @@ class Teacher:
 
     @torch.no_grad()
     def outputs(self, batch: Any, node_type: str | None) -> dict[str, Tensor]:
-        """The teacher's outputs for a batch: z, and h unless there are logits only."""
+        """The teacher's outputs for a batch: h and z, or one of them."""
         if self.device is not None and hasattr(batch, "to"):
             batch = copy.copy(batch).to(self.device)  # PyG's .to() moves a graph in place
         h = None
@@ -87,13 +87,17 @@ class Teacher:
             named = {f"h, {f'the output of {self.tap!r}' if self.tap else 'returned'},": h, **named}
         found = {}
         for name, output in named.items():
-            if isinstance(output, dict) and node_type in output:
-                output = output[node_type]
+            if isinstance(output, dict):
+                types = ", ".join(map(repr, output))
+                output = output.get(node_type, f"a dict of {types}")
+            if name[0] == "z" and h is not None and (output is None or isinstance(output, str)):
+                continue  # this type has embeddings only
             if hasattr(output, "full_tensor"):  # a DTensor, of a sharded teacher
                 output = output.full_tensor()
             if not isinstance(output, Tensor):
+                got = output if isinstance(output, str) else describe(output)
                 raise TypeError(
-                    f"{_WHERE}: {name} must be a tensor; got {describe(output)}. Pass "
+                    f"{_WHERE}: {name} must be a tensor; got {got}. Pass "
                     "forward=lambda model, batch: ... which returns the logits, or with tap=None "
                     "the pair (h, z)."
                 )
@@ -207,9 +211,11 @@ def _add(
             return len(selection.ids)
     outputs = teacher.outputs(batch, batches.node_type)
     if selection is None:
-        selection = batches.select(batch, outputs["z"].size(0))
+        selection = batches.select(batch, next(reversed(outputs.values())).size(0))
         assert selection is not None  # the number of rows is known now
         todo = _todo(partial, batches, selection)
+    if _z_is_of_another_type(partial, batches, batch, selection, outputs):
+        del outputs["z"]
     widths = {name: output.size(1) for name, output in outputs.items()}
     for name, output in outputs.items():
         selection.check(name, output)
@@ -227,6 +233,19 @@ def _add(
         rows = {n: teacher.cast(n, selection.of(output, some)) for n, output in outputs.items()}
         partial.write(selection.ids[some], rows)
     return len(selection.ids)
+
+
+def _z_is_of_another_type(
+    partial: PartialStore, batches: Batches, batch: Any, selection: Selection, outputs: Any
+) -> bool:
+    """Whether the logits of a heterogeneous batch have the rows of another node type than h."""
+    if outputs.keys() != {"h", "z"} or not hasattr(batch, "node_types"):
+        return False
+    if partial.plan:  # what the first batch had counts for all
+        return "z" not in partial.plan["widths"]
+    others = (batch[kind] for kind in batch.node_types if kind != batches.node_type)
+    rows = {int(count) for o in others for count in (o.num_nodes, o.get("batch_size") or 0)}
+    return not selection.fits(outputs["z"]) and outputs["z"].size(0) in rows
 
 
 def _check_count(num_rows: int) -> None:

@@ -71,7 +71,8 @@ def is_ours(folder: Path) -> bool:
         names = _names(folder)
     except OSError:  # the name is too long, or the names inside may not be read
         return False
-    unfinished, finished = JOURNAL in names, {BLOCKS, "z.bin"} <= names
+    arrays = names & {f"{name}.bin" for name in ARRAYS}
+    unfinished, finished = JOURNAL in names, BLOCKS in names and bool(arrays)
     marks = {
         MANIFEST: finished or read_object(folder / MANIFEST).get("format") == FORMAT,
         PLAN: unfinished or bool(read_plan(folder)),
