@@ -65,7 +65,7 @@ LACKING = [
     (no_sync, errno.ENOSYS, "fsync"),
     (no_folder_renames, errno.EXDEV, "cannot rename a folder"),
     (no_folder_renames, errno.EPERM, "cannot rename a folder"),
-    (nothing_at_all, errno.EOPNOTSUPP, "no locks.*fsync.*cannot rename"),
+    (nothing_at_all, errno.EOPNOTSUPP, "fsync.*cannot rename.*no locks"),
 ]
 
 
@@ -120,7 +120,15 @@ def test_what_a_build_needs_is_tried_before_the_teacher_runs(
         with pytest.raises(OSError, match=r"store cannot be built: .*not run yet\. Choose another"):
             build(tmp_path / "store", forward)
     assert forward.calls == 0
-    assert names(tmp_path) == []
+    assert len(build(tmp_path / "store", forward)) == 34
+    assert names(tmp_path) == ["store"]
+
+
+def test_a_store_on_a_system_without_maps_says_what_to_do(tmp_path, monkeypatch) -> None:
+    path = build(tmp_path / "store").path
+    monkeypatch.setattr(mmap, "mmap", failing(errno.ENODEV))
+    with pytest.raises(OSError, match=r"h\.bin cannot be mapped.*Copy the store"):
+        TeacherStore.open(path)
 
 
 def test_files_that_are_numbered_anew_at_each_look_do_not_stop_it_for_ever(

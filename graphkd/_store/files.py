@@ -114,7 +114,12 @@ class MappedRows:
             return
         with file.open("rb") as stream:
             # The system refuses a private writable mapping that is larger than the memory.
-            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            try:
+                self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            except OSError as error:
+                message = f"TeacherStore: {file} cannot be mapped into memory: {error.strerror}"
+                remedy = "Copy the store to a file system that can map files, such as a local disk."
+                raise OSError(error.errno, f"{message}. {remedy}") from error
         with warnings.catch_warnings():
             # torch warns that the buffer is read-only, but nothing here writes to it.
             warnings.filterwarnings("ignore", message="The given buffer is not writable")

@@ -17,8 +17,11 @@ _TRIES = 100
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 
-def claim(folder: Path) -> FileIO:
-    """Make the folder and open its journal, locked if the system can."""
+def claim(folder: Path, missing: list[str] | None = None) -> FileIO:
+    """Make the folder and open its journal, locked if the system can.
+
+    If it should have locks and has none, that and what follows is added to ``missing``.
+    """
     for _ in range(_TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -26,7 +29,10 @@ def claim(folder: Path) -> FileIO:
         except FileNotFoundError:  # another builder moved or removed the folder just now
             continue
         try:
-            if not lock(journal) or _is_there(journal, folder / JOURNAL):
+            locked = _lock(journal)
+            if not locked and fcntl is not None and missing is not None:
+                missing.append("it has no locks (flock), so start no other build at this path")
+            if not locked or _is_there(journal, folder / JOURNAL):
                 return journal
         except BlockingIOError as error:
             journal.close()
@@ -45,7 +51,7 @@ def claim(folder: Path) -> FileIO:
     )
 
 
-def lock(file: FileIO) -> bool:
+def _lock(file: FileIO) -> bool:
     """Lock a file; False if the system has no locks. A BlockingIOError: another process has it."""
     if fcntl is None:
         return False

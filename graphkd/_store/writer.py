@@ -65,7 +65,7 @@ class PartialStore:
             f"{folder} cannot be built", "The teacher has not run yet. Choose another path."
         ):
             missing = places.try_out(folder.parent)
-            self._journal = claim(self.folder)
+            self._journal = claim(self.folder, missing)
         try:
             self._warned = bool(missing)
             if missing:
