@@ -22,6 +22,9 @@ KernelFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 DEFAULT_GAMMA = 0.5
 # So many numbers fit in a core's cache.
 _CACHED = 2**18
+# Rows are crowded if their squared distance from their centre is at most this part of the centre's
+# own from the origin; about this many rows are asked.
+CROWDED, _ASKED = 0.01, 512
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Kernel:
     """The derivative of ``value`` by the statistic, from the statistic, the value and gamma."""
     inner: bool = False
     """Whether the kernel is the inner product itself."""
+    from_equal: Callable[[Tensor, Tensor | float], Tensor] | None = None
+    """The value less that of equal rows, from the statistic less that of equal rows, and gamma.
+
+    It keeps the digits of a small statistic.
+    """
 
     def __reduce__(self) -> tuple[Callable[[str], "Kernel"], tuple[str]]:
         """Pickle the kernel by its name, because its lambdas cannot be pickled."""
@@ -75,9 +83,22 @@ KERNELS: dict[str, Kernel] = {
             inner=True,
         ),
         Kernel(
-            "cosine", True, "dot", lambda t, _: t, lambda t, k, _: torch.ones_like(t), inner=True
+            "cosine",
+            True,
+            "dot",
+            lambda t, _: t,
+            lambda t, k, _: torch.ones_like(t),
+            inner=True,
+            from_equal=lambda t, _: t,
         ),
-        Kernel("poly", True, "dot", lambda t, _: t * t, lambda t, k, _: 2 * t),
+        Kernel(
+            "poly",
+            True,
+            "dot",
+            lambda t, _: t * t,
+            lambda t, k, _: 2 * t,
+            from_equal=lambda t, _: t * (t + 2),
+        ),
         Kernel("l2", False, "square", lambda t, _: _distance(t), lambda t, k, _: _half_inverse(k)),
         Kernel(
             "rbf",
@@ -85,6 +106,7 @@ KERNELS: dict[str, Kernel] = {
             "square",
             lambda t, gamma: (-gamma * t).exp_(),
             lambda t, k, gamma: -gamma * k,
+            from_equal=lambda t, gamma: (-gamma * t).expm1(),
         ),
     )
 }
@@ -203,6 +225,19 @@ def unit_gradient_(grad: Tensor, unit: Tensor, inverse: Tensor) -> None:
     for start in range(0, grad.size(0), size):
         g, u, i = (x[start : start + size] for x in (grad, unit, inverse))
         g.addcmul_(u, torch.linalg.vecdot(u, g).unsqueeze(-1), value=-1).mul_(i)
+
+
+def crowded(x: Tensor) -> bool:
+    """Whether the rows lie so close together, far from the origin, that their products agree.
+
+    Then the products in float32 have lost the digits in which they differ.
+    """
+    if x.dtype == torch.float64 or x.device.type == "mps":
+        return False  # there is no wider type
+    some = x[:: max(x.size(0) // _ASKED, 1)]
+    centre = some.mean(dim=0)
+    away = (some - centre).square().sum()
+    return bool(away < CROWDED * some.size(0) * centre.square().sum())
 
 
 def kernel_rows(kernel: Kernel, h: Tensor) -> Tensor:

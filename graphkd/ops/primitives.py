@@ -282,16 +282,18 @@ def edge_similarity(
     chunk_size: int | None,
     *,
     programs: bool = True,
+    relative: bool = False,
 ) -> Tensor:
     """k(x_src[src_e], x_dst[dst_e]) for every edge e; a user's function runs on the reference.
 
-    ``programs`` says whether the loss has programs for GPUs.
+    ``programs`` says whether the loss has programs for GPUs. ``relative`` says that a softmax over
+    each centre's edges follows, which a number added to all of them does not change.
     """
     args = x_src, x_dst, edges
     ways: Ways = {"reference": lambda: reference.edge_similarity(*args, kernel, gamma, loss=loss)}
     if isinstance(kernel, Kernel):
         known = kernel
-        ways["chunked"] = lambda: chunked.edge_similarity(*args, known, gamma, chunk_size)
+        ways["chunked"] = lambda: chunked.edge_similarity(*args, known, gamma, chunk_size, relative)
         ways["scatter"] = ways["chunked"]
         if programs:
             ways["triton"] = lambda: _triton().edge_similarity(*args, known, gamma)

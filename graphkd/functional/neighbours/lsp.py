@@ -191,7 +191,8 @@ def lsp_loss(
 
         def similarities(side: Sides) -> Tensor:
             width = bandwidth(spec, gamma, side.src, lambda: median(side, slice(None)))
-            return edge_similarity(loss, *side, edges, spec, width, backend, chunk_size)
+            blocks = backend, chunk_size
+            return edge_similarity(loss, *side, edges, spec, width, *blocks, relative=True)
 
         wide = teacher.src.size(1)
         warn_if_saturated(loss, spec, gamma, wide, lambda: median(teacher, slice(MOST_ROWS)))
@@ -315,5 +316,5 @@ def precompute_lsp(
             active = edges_into(edges, resolve_index(loss, index, x.dst))
             counts = _counted_lengths(edges, active, pair)
             width = bandwidth(spec, gamma, x.src, lambda: edge_median(*x, edges, counts))
-            values = edge_similarity(loss, *x, edges, spec, width, "auto", None)
+            values = edge_similarity(loss, *x, edges, spec, width, "auto", None, relative=True)
         return LSPTeacher(rows, spec, gamma, index, edges, values)

@@ -43,10 +43,11 @@ def _forward(
     rows, log_p, log_q, delta = parts(student, teacher, dst, count, divergence, segments)
     if not need_student:
         return rows, student.new_empty(0)
-    if delta is not None:
-        return rows, kl_slope(delta, log_q, log_p)
+    apart = kl_slope(delta, log_q, log_p)
+    if divergence == "kl":
+        return rows, apart
     p = log_p.exp()
-    pull = p * (p - log_q.exp())
+    pull = p * apart
     mean = segments.segment_sum(pull, dst, count).index_select(0, dst)
     return rows, (pull - p * mean).mul_(2)
 

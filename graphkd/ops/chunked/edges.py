@@ -8,16 +8,19 @@ are direct differences, a block of edges at a time.
 import functools
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphkd._precision import full_precision
+from graphkd._precision import exact, full_precision
 from graphkd.graph import Edges
-from graphkd.ops._autograd import primitive
+from graphkd.ops._autograd import empty_gradient, primitive
 from graphkd.similarity import (
+    CROWDED,
     KERNELS,
     Kernel,
+    crowded,
     kernel_named,
     row_statistic,
     unit_and_inverse,
@@ -35,9 +38,18 @@ def edge_similarity(
     kernel: Kernel,
     gamma: Tensor,
     chunk_size: int | None,
+    relative: bool = False,
 ) -> Tensor:
-    """k(x_src[src_e], x_dst[dst_e]) for every edge e; kernels normalise their rows themselves."""
-    return kernel.value(_statistics(x_src, x_dst, edges, kernel, chunk_size), gamma)
+    """k(x_src[src_e], x_dst[dst_e]) for every edge e; kernels normalise their rows themselves.
+
+    If ``relative``, up to a number for each centre. So the values of edges between nearly equal
+    rows keep the digits in which they differ.
+    """
+    statistic = _statistics(x_src, x_dst, edges, kernel, chunk_size, relative)
+    if relative and kernel.from_equal is not None:
+        # The values of cosines are ready: their statistic says which function they are of it.
+        return statistic if kernel.unit else kernel.from_equal(statistic, gamma)
+    return kernel.value(statistic, gamma)
 
 
 def edge_squares(x: Tensor, edges: Edges, chunk_size: int | None) -> Tensor:
@@ -46,13 +58,19 @@ def edge_squares(x: Tensor, edges: Edges, chunk_size: int | None) -> Tensor:
 
 
 def _statistics(
-    x_src: Tensor, x_dst: Tensor, edges: Edges, kernel: Kernel, chunk_size: int | None
+    x_src: Tensor,
+    x_dst: Tensor,
+    edges: Edges,
+    kernel: Kernel,
+    chunk_size: int | None,
+    relative: bool = False,
 ) -> Tensor:
-    """The kernel's statistic on every edge."""
+    """The kernel's statistic on every edge; for ``relative``, see ``_forward``."""
     block = chunk_size or max(_BLOCK // max(x_src.size(1), 1), 1)
     one = x_dst is x_src
     parts = (edges.src, edges.dst, edges.ptr, edges.order, edges.src_ptr)
-    return _edge_statistic(x_src, x_dst.detach() if one else x_dst, *parts, kernel.name, block, one)
+    to = x_dst.detach() if one else x_dst
+    return _edge_statistic(x_src, to, *parts, kernel.name, block, one, relative)
 
 
 def _forward(
@@ -66,28 +84,50 @@ def _forward(
     kernel: str,
     block: int,
     one: bool,
-) -> Tensor:
+    relative: bool,
+    need_src: bool,
+    need_dst: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The statistic on every edge, none, and whether the rows are wide: see ``_rows``.
+
+    If ``relative``, up to a number for each centre; for a kernel of cosines it is the kernel's
+    value, up to such a number, and if that is not the cosine itself, its slope comes second.
+    """
     _check_ids(src, x_src.size(0))
     _check_ids(dst, x_dst.size(0))
     with full_precision(x_src.device):
         spec = kernel_named(kernel)
-        rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one)
-        values = x_src.new_zeros(src.numel())
-        # torch refuses a sparse matrix with more entries than places.
-        if _sparse(spec, x_src) and 0 < src.numel() <= x_src.size(0) * x_dst.size(0):
-            graph = _csr(ptr, src, values, x_src.size(0))
-            values = torch.sparse.sampled_addmm(graph, rows_dst, rows_src.T, beta=0.0).values()
-        else:
-            for j, i, edges in _edge_blocks(src, dst, block):
-                values[edges] = row_statistic(
-                    spec, rows_src.index_select(0, j), rows_dst.index_select(0, i)
-                )
-        return values
+
+        def statistic(wide: bool) -> Tensor:
+            rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one, wide)
+            values = rows_src.new_zeros(src.numel())
+            # torch refuses a sparse matrix with more entries than places.
+            if _sparse(spec, x_src) and 0 < src.numel() <= x_src.size(0) * x_dst.size(0):
+                graph = _csr(ptr, src, values, x_src.size(0))
+                values = torch.sparse.sampled_addmm(graph, rows_dst, rows_src.T, beta=0.0).values()
+            else:
+                for j, i, edges in _edge_blocks(src, dst, block):
+                    values[edges] = row_statistic(
+                        spec, rows_src.index_select(0, j), rows_dst.index_select(0, i)
+                    )
+            return values
+
+        values = statistic(False)
+        wide = relative and _agree(spec, x_src, values)
+        if wide:
+            values = statistic(True)
+        slope = x_src.new_empty(0)
+        if relative and spec.unit and spec.from_equal is not None:
+            if not spec.inner:
+                slope = spec.slope(values, values, 0.0).to(x_src.dtype)
+            values = spec.from_equal(values - 1, 0.0) if wide else spec.value(values, 0.0)
+        return values.to(x_src.dtype), slope, torch.tensor(wide)
 
 
 def _backward(
     grad: Tensor,
-    values: Tensor,
+    slope: Tensor,
+    wide: Tensor,
     x_src: Tensor,
     x_dst: Tensor,
     src: Tensor,
@@ -98,18 +138,20 @@ def _backward(
     kernel: str,
     block: int,
     one: bool,
+    relative: bool,
     need_src: bool,
     need_dst: bool,
 ) -> tuple[Tensor, Tensor]:
     """The gradients; if sources and targets are ``one``, the first gradient is for both."""
     with full_precision(x_src.device):
         spec = kernel_named(kernel)
-        rows_src, inverse_src, rows_dst, inverse_dst = _rows(spec, x_src, x_dst, one)
-        grad_src = torch.zeros_like(x_src) if need_src else x_src.new_empty(0)
-        grad_dst = torch.zeros_like(x_dst) if need_dst else x_dst.new_empty(0)
+        rows_src, inverse_src, rows_dst, inverse_dst = _rows(spec, x_src, x_dst, one, bool(wide))
+        grad = (grad * slope if slope.numel() else grad).to(rows_src.dtype)
+        grad_src = empty_gradient(rows_src, need_src).zero_()
+        grad_dst = empty_gradient(rows_dst, need_dst).zero_()
         to_dst = grad_src if one else grad_dst
         if src.numel() == 0:
-            return grad_src, grad_dst
+            return grad_src.to(x_src.dtype), grad_dst.to(x_src.dtype)
         if _sparse(spec, x_src):
             if to_dst.numel():
                 to_dst.addmm_(_csr(ptr, src, grad.contiguous(), x_src.size(0)), rows_src)
@@ -135,15 +177,31 @@ def _backward(
         ):
             if inverse is not None and gradient.numel():
                 unit_gradient_(gradient, rows, inverse)
-        return grad_src, grad_dst
+        return grad_src.to(x_src.dtype), grad_dst.to(x_src.dtype)
+
+
+def _agree(kernel: Kernel, x_src: Tensor, values: Tensor) -> bool:
+    """Whether inner products differ in late digits only, so that they need float64."""
+    if kernel.statistic != "dot" or exact(x_src[:0]).dtype == x_src.dtype:
+        return False
+    if kernel.unit:
+        # One less the mean cosine is half the mean squared distance of an edge's unit rows.
+        return bool(1 - values.mean() < CROWDED / 2)
+    return crowded(x_src)
 
 
 def _rows(
-    kernel: Kernel, x_src: Tensor, x_dst: Tensor, one: bool
+    kernel: Kernel, x_src: Tensor, x_dst: Tensor, one: bool, wide: bool
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-    """The rows of both sides that the kernel acts on; each with inverse norms if of unit length."""
+    """The rows of both sides that the kernel acts on; each with inverse norms if of unit length.
+
+    Wide rows are float64. Their inner products, those of the sources with their centre taken away,
+    change by the same number for all edges of a centre.
+    """
+    if wide:
+        x_src, x_dst = exact(x_src), exact(x_dst)
     if not kernel.unit:
-        return x_src, None, x_dst, None
+        return (x_src - x_src.mean(dim=0) if wide else x_src), None, x_dst, None
     src = unit_and_inverse(x_src)
     return *src, *(src if one else unit_and_inverse(x_dst))
 
@@ -185,10 +243,18 @@ def _edge_blocks(src: Tensor, dst: Tensor, block: int) -> Iterator[tuple[Tensor,
         yield src[edges], dst[edges], edges
 
 
+def _fake(x_src: Tensor, x_dst: Tensor, src: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    kernel, (relative, *_) = kernel_named(rest[4]), rest[-3:]
+    curved = relative and kernel.unit and not kernel.inner
+    slope = x_src.new_empty(src.numel() if curved else 0)
+    return x_src.new_empty(src.numel()), slope, torch.empty((), dtype=torch.bool)
+
+
 _edge_statistic = primitive(
     "edge_statistic",
     _forward,
     _backward,
     backend="chunked",
-    fake=lambda x_src, x_dst, src, *rest: x_src.new_empty(src.numel()),
+    fake=_fake,
+    keeps=2,
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphkd._precision import exact
 from graphkd.ops._autograd import empty_gradient
-from graphkd.similarity import Kernel, unit_and_inverse, unit_gradient_
+from graphkd.similarity import Kernel, crowded, unit_and_inverse, unit_gradient_
 
 # A squared distance above this part of the largest one from the centre keeps its digits in products
 # of the input's precision. So does the difference of its rows in a gradient.
@@ -33,6 +33,8 @@ def centre_of(some: Tensor) -> Tensor:
 
 class Side:
     """The student's or the teacher's rows, prepared for tiles of a kernel's statistic.
+
+    Inner products of crowded rows are float64: in float32 they would differ by rounding alone.
 
     Squared distances come from norms and inner products about the centre of the rows. Their error
     is below 2(d + 2)ε (‖x_i‖² + ‖x_j‖²), with norms about the centre too. In float64, any distance
@@ -57,12 +59,14 @@ class Side:
         learns: bool = False,
         centre: Tensor | None = None,
     ) -> None:
-        self.kernel, self.gamma, self.learns = kernel, gamma, learns
+        self.kernel, self.gamma, self.learns, self.dtype = kernel, gamma, learns, x.dtype
+        self.dot = kernel.statistic == "dot"
+        if self.dot and crowded(unit_and_inverse(x)[0] if kernel.unit else x):
+            x = exact(x)
         self.gradient = torch.zeros_like(x) if learns else empty_gradient(x, learns)
         if kernel.unit:
             x, self.inverse = unit_and_inverse(x)
         wide = exact(x)
-        self.dot = kernel.statistic == "dot"
         self.direct = kernel.name == "l2" and wide.dtype == x.dtype
         self.x, self.rbf = x, kernel.name == "rbf"
         if self.dot or self.direct or len(x) == 0:
@@ -78,7 +82,7 @@ class Side:
         """The gradient for the rows as they came."""
         if self.learns and self.kernel.unit:
             unit_gradient_(self.gradient, self.x, self.inverse)
-        return self.gradient
+        return self.gradient.to(self.dtype)
 
     def statistic(self, i: slice, other: "Side", j: slice) -> tuple[Tensor, bool]:
         """The statistic of the rows i with the other's rows j, and whether some of them are near.
@@ -86,7 +90,7 @@ class Side:
         The other may be this side itself.
         """
         if self.dot:
-            return self.x[i] @ other.x[j].T, False
+            return self.x[i] @ other.x[j].T.to(self.x.dtype), False
         if self.direct:
             return _distances(self.x[i], other.x[j]).square_(), False
         own = other is self and i == j
@@ -113,7 +117,8 @@ class Side:
         """
         mirrored = other is self and i != j
         if self.dot:
-            self.gradient[i].addmm_(weights, other.x[j])
+            weights = weights.to(self.x.dtype)
+            self.gradient[i].addmm_(weights, other.x[j].to(self.x.dtype))
             if mirrored:
                 self.gradient[j].addmm_(weights.T, self.x[i])
             return

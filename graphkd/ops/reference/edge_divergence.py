@@ -8,7 +8,7 @@ from types import ModuleType
 from torch import Tensor
 
 from graphkd.ops import segments
-from graphkd.ops.divergence import kl_terms, log_ratio
+from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
 
 
 def edge_divergence(
@@ -33,18 +33,18 @@ def parts(
     count: int,
     divergence: str,
     softmax: ModuleType,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """The row values, log p, log q, and for KL their accurate difference."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The row values, log p, log q, and their accurate difference."""
     log_p, log_q = (softmax.segment_log_softmax(x, dst, count) for x in (student, teacher))
-    delta = None
+    delta = log_ratio(
+        teacher - student,
+        log_p,
+        total=lambda x: softmax.segment_sum(x, dst, count).index_select(0, dst),
+        largest=lambda x: segments.segment_max(x, dst, count).index_select(0, dst),
+    )
     if divergence == "kl":
-        delta = log_ratio(
-            teacher - student,
-            log_p,
-            total=lambda x: softmax.segment_sum(x, dst, count).index_select(0, dst),
-            largest=lambda x: segments.segment_max(x, dst, count).index_select(0, dst),
-        )
         terms = kl_terms(delta, log_q, log_p)
     else:
-        terms = (log_q.exp() - log_p.exp()).square()
+        # Clamped, because the derivative of an overflow would be NaN, also where it is not taken.
+        terms = kl_slope(delta.clamp(-1, 1), log_q, log_p).square()
     return softmax.segment_sum(terms, dst, count), log_p, log_q, delta
