@@ -124,6 +124,8 @@ def for_ids(ids: Any) -> str:
         return ""
     if ids.dim() == 2:
         return "Call .view(-1) on it." if ids.size(1) == 1 else "Of one-hot rows, pass .argmax(1)."
+    if ids.dtype == torch.bool:
+        return "If it is a mask of rows, pass it as index=; else call .long() on it."
     return "" if ids.dtype in _INTEGERS or ids.dim() != 1 else "Call .long() on it."
 
 

@@ -70,6 +70,7 @@ def test_bad_index(loss: Loss, options: dict) -> None:
         (torch.ones(8, dtype=torch.bool), IndexError, "one entry per row"),
         (torch.ones(9, dtype=torch.uint8), TypeError, "bool"),
         (torch.rand(9), TypeError, "row numbers"),
+        ((torch.arange(9) < 4).long(), ValueError, "a mask as integers. Call .bool()"),
         ([0, 1], TypeError, "as_tensor"),
         (torch.zeros(1, 1, dtype=torch.long), ValueError, "one-dimensional"),
     ):

@@ -122,6 +122,15 @@ def test_one_column_of_logits_and_a_mask_of_rows() -> None:
     slip(ValueError, "by index=", G.kd_loss, Z_S, Z_T, task="multilabel", mask=MASK)
 
 
+def test_a_mask_or_labels_in_the_place_of_another_argument() -> None:
+    for rows in (MASK, Y):
+        words = "edge_index must hold edges...by name: index= or labels="
+        slip(TypeError, words, FitNetLoss(5, 5), H, T, rows)
+        slip(TypeError, words, GCRDLoss(5, 5, head="gcn"), H, T, rows)
+    slip(TypeError, "mask of rows, pass it as index=", G.attention_transfer_loss, H, T, MASK)
+    GCRDLoss(5, 5)(H, T, EDGES)  # as a WeightedSum passes them
+
+
 def test_student_and_teacher_swapped() -> None:
     for loss in (GCRDLoss(5, 7), FitNetLoss(5, 7), GCRDLoss(7, 5)):
         rows = (WIDE, H) if loss.dim_s == 5 else (H, WIDE)

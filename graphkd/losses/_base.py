@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from graphkd._checks import check_pair, check_widths
+from graphkd._checks import check_pair, check_widths, describe
 from graphkd._precision import full_precision, has_rows, upcast
 from graphkd.distributed import OwnBuffers, meet, refuse, reporting
 from graphkd.functional._rows import matched_rows, resolve_index, select_rows
@@ -125,6 +125,7 @@ class ProjectedLoss(DistillationLoss):
         """
         loss, group, edges = type(self).__name__, self.options.get("process_group"), None
         with reporting(group):
+            _refuse_rows_as_edges(loss, edge_index)
             s, t, chosen = matched_rows(loss, h_s, h_t, None if self.head_takes_edges else index)
             check_widths(loss, h_s, h_t, self.dim_s, self.dim_t)
             if self.head_takes_edges:
@@ -160,6 +161,15 @@ class ProjectedLoss(DistillationLoss):
             )
         edges = resolve_edges(loss, edge_index, n, n, h.device)
         return torch.stack([edges.src, edges.dst])
+
+
+def _refuse_rows_as_edges(loss: str, edge_index: Any) -> None:
+    """Raise for a mask or labels in the place of edges, which row-wise heads would never look at."""
+    if isinstance(edge_index, Tensor) and (edge_index.dtype == torch.bool or edge_index.dim() == 1):
+        raise TypeError(
+            f"{loss}: edge_index must hold edges [2, E]; got {describe(edge_index)}. Pass a mask, "
+            "row numbers or labels by name: index= or labels=."
+        )
 
 
 def zero_of_parameters(module: nn.Module, like: Tensor) -> Tensor:
