@@ -164,7 +164,7 @@ class ProjectedLoss(DistillationLoss):
 
 
 def _refuse_rows_as_edges(loss: str, edge_index: Any) -> None:
-    """Raise for a mask or labels in the place of edges, which row-wise heads would never look at."""
+    """Raise for a mask or labels in the place of edges, which row-wise heads never look at."""
     if isinstance(edge_index, Tensor) and (edge_index.dtype == torch.bool or edge_index.dim() == 1):
         raise TypeError(
             f"{loss}: edge_index must hold edges [2, E]; got {describe(edge_index)}. Pass a mask, "

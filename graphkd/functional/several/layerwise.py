@@ -105,7 +105,7 @@ def as_layers(loss: str, name: str, layers: Any, what: str = "layer") -> dict[An
     else:
         raise TypeError(
             f"{loss}: {name} must be a list of {what}s, or a dictionary of them by name; got "
-            f"{describe(layers)}. Pass [{name}] for a single {what}, list({name}) for a stack of them."
+            f"{describe(layers)}. Pass [{name}] for a single {what}, list({name}) for a stack."
         )
     if not named:
         raise ValueError(f"{loss}: {name} must hold at least one {what}; got none.")
