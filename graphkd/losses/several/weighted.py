@@ -48,9 +48,10 @@ class WeightedSum(nn.Module):
     so that a weight of 1 pulls on the student's embeddings as hard as the task does, for any loss,
     N, d, E and C. A factor at a bound, which only a gradient that has all but vanished needs, is
     warned of once. Balancing needs ``task_loss=``, which is not added to the total, and an ``h_s``
-    from which the task loss and every term were computed. If ``h_s`` is several tensors (layers, or
-    the pairs of TINED), those with a gradient count. Balancing costs one backward pass from each
-    term to ``h_s``, and under float16 a few more until float16 holds the gradient. The averages are
+    from which the task loss and every term were computed: compile the part of a student that ends
+    in ``h_s``, and call its last layer outside. If ``h_s`` is several tensors (layers, or the pairs
+    of TINED), those with a gradient count. Balancing costs one backward pass from each term to
+    ``h_s``, and under float16 a few more until float16 holds the gradient. The averages are
     buffers. They move in training mode with gradients enabled; a gradient that is zero or not
     finite, of a term or of the task, leaves this term's averages unchanged.
 
@@ -278,7 +279,8 @@ def _layers_of(h_s: Any) -> list[Tensor]:
 
 def _through_float16(device: str, task_loss: Tensor, arguments: dict[str, Any]) -> bool:
     """Whether gradients may pass through float16, where those of a mean over many rows vanish."""
-    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
+    casting = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if casting and torch.get_autocast_dtype(device) == torch.float16:
         return True
     student = (x for x in tensors_in([task_loss, arguments]) if x.requires_grad)
     return any(x.dtype == torch.float16 for x in student)
