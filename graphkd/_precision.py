@@ -11,16 +11,26 @@ from torch import Tensor
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """Switch autocast off, so that arithmetic runs in the dtype of its inputs.
 
-    torch 2.5 and 2.6 compile neither a generator's context nor the question that is asked here.
+    torch 2.5 and 2.6 compile neither a generator's context nor the questions that are asked here.
+    A switch takes as long as several operations on a few hundred rows, so that it is left out if
+    autocast is off.
     """
-    if torch.compiler.is_compiling() or torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device_type=device.type, enabled=False)
+    kind = device.type
+    if torch.compiler.is_compiling():
+        return torch.autocast(device_type=kind, enabled=False)
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(device_type=kind, enabled=False)
     return nullcontext()
 
 
 def traced() -> bool:
     """Whether operations are traced rather than run; then no value can be read."""
     return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+
+
+def followed() -> bool:
+    """Whether torch follows the operations: to compile or trace them, or in torch.func."""
+    return traced() or torch._C._are_functorch_transforms_active()
 
 
 def has_rows(h: Tensor) -> bool:

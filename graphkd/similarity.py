@@ -178,13 +178,13 @@ def unit_rows(h: Tensor) -> Tensor:
 
 def unit_and_inverse(h: Tensor) -> tuple[Tensor, Tensor]:
     """The rows divided by their norms, and the inverse norms: both zero for an all-zero row."""
-    recorded = torch.is_grad_enabled() and h.requires_grad
-    if h.device.type == "cpu" and not (recorded or traced()):
+    recorded = h.requires_grad and torch.is_grad_enabled()
+    if h.device.type == "cpu" and not (recorded or traced()) and h.size(0):
         norm = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
-        low, high = (float(extreme) for extreme in norm.aminmax()) if h.numel() else (1.0, 1.0)
+        low, high = norm.aminmax()
         # Squares of such norms neither underflow nor overflow.
-        if low > 1e-15 and high < 1e15:
-            return h / norm, 1 / norm
+        if low.item() > 1e-15 and high.item() < 1e15:
+            return h / norm, norm.reciprocal_()
     # The result does not depend on the scale. So its derivative through `largest` is zero, and
     # detaching is exact.
     largest = h.detach().abs().amax(dim=-1, keepdim=True)

@@ -210,3 +210,60 @@ def _joined(
         return values
 
     return apply_to
+
+
+def by_hand(
+    law: Callable[..., Tensor], forward: Callable[..., Any], backward: Callable[..., Any]
+) -> Callable[..., Tensor]:
+    """``law(a, b, *extras) -> values`` with a backward pass by hand, for operations run one by one.
+
+    It is differentiable to any order: a gradient of the gradient goes through the law.
+
+    Args:
+        law: The plain form.
+        forward: ``(a, b, *extras, need_a, need_b) -> (values, *kept)``.
+        backward: ``(grad, *kept, a, b, *extras) -> (grad_a, grad_b)``. A gradient that is not
+            needed may be anything.
+    """
+
+    class ByHand(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, a: Tensor, b: Tensor, *extras: Any) -> Tensor:
+            values, *kept = forward(a, b, *extras, *ctx.needs_input_grad[:2])
+            ctx.save_for_backward(a, b, *kept)
+            ctx.extras = extras
+            result: Tensor = values
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            (a, b, *kept), needs = ctx.saved_tensors, ctx.needs_input_grad[:2]
+            with full_precision(a.device):
+                if torch.is_grad_enabled():
+                    found = _through(law, needs, grads[0], a, b, *ctx.extras)
+                else:
+                    found = backward(grads[0], *kept, a, b, *ctx.extras)
+            sides = (x if needed else None for x, needed in zip(found, needs, strict=True))
+            return (*sides, *(None for _ in ctx.extras))
+
+    apply: Callable[..., Tensor] = ByHand.apply  # typed, unlike torch's stub
+
+    def apply_to(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
+        if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
+            return apply(a, b, *extras)
+        values: Tensor = forward(a, b, *extras, False, False)[0]
+        return values
+
+    return apply_to
+
+
+def _through(
+    law: Callable[..., Tensor], needs: Any, grad: Tensor, a: Tensor, b: Tensor, *extras: Any
+) -> list[Tensor | None]:
+    """The gradients that are needed by autograd, which can differentiate them again."""
+    # Views of their own: one side may depend on the other, and each gradient is of one side.
+    sides = a.view_as(a), b.view_as(b)
+    values = law(*sides, *extras)
+    learning = [x for x, needed in zip(sides, needs, strict=True) if needed]
+    found = iter(torch.autograd.grad(values, learning, grad, create_graph=True))
+    return [next(found) if needed else None for needed in needs]

@@ -7,12 +7,19 @@ from torch import Tensor
 
 # A block holds at most this many numbers: 16 MiB in float32.
 BLOCK = 2**22
+# A few buffers of so many numbers fit in a core's cache.
+CACHED = 2**16
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
     """Blocks of ``size`` that cover ``range(count)``."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def cached_rows(width: int) -> int:
+    """How many rows of this width make a block that stays in a core's cache."""
+    return max(CACHED // max(width, 1), 1)
 
 
 def breadth(height: int, count: int) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_choice
-from graphkd._precision import has_rows
+from graphkd._precision import followed, has_rows
 
 BACKENDS = ("auto", "reference", "chunked", "triton", "scatter")
 DENSE = ("reference", "chunked")
@@ -107,6 +107,15 @@ def run_rows(
     if not has_rows(x):
         ways = dict.fromkeys(ways, nothing)
     return run(loss, backend, chunk_size, x, ways, precision)
+
+
+def by_hand_serves(like: Tensor) -> bool:
+    """Whether a way by hand runs, instead of the plain form, where a loss has no ``backend``.
+
+    It works in blocks of a core's cache, and reads values. A compiler fuses the plain form itself,
+    torch.func differentiates it, and a GPU should not wait for values.
+    """
+    return like.device.type == "cpu" and not followed()
 
 
 @functools.cache

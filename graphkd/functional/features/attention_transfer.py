@@ -1,13 +1,15 @@
-"""How strongly each node is activated: attention transfer."""
+"""How strongly each node is activated: attention transfer.
 
-import torch
+The formula in its plain form is ``attention_gap`` in ``ops/reference/attention_gap.py``.
+"""
+
 from torch import Tensor
 
 from graphkd._checks import check_row_ids
-from graphkd._precision import full_precision
+from graphkd._precision import followed, full_precision
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import group_numbers, matched_rows, reduce_rows, select_rows
-from graphkd.ops.segments import segment_max, segment_sum
+from graphkd.ops.row_primitives import attention_gap
 
 
 def attention_transfer_loss(
@@ -66,19 +68,14 @@ def attention_transfer_loss(
         remedy = "Pass data.batch of the same nodes."
         check_row_ids(loss, "batch", batch, h_s, "graph ids", remedy)
     with full_precision(s.device):
-        graph = s.new_zeros(s.size(0), dtype=torch.long)
-        if batch is not None:
-            graph = group_numbers(select_rows(loss, batch, chosen))
-        return reduce_rows((_attention(s, graph) - _attention(t, graph)).square(), reduction)
+        graph = None if batch is None else _numbers(select_rows(loss, batch, chosen))
+        return reduce_rows(attention_gap(s, t, graph), reduction)
 
 
-def _attention(h: Tensor, graph: Tensor) -> Tensor:
-    """The nodes' attention, of unit norm within each graph; zero where a graph is all zero."""
-    n = h.size(0)
-    # The scale of a graph does not change attention of unit norm. Dividing by it keeps squares of
-    # squares in range, and detaching it is exact.
-    largest = segment_max(h.detach().abs().amax(dim=1), graph, n).clamp(min=0)
-    scale = largest.masked_fill(largest == 0, 1).index_select(0, graph)
-    energy = (h / scale.unsqueeze(1)).square().sum(dim=1)
-    norm = segment_sum(energy.square(), graph, n)
-    return energy / norm.masked_fill(largest == 0, 1).sqrt().index_select(0, graph)
+def _numbers(ids: Tensor) -> Tensor:
+    """Graph ids below the number of rows: as they are if they do, because gaps do not matter."""
+    if ids.device.type == "cpu" and ids.numel() and not followed():
+        least, most = ids.aminmax()
+        if least.item() >= 0 and most.item() < ids.numel():
+            return ids.long()
+    return group_numbers(ids)

@@ -1,11 +1,14 @@
-"""Embeddings of one width, row by row: FitNet."""
+"""Embeddings of one width, row by row: FitNet.
+
+The formula in its plain form is ``unit_gap`` in ``ops/reference/unit_gap.py``.
+"""
 
 from torch import Tensor
 
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import matched_rows, reduce_rows
-from graphkd.similarity import unit_rows
+from graphkd.ops.row_primitives import unit_gap
 
 
 def fitnet_loss(
@@ -62,4 +65,4 @@ def fitnet_loss(
 def match_rows(s: Tensor, t: Tensor, reduction: str) -> Tensor:
     """FitNet of rows that passed the checks; here both sides may learn."""
     with full_precision(s.device):
-        return reduce_rows((unit_rows(s) - unit_rows(t)).square().mean(dim=1), reduction)
+        return reduce_rows(unit_gap(s, t), reduction)

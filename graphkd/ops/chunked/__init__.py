@@ -6,6 +6,7 @@ no value.
 """
 
 from graphkd.ops.chunked.angles import angle_gap
+from graphkd.ops.chunked.attention_gap import attention_gap
 from graphkd.ops.chunked.code_divergence import code_divergence
 from graphkd.ops.chunked.distances import distance_gap, mean_distance
 from graphkd.ops.chunked.edge_differences import difference_divergence
@@ -21,9 +22,11 @@ from graphkd.ops.chunked.pairwise import pairwise_gap
 from graphkd.ops.chunked.row_divergence import row_divergence
 from graphkd.ops.chunked.stars import star_products
 from graphkd.ops.chunked.symmetric import symmetric_infonce
+from graphkd.ops.chunked.unit_gap import unit_gap
 
 __all__ = [
     "angle_gap",
+    "attention_gap",
     "code_divergence",
     "difference_divergence",
     "distance_gap",
@@ -42,4 +45,5 @@ __all__ = [
     "star_products",
     "symmetric_infonce",
     "teacher_gram",
+    "unit_gap",
 ]

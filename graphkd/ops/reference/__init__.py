@@ -5,6 +5,7 @@ To try another formula, change it here and pass ``backend="reference"``.
 """
 
 from graphkd.ops.reference.angles import angle_gap
+from graphkd.ops.reference.attention_gap import attention_gap
 from graphkd.ops.reference.code_divergence import code_divergence
 from graphkd.ops.reference.distances import distance_gap, mean_distance
 from graphkd.ops.reference.edge_differences import difference_divergence
@@ -17,9 +18,11 @@ from graphkd.ops.reference.nce import nce
 from graphkd.ops.reference.pairwise import diagonal_gap, pairwise_gap
 from graphkd.ops.reference.row_divergence import row_divergence
 from graphkd.ops.reference.stars import star_products
+from graphkd.ops.reference.unit_gap import unit_gap
 
 __all__ = [
     "angle_gap",
+    "attention_gap",
     "code_divergence",
     "diagonal_gap",
     "difference_divergence",
@@ -36,4 +39,5 @@ __all__ = [
     "row_divergence",
     "star_products",
     "symmetric_infonce",
+    "unit_gap",
 ]
