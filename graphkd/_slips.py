@@ -118,11 +118,13 @@ def _for_parts_of_edges(parts: list[Any] | tuple[Any, ...]) -> str:
     return "Pass one element, if each holds the edges of a layer or of a graph."
 
 
-def for_ids(ids: Any) -> str:
+def for_ids(ids: Any, rows: int) -> str:
     """What to do about ids or labels of the wrong type or shape; empty if that is not known."""
     if not isinstance(ids, Tensor):
         return ""
     if ids.dim() == 2:
+        if ids.size(0) == 2 != rows:
+            return "If these are edges, pass them as edge_index=."
         return "Call .view(-1) on it." if ids.size(1) == 1 else "Of one-hot rows, pass .argmax(1)."
     if ids.dtype == torch.bool:
         return "If it is a mask of rows, pass it as index=; else call .long() on it."

@@ -128,6 +128,7 @@ def test_a_mask_or_labels_in_the_place_of_another_argument() -> None:
         slip(TypeError, words, FitNetLoss(5, 5), H, T, rows)
         slip(TypeError, words, GCRDLoss(5, 5, head="gcn"), H, T, rows)
     slip(TypeError, "mask of rows, pass it as index=", G.attention_transfer_loss, H, T, MASK)
+    slip(ValueError, "edges, pass them as edge_index=", G.attention_transfer_loss, H, T, EDGES)
     GCRDLoss(5, 5)(H, T, EDGES)  # as a WeightedSum passes them
 
 
