@@ -165,12 +165,12 @@ def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy:
     if not isinstance(ids, Tensor) or ids.dtype not in (torch.int32, torch.int64):
         raise TypeError(
             f"{loss}: {name} must be an int64 tensor [N] of {of}; got {describe(ids)}. "
-            f"{for_ids(ids, like.size(0)) or remedy}"
+            f"{for_ids(ids, like.size(0), remedy)}"
         )
     if ids.shape != like.shape[:1]:
         raise ValueError(
             f"{loss}: {name} must have one entry per row, shape ({like.size(0)},); got "
-            f"{describe(ids)}. {for_ids(ids, like.size(0)) or remedy}"
+            f"{describe(ids)}. {for_ids(ids, like.size(0), remedy)}"
         )
     check_devices(loss, embeddings=like, **{name: ids})
 

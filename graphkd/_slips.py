@@ -118,17 +118,17 @@ def _for_parts_of_edges(parts: list[Any] | tuple[Any, ...]) -> str:
     return "Pass one element, if each holds the edges of a layer or of a graph."
 
 
-def for_ids(ids: Any, rows: int) -> str:
-    """What to do about ids or labels of the wrong type or shape; empty if that is not known."""
-    if not isinstance(ids, Tensor):
-        return ""
+def for_ids(ids: Any, rows: int, remedy: str) -> str:
+    """What to do about ids or labels of the wrong type or shape; the remedy, if nothing shows."""
+    if not isinstance(ids, Tensor) or ids.dim() not in (1, 2):
+        return remedy
     if ids.dim() == 2:
         if ids.size(0) == 2 != rows:
             return "If these are edges, pass them as edge_index=."
         return "Call .view(-1) on it." if ids.size(1) == 1 else "Of one-hot rows, pass .argmax(1)."
     if ids.dtype == torch.bool:
         return "If it is a mask of rows, pass it as index=; else call .long() on it."
-    return "" if ids.dtype in _INTEGERS or ids.dim() != 1 else "Call .long() on it."
+    return remedy if ids.dtype in _INTEGERS else f"Call .long() on it. {remedy}"
 
 
 def _from(value: Any, package: str) -> bool:

@@ -78,8 +78,8 @@ def measure_reliability(
         )
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() == 0:
         raise TypeError(
-            f"{name}: x must be a floating-point tensor [N, d] of features; got {describe(x)}. Pass "
-            "data.x, as the teacher takes it."
+            f"{name}: x must be a floating-point tensor [N, d] of features; got {describe(x)}. "
+            "Pass data.x, as the teacher takes it."
         )
     with torch.no_grad(), full_precision(x.device):
         before = _entropy(name, teacher(x, *args), x)
