@@ -53,7 +53,7 @@ class OwnBuffers:
 
     DistributedDataParallel looks for this list at the module that it wraps, and leaves these
     buffers alone. It would overwrite them with the first rank's before each forward otherwise. A
-    module names its own in ``own_buffers``.
+    module names its own in ``_own_buffers``.
     """
 
     def __get__(self, module: nn.Module | None, owner: Any = None) -> list[str]:
@@ -61,7 +61,7 @@ class OwnBuffers:
         return [
             f"{path}.{name}" if path else name
             for path, part in parts
-            for name in getattr(part, "own_buffers", ())
+            for name in getattr(part, "_own_buffers", ())
         ]
 
 

@@ -79,7 +79,7 @@ class CRDLoss(ProjectedLoss):
 
     bank_s: Tensor
     bank_t: Tensor
-    own_buffers = ("bank_s", "bank_t")
+    _own_buffers = ("bank_s", "bank_t")
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class KeyQueue(nn.Module):
     keys: Tensor
     ids: Tensor
     oldest: Tensor
-    own_buffers = ("keys", "ids", "oldest")
+    _own_buffers = ("keys", "ids", "oldest")
 
     def __init__(self, loss: str, size: int, width: int) -> None:
         super().__init__()

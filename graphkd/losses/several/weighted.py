@@ -191,7 +191,8 @@ class WeightedSum(nn.Module):
 
     def _warn_at_bounds(self) -> None:
         """Warn once of a factor at a bound, where reading it makes no step wait for a GPU."""
-        if self._warned or torch.compiler.is_compiling() or self.term_norms.is_cuda:
+        here = self.term_norms.device.type == "cpu"
+        if self._warned or torch.compiler.is_compiling() or not here:
             return
         for name, ratio in zip(self.losses, self._ratios().tolist(), strict=True):
             if not self._warned and not _LEAST <= ratio <= _MOST:
