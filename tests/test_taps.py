@@ -187,6 +187,24 @@ def test_a_change_that_no_copy_prevents_is_refused() -> None:
         assert torch.equal(tap.value, net.lin(X))
 
 
+class Table(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.ones(3, 2))
+
+    def forward(self) -> Tensor:
+        return self.rows
+
+
+def test_a_parameter_that_a_layer_returns() -> None:
+    table = Table()
+    with Tap(table, "") as tap:
+        table().sum().backward()
+        torch.optim.SGD(table.parameters(), lr=1.0).step()
+        assert torch.equal(tap.value, torch.ones(3, 2))
+        assert tap.value.requires_grad
+
+
 def test_a_tap_knows_when_it_cannot_know() -> None:
     net = Net(CHANGES["nothing"])
     tap = Tap(net, "layer")
@@ -278,6 +296,9 @@ def test_rows_without_the_gradient_that_was_to_be_expected(run: Any, match: str)
     net = Net(F.relu_)
     with Tap(net, "lin") as tap:
         run(net)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            _ = tap.value  # the evaluation's own reading
         with pytest.warns(UserWarning, match=f"Tap: .*layer 'lin' {match}"):
             _ = tap.value
 
