@@ -24,7 +24,8 @@ def _stay_in_eval(module: ModuleT, mode: bool = True) -> ModuleT:
         for part in module.modules():
             vars(part).pop("train", None)
         return module.train(mode)
-    module.training = False  # torch.compile's wrapper has set the flag of the module inside
+    for part in module.modules():  # torch.compile's wrapper has set the flag of the module inside
+        part.training = False
     if mode and sys._getframe(1).f_code is not nn.Module.train.__code__:  # not by an outer module
         warnings.warn(
             f"freeze: {type(module).__name__} stays in eval mode, because it is frozen, or is a "
@@ -127,8 +128,8 @@ _UNKNOWN = -1  # what a compiled graph says of the time
 class _Capture:
     """A forward hook that keeps the output. A copied or pickled model gets an empty one."""
 
-    def __init__(self, model: nn.Module | None = None) -> None:
-        self.model = None if model is None else weakref.ref(model)  # no cycle that keeps it alive
+    def __init__(self, part: nn.Module | None = None) -> None:
+        self.part = None if part is None else weakref.ref(part)  # no cycle that keeps it alive
         self.clear()
 
     def clear(self) -> None:
@@ -142,8 +143,8 @@ class _Capture:
 
     @property
     def now(self) -> int:
-        """A number that grows with each step of the model's optimizer."""
-        learning = None if self.model is None else _learning(self.model())
+        """A number that grows with each step of the optimizer."""
+        learning = None if self.part is None else _learning(self.part())
         return _UNKNOWN if learning is None else learning._version
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -180,9 +181,9 @@ class _Capture:
         return _Capture, ()
 
 
-def _learning(model: nn.Module | None) -> nn.Parameter | None:
+def _learning(part: nn.Module | None) -> nn.Parameter | None:
     """The first parameter that learns; all would take as long to visit as a small model runs."""
-    parameters = () if model is None else model.parameters()
+    parameters = () if part is None else part.parameters()
     return next((parameter for parameter in parameters if parameter.requires_grad), None)
 
 
@@ -210,8 +211,8 @@ class Tap:
 
     Raises:
         ValueError: If the model has no layer of that name; the error lists its layers.
-        TypeError: If ``model`` is not a Module, is a ScriptModule, or is compiled: a hook added
-            after compilation does not fire.
+        TypeError: If ``model`` is not a Module, the layer is scripted, or the model is compiled:
+            a hook added after compilation does not fire.
         RuntimeError: If :attr:`value` is read before the layer has run, after its hook was removed
             from the layer, or after the output was changed in place through another name; and if
             the layer runs in several replicas of ``nn.DataParallel``.
@@ -236,16 +237,11 @@ class Tap:
             raise TypeError(f"Tap takes a torch.nn.Module; got {describe(model)}.")
         modules = dict(model.named_modules(remove_duplicate=False))
         for name, module in modules.items():
-            what = f"layer {name!r}" if name else "the model"
             if _is_compiled(module):
                 raise TypeError(
-                    f"Tap: {what} is compiled, and a hook added after compilation does not fire. "
-                    "Make the Tap on the model before torch.compile."
-                )
-            if isinstance(module, torch.jit.ScriptModule):
-                raise TypeError(
-                    f"Tap: a ScriptModule runs no hooks, and {what} is one; got "
-                    f"{describe(module)}. Tap the model that was scripted."
+                    f"Tap: {f'layer {name!r}' if name else 'the model'} is compiled, and a hook "
+                    "added after compilation does not fire. Make the Tap on the model before "
+                    "torch.compile."
                 )
         if not isinstance(layer, str) or layer not in modules:
             near = difflib.get_close_matches(str(layer), modules, n=1)
@@ -254,9 +250,19 @@ class Tap:
                 f"Tap: {type(model).__name__} has no layer {layer!r}.{hint} Its layers are "
                 f"{', '.join(repr(name) for name in modules if name)}."
             )
+        if isinstance(modules[layer], torch.jit.ScriptModule):
+            raise TypeError(
+                f"Tap: layer {layer!r} is scripted, and takes no hook; got "
+                f"{describe(modules[layer])}. Tap the module that it was made of."
+            )
         self.layer = layer
-        self._model, self._module = model, modules[layer]
-        self._capture = _Capture(model)
+        self._module = modules[layer]
+        # The part of the model that has to learn, if anything does. A teacher may be in one model
+        # with the student.
+        path = layer.split(".")
+        around = [modules[".".join(path[:depth])] for depth in range(len(path), -1, -1)]
+        self._part = next((part for part in around if any(True for _ in part.parameters())), model)
+        self._capture = _Capture(self._part)
         self._handle: RemovableHandle | None = None
         self._attach()
 
@@ -299,7 +305,7 @@ class Tap:
         capture = self._capture
         floating = [rows for rows in tensors_in(capture.outputs) if rows.is_floating_point()]
         attached = any(rows.requires_grad for rows in floating)
-        if not floating or (attached and capture.trained) or _learning(self._model) is None:
+        if not floating or (attached and capture.trained) or _learning(self._part) is None:
             return
         # Rows from before the last step of the optimizer are those of a training that is over.
         recent = (_UNKNOWN, capture.now)
@@ -311,7 +317,7 @@ class Tap:
                 "they were read. Read tap.value before the model is evaluated.",
                 stacklevel=3,
             )
-        elif self._model.training and not (attached or capture.recorded):
+        elif self._part.training and not (attached or capture.recorded):
             warnings.warn(
                 f"Tap: the rows of layer {self.layer!r} carry no gradient, although the model is "
                 "in training mode: the layer ran under torch.no_grad() or inference_mode(), or in "

@@ -1,7 +1,6 @@
-"""What a Tap gives where a model changes its layers' outputs, or runs several times."""
+"""What a Tap gives where a model changes its layers' outputs."""
 
 import dataclasses
-import warnings
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -10,34 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Data
 
-from graphkd import GCRDLoss, KDLoss, Tap, TeacherStore, WeightedSum, freeze
-
-X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-
-
-class Net(nn.Module):
-    """A layer, what changes its output in place, and a layer after it."""
-
-    def __init__(self, change: Callable[[Any], Tensor], make: Callable = lambda h: h) -> None:
-        super().__init__()
-        self.lin, self.out = nn.Linear(4, 4), nn.Linear(4, 2)
-        self.layer = Layer(self.lin, make)
-        self.change = change
-
-    def forward(self, x: Tensor, edge_index: Tensor | None = None) -> Tensor:
-        return self.out(self.change(self.layer(x)))
-
-
-class Layer(nn.Module):
-    def __init__(self, lin: nn.Linear, make: Callable) -> None:
-        super().__init__()
-        self.lin, self.make = lin, make
-
-    def forward(self, x: Tensor) -> Any:
-        return self.make(self.lin(x))
+from graphkd import GCRDLoss, KDLoss, Tap, TeacherStore, WeightedSum
+from tests.tapped import Net, X
 
 
 def written(h: Tensor) -> Tensor:
@@ -232,104 +207,3 @@ def test_functions_of_the_parameters_and_traces() -> None:
         got = torch.func.grad(loss)(parameters)["0.weight"]
         want = torch.autograd.grad(net[0](X).square().sum(), net[0].weight)[0]
         torch.testing.assert_close(got, want)
-
-
-class Checkpointed(nn.Module):
-    def __init__(self, reentrant: bool) -> None:
-        super().__init__()
-        self.first, self.net, self.reentrant = nn.Linear(4, 4), Net(F.relu_), reentrant
-
-    def forward(self, x: Tensor) -> Tensor:
-        return checkpoint(self.net, self.first(x), use_reentrant=self.reentrant)
-
-
-def test_a_checkpoint_without_reentrance_keeps_the_gradient() -> None:
-    model = Checkpointed(False)
-    grads = []
-    for recomputed in (False, True):
-        model.zero_grad()
-        with Tap(model, "net.lin") as tap:
-            z = model(X) if recomputed else model.net(model.first(X))
-            rows = tap.value
-            (z.sum() + rows.square().sum()).backward()
-            assert tap.value is rows  # not those of the backward pass
-        grads.append([p.grad.clone() for p in model.parameters()])
-    torch.testing.assert_close(*grads)
-
-
-def under(without: Any) -> Callable[[Net], None]:
-    def run(net: Net) -> None:
-        with without():
-            net(X)
-
-    return run
-
-
-def evaluated(left: bool, recording: bool) -> Callable[[Net], None]:
-    def run(net: Net) -> None:
-        net(X)
-        net.eval()
-        with torch.set_grad_enabled(recording):
-            net(X)
-            net(X)
-        net.train(not left)
-
-    return run
-
-
-def checkpointed(net: Net) -> None:
-    checkpoint(net, X.clone().requires_grad_(), use_reentrant=True)
-
-
-NO_GRADIENT = {
-    "no_grad": (under(torch.no_grad), "carry no gradient.*use_reentrant=False.*freeze on a teach"),
-    "inference_mode": (under(torch.inference_mode), "carry no gradient"),
-    "a reentrant checkpoint": (checkpointed, "carry no gradient.*use_reentrant=True"),
-    "an evaluation": (evaluated(False, False), "last ran without gradients.*Read tap.value before"),
-    "a model left in eval mode": (evaluated(True, False), "last ran without gradients"),
-    "an evaluation with gradients": (evaluated(True, True), "last ran in eval mode.*Read tap.val"),
-}
-
-
-@pytest.mark.parametrize(("run", "match"), NO_GRADIENT.values(), ids=NO_GRADIENT.keys())
-def test_rows_without_the_gradient_that_was_to_be_expected(run: Any, match: str) -> None:
-    net = Net(F.relu_)
-    with Tap(net, "lin") as tap:
-        run(net)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("error")
-            _ = tap.value  # the evaluation's own reading
-        with pytest.warns(UserWarning, match=f"Tap: .*layer 'lin' {match}"):
-            _ = tap.value
-
-
-def test_no_warning_where_none_was_to_be_expected() -> None:
-    net, teacher = Net(F.relu_), freeze(Net(F.relu_))
-    part = Net(F.relu_)
-    part.lin.requires_grad_(False)
-    with warnings.catch_warnings(), Tap(net, "lin") as tap, Tap(teacher, "lin") as frozen:
-        warnings.simplefilter("error")
-        for _ in range(2):
-            net(X)
-            net(X)
-            assert tap.value.requires_grad
-            net.eval()
-            with torch.no_grad():
-                net(X)
-            assert not tap.value.requires_grad  # of an evaluation, and asked for by it
-            net.train()
-            with torch.no_grad():
-                net(X)
-                _ = tap.value
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-        net(X).sum().backward()
-        optimizer.step()
-        net.eval()
-        with torch.no_grad():
-            net(X)
-        assert not tap.value.requires_grad  # the trained model is to be a teacher
-        teacher(X)
-        assert not frozen.value.requires_grad
-        with Tap(part, "lin") as below:
-            part(X)
-            assert not below.value.requires_grad

@@ -1,4 +1,4 @@
-"""freeze and Tap; what in-place operations and other passes do to a Tap is in test_taps.py."""
+"""freeze and Tap; what in-place operations do to a Tap is in test_taps.py."""
 
 import copy
 import pickle
@@ -67,8 +67,16 @@ def test_a_scripted_model_is_refused_and_a_frozen_one_can_be_scripted() -> None:
     scripted = torch.jit.script(net)
     with pytest.raises(TypeError, match=r"RecursiveScriptModule. Call torch.jit.freeze\(teacher"):
         freeze(scripted)
-    with pytest.raises(TypeError, match="Tap the model that was scripted"):
-        Tap(scripted, "0")
+    for whole in (scripted, nn.Sequential(scripted)):
+        with pytest.raises(
+            TypeError, match=r"layer '0' is scripted.*the module that it was made of"
+        ):
+            Tap(whole, "0")
+    mixed = freeze(nn.Sequential(scripted, nn.ReLU()))
+    nn.ModuleList([mixed]).train()
+    assert not any(module.training for module in mixed.modules())
+    with Tap(mixed, "1") as tap:
+        assert torch.equal(mixed(torch.ones(3, 4)), tap.value)
     with Tap(net, "0"), pytest.raises(AttributeError, match=r"cannot compile.*tap.close\(\)"):
         torch.jit.script(net)
     x = torch.randn(3, 4)
