@@ -14,6 +14,7 @@ from torch.utils._device import _device_constructors
 import graphkd
 import graphkd.functional as G
 from graphkd import TeacherStore
+from tests.contract import Loss, every
 from tests.store_loaders import check, gcn, karate, khop_batches, live
 from tests.test_store_files import build, stopped
 
@@ -79,6 +80,14 @@ def test_functions_beside_the_losses() -> None:
     with torch.device("meta"):
         found = results()
     assert all(map(torch.equal, found, expected))
+
+
+@every(where=lambda loss: loss.name != "simkd")  # it is given a part of the teacher
+def test_a_module_can_be_made_without_memory(loss: Loss, options: dict) -> None:
+    with torch.device("meta"):
+        module = loss.build(*loss.dims, **options)
+    assert type(module).__name__ in repr(module)
+    assert all(value.is_meta for value in module.state_dict().values() if value.numel() > 1)
 
 
 def test_whether_a_paraphraser_is_trained_is_saved() -> None:

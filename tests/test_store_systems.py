@@ -270,6 +270,30 @@ def test_a_place_that_cannot_be_renamed_gets_a_copy(tmp_path, monkeypatch) -> No
     assert path.stat().st_ino == there
 
 
+def test_a_copy_that_was_killed_is_made_again(tmp_path, monkeypatch) -> None:
+    path, moves = tmp_path / "store", []
+
+    def third(self, target):
+        moves.append(target)
+        if len(moves) == 5:  # the plan and the trial, then two files of the copy
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    replace = Path.replace
+    with monkeypatch.context() as patch:
+        no_folder_renames(patch, errno.EXDEV)
+        patch.setattr(Path, "replace", third)
+        with pytest.warns(match="is copied"), pytest.raises(KeyboardInterrupt):
+            build(path, Counting())
+    assert "manifest.json" not in names(path)
+    assert len(names(path)) > 3
+    forward = Counting()
+    with pytest.warns(match="is copied"):
+        torch.testing.assert_close(build(path, forward)[:].z, whole())
+    assert forward.calls == 0
+    assert names(tmp_path) == ["store"]
+
+
 def test_what_nfs_keeps_of_removed_files_is_in_nobodys_way(tmp_path) -> None:
     build(tmp_path / "store")
     for number in range(2):

@@ -81,10 +81,14 @@ def is_ours(folder: Path) -> bool:
 
 
 def is_taken(folder: Path) -> bool:
-    """Whether something is there; an empty folder counts as nothing."""
+    """Whether something is there; an empty folder and a half copied store count as nothing."""
     if folder.is_symlink():
         return True
-    return folder.exists() and (not folder.is_dir() or bool(_names(folder)))
+    if not folder.is_dir():
+        return folder.exists()
+    names = _names(folder)
+    half = {JOURNAL} < names <= NAMES - {MANIFEST, PLAN}
+    return bool(names) and not half
 
 
 def _names(folder: Path) -> set[str]:
@@ -190,8 +194,8 @@ def exchange(unfinished: Path, folder: Path, overwrite: bool, warned: bool) -> N
                     stacklevel=6,
                 )
             _copy(unfinished, folder, replaced)
-    sync_folder(folder.parent)
-    with contextlib.suppress(OSError):  # the store is complete, whatever stays beside it
+    with contextlib.suppress(OSError):  # the store is complete, whatever else fails
+        sync_folder(folder.parent)
         for name in (PLAN, JOURNAL):
             (folder / name).unlink(missing_ok=True)
         if is_ours(replaced):
@@ -217,7 +221,7 @@ def _copy(unfinished: Path, folder: Path, replaced: Path) -> None:
                 if is_ours(replaced):
                     replaced.rename(folder)
         raise
-    for name in reversed(_FINISHED):
+    for name in reversed(_FINISHED):  # the manifest goes first, and comes last
         (folder / name).unlink(missing_ok=True)
     for name in names:
         (folder / f"{name}.new").replace(folder / name)

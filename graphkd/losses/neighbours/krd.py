@@ -70,7 +70,8 @@ class KRDLoss(DistillationLoss):
     def extra_repr(self) -> str:
         """The power and the options, for ``repr``."""
         fit = f"momentum={self.momentum!r}, bins={self.bins!r}"
-        return f"alpha={float(self.alpha)!r}, {super().extra_repr()}, {fit}"
+        alpha = "..." if self.alpha.is_meta else repr(float(self.alpha))
+        return f"alpha={alpha}, {super().extra_repr()}, {fit}"
 
     def forward(
         self,
