@@ -1,7 +1,5 @@
 """Ids far beyond the graph, such as hashes: an error names one, or they are only compared."""
 
-import resource
-
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -101,6 +99,7 @@ def test_rows_that_no_disk_holds_are_refused(tmp_path) -> None:
     batch = Data(x=torch.ones(2, 8), edge_index=torch.ones(2, 1).long(), n_id=n_id)
     with pytest.raises(ValueError, match=r"holds the id 536870912\. .* and the disk of .* has"):
         build(tmp_path, gcn(), [batch], tap=None, forward=lambda m, b: torch.ones(2, 10**6))
+    resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))

@@ -273,7 +273,7 @@ def test_a_place_that_cannot_be_renamed_gets_a_copy(tmp_path, monkeypatch) -> No
 def test_a_copy_that_was_killed_is_made_again(tmp_path, monkeypatch) -> None:
     path, moves = tmp_path / "store", []
 
-    def third(self, target):
+    def interrupted(self, target):
         moves.append(target)
         if len(moves) == 5:  # the plan and the trial, then two files of the copy
             raise KeyboardInterrupt
@@ -282,7 +282,7 @@ def test_a_copy_that_was_killed_is_made_again(tmp_path, monkeypatch) -> None:
     replace = Path.replace
     with monkeypatch.context() as patch:
         no_folder_renames(patch, errno.EXDEV)
-        patch.setattr(Path, "replace", third)
+        patch.setattr(Path, "replace", interrupted)
         with pytest.warns(match="is copied"), pytest.raises(KeyboardInterrupt):
             build(path, Counting())
     assert "manifest.json" not in names(path)

@@ -133,6 +133,7 @@ def explained(what: str, remedy: str) -> Iterator[None]:
         yield
     except OSError as error:
         why = error.strerror or str(error)
+        why += f" ({error.filename})" if error.filename else ""
         message = f"TeacherStore.build: {what}: {why}. {remedy}"
         raise OSError(error.errno, message) from error
 
