@@ -16,7 +16,7 @@ import graphkd.functional as G
 from graphkd import TeacherStore
 from tests.contract import Loss, every
 from tests.store_loaders import check, gcn, karate, khop_batches, live
-from tests.test_store_files import build, stopped
+from tests.test_store_files import Counting, build, stopped
 
 # Parameters and buffers of a Module lie on the default device, as those of torch's own Modules do.
 OF_MODULES = {"__init__", "_first_entries"}
@@ -48,7 +48,9 @@ def test_the_store(tmp_path) -> None:
     ids = torch.tensor([33, 0, 7])
     with torch.device("meta"):
         for number, source in enumerate(sources):
-            store = build(tmp_path / str(number), source=source, teacher=teacher)
+            forward = Counting()
+            store = build(tmp_path / str(number), forward, source, teacher)
+            assert forward.calls == (1, 4)[number]  # the second was stopped after four of eight
             for request in (ids, ids.int(), data.train_mask, slice(30, 2, -3), 5):
                 assert store[request].z.device == ids.device
             store.verify()

@@ -191,3 +191,45 @@ def test_a_forked_worker_does_not_keep_the_lock_of_a_stopped_build(tmp_path) -> 
     finally:
         workers[0].kill()
         workers[0].join()
+
+
+@pytest.mark.parametrize("kind", ["empty", "dangling", "relative", "store", "parent"])
+def test_a_link_stays_and_the_store_lies_where_it_leads(tmp_path, kind) -> None:
+    there, link = tmp_path / "disk" / "there", tmp_path / "link"
+    path, shown = link, there
+    if kind in ("empty", "store"):
+        there.mkdir(parents=True)
+    if kind == "store":
+        build(link if link.exists() else there, teacher=gcn(1))
+    if kind == "parent":
+        path, shown = link / "store", there / "store"
+    link.symlink_to("disk/there" if kind == "relative" else there)
+    with pytest.raises(KeyboardInterrupt):
+        build(path, Counting(stop_at=4), overwrite=True)
+    assert names(shown.parent)[-1] == f"{shown.name}.partial"
+    if kind != "store":
+        message = "unfinished build is in .*partial" if kind != "empty" else "not a teacher store"
+        with pytest.raises((FileNotFoundError, ValueError), match=message):
+            TeacherStore.open(path)
+    store, forward = build(path, Counting(), overwrite=True), Counting()
+    torch.testing.assert_close(store[:].z, whole())
+    assert store.path == path
+    assert link.is_symlink()
+    assert names(shown.parent) == [shown.name]
+    assert len(build(path, forward)) == 34
+    assert forward.calls == 0
+    assert names(tmp_path) == ["disk", "link"]
+
+
+@pytest.mark.parametrize("name", ["store", "store.partial", "store.replaced"])
+@pytest.mark.parametrize("to", ["itself", "nowhere", "a folder"])
+def test_links_that_lead_nowhere_are_refused_before_the_teacher_runs(tmp_path, name, to) -> None:
+    if name == "store" and to != "itself":
+        return  # the store is made there
+    link, forward = tmp_path / name, Counting()
+    (tmp_path / "folder").mkdir()
+    link.symlink_to({"itself": link, "nowhere": tmp_path / "x"}.get(to, tmp_path / "folder"))
+    with pytest.raises(ValueError, match=r"Move it away|Remove it"):
+        build(tmp_path / "store", forward, overwrite=True)
+    assert forward.calls == 0
+    assert link.is_symlink()
