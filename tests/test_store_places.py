@@ -1,4 +1,4 @@
-"""TeacherStore: which process may build, and which files may be removed."""
+"""TeacherStore: which process may build, where links lead, and which files may be removed."""
 
 import json
 import multiprocessing
