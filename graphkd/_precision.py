@@ -11,7 +11,7 @@ from torch import Tensor
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """Switch autocast off, so that arithmetic runs in the dtype of its inputs.
 
-    torch 2.5 and 2.6 compile neither a generator's context nor the questions that are asked here.
+    torch 2.6 compiles neither a generator's context nor the questions that are asked here.
     A switch takes as long as several operations on a few hundred rows, so that it is left out if
     autocast is off.
     """

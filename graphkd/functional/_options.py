@@ -67,7 +67,7 @@ class PairOptions(NamedTuple):
     ddp: bool = True
 
     def by_name(self) -> dict[str, Any]:
-        """The options by their names; torch 2.5 does not compile ``_asdict``."""
+        """The options by their names; torch 2.6 does not compile ``_asdict``."""
         return {name: getattr(self, name) for name in PairOptions._fields}
 
     def check(self, loss: str) -> None:
