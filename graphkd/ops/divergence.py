@@ -1,4 +1,4 @@
-"""Divergences between distributions given by their logarithms."""
+"""Divergences between distributions given by their logarithms, differentiable to any order."""
 
 import math
 from collections.abc import Callable
@@ -59,74 +59,68 @@ def kl_terms(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
 
     Their sum is :math:`\sum q\Delta - q + p`, the divergence, since q and p both sum to one.
     For large :math:`|\Delta|` each term takes that last form, because :math:`e^{-\Delta}`
-    would overflow.
+    would overflow. It is p for a class without probability in q, and infinite for one without
+    probability in p only.
 
     Args:
         delta: :math:`\Delta` from :func:`log_ratio`, which has no cancellation where it is small.
         log_q: :math:`\log q`.
         log_p: :math:`\log p`.
     """
-    q, plain = log_q.exp(), log_q - log_p
+    q = log_q.exp()
     near = delta.abs() <= _RADIUS
     if not traced() and bool(near.all()):
         return q * _excess(delta)
     # Where one branch is taken, the other one sees harmless values: its infinite derivative times
     # zero would be NaN.
     close = q * _excess(delta.masked_fill(~near, 0))
-    far = q * plain.masked_fill(near, 0) - q + log_p.exp()
+    far = q * delta.masked_fill(near | (q == 0), 0) - q + log_p.exp()
     return torch.where(near, close, far)
 
 
 def kl_slope(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
     r"""The derivative of KL(q ‖ p) for the logits of p, which is p − q, without cancellation."""
-    q = log_q.exp()
-    near = delta.abs() <= _RADIUS
-    return torch.where(near, q * (-delta).expm1(), log_p.exp() - q)
+    return -(log_q.exp() + log_p.exp()) * (delta / 2).tanh()
 
 
 def _row_total(x: Tensor) -> Tensor:
     return x.sum(dim=-1, keepdim=True)
 
 
-def _row_largest(x: Tensor) -> Tensor:
-    return x.amax(dim=-1, keepdim=True)
-
-
 def log_ratio(
-    difference: Tensor,
-    log_p: Tensor,
-    total: Spread = _row_total,
-    largest: Spread = _row_largest,
+    difference: Tensor, log_q: Tensor, log_p: Tensor, total: Spread = _row_total
 ) -> Tensor:
-    r"""Give log q − log p of two softmaxes, from the difference of their logits.
+    r"""Give log q − log p of two softmaxes, with the digits of the difference of their logits.
 
-    .. math:: \Delta = \delta - \log \sum p\,e^{\delta}
+    .. math:: \Delta_c = \delta_c - \log \sum_k p_k\,e^{\delta_k}
 
-    Here :math:`\delta` is the logits of q minus the logits of p. It is exact where they nearly
-    agree; a difference of two log-softmaxes has lost its digits there. The logarithm is computed
-    as log1p(Σ p expm1(δ)) if no δ is far from the others.
+    Here :math:`\delta` is the logits of q minus the logits of p. A difference of two log-softmaxes
+    has lost its digits where they nearly agree, but it says the logarithm well enough for one step
+    of Newton's method on :math:`\sum (q - p) = \sum (p + q) \tanh(\Delta/2) = 0`. A class that
+    neither side gives any probability does not enter, whatever its logits; its ratio may be 0.
 
     Args:
         difference: :math:`\delta`.
+        log_q: :math:`\log q`.
         log_p: :math:`\log p`.
         total: The sum over each distribution, given to each of its entries; default: over each row.
-        largest: The maximum likewise.
     """
-    # A shift of all logits changes no value. So the gradient stays exact when it is detached.
-    difference = difference - largest(difference.detach())
-    wide = largest(-difference.detach()) > 1
-    gentle = difference.masked_fill(wide, 0)
-    small = total(log_p.exp() * gentle.expm1()).log1p()
-    if not traced() and not bool(wide.any()):
-        return difference - small
-    joint = log_p + difference
-    top = largest(joint.detach())
-    large = top + total((joint - top).exp()).log()
-    return difference - torch.where(wide, large, small)
+    rough = log_q - log_p
+    rough = rough.masked_fill((log_q == -torch.inf) & (log_p == -torch.inf), 0)
+    with torch.no_grad():
+        q, p = log_q.exp(), log_p.exp()
+        both = torch.minimum(q, p)
+        shared = both > 0
+        # A class that one side has lost may differ by anything.
+        fine = difference.masked_fill(~shared, 0)
+        fine = fine - total(both * (fine - rough.masked_fill(~shared, 0))) / total(both)
+        fine = fine - total(torch.where(shared, (q + p) * (fine / 2).tanh(), q - p))
+    # The derivatives of the rough ratio are exact.
+    return torch.where(shared, fine + (rough - rough.detach()), rough)
 
 
 def softmax_kl(logits_q: Tensor, logits_p: Tensor) -> Tensor:
     """KL(softmax(logits_q) ‖ softmax(logits_p)) along the last dimension."""
     log_q, log_p = logits_q.log_softmax(dim=-1), logits_p.log_softmax(dim=-1)
-    delta = log_ratio(logits_q - logits_p, log_p)
+    delta = log_ratio(logits_q - logits_p, log_q, log_p)
     return kl_terms(delta, log_q, log_p).sum(dim=-1)

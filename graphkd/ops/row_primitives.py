@@ -15,3 +15,21 @@ def attention_gap(s: Tensor, t: Tensor, graph: Tensor | None) -> Tensor:
     """The squared difference of every node's attention; ``graph`` numbers each row's graph."""
     way = chunked.attention_gap if by_hand_serves(s) else reference.attention_gap
     return way(s, t, graph)
+
+
+def soft_targets(
+    s: Tensor, t: Tensor, temperature: float = 1.0, kind: str = "softmax", degrees: int = 0
+) -> Tensor:
+    """T² KL(q_i ‖ p_i) of every row i; for ``kind="sigmoid"``, the mean over its columns.
+
+    Args:
+        s: Student logits.
+        t: Teacher logits.
+        temperature: T.
+        kind: ``"softmax"`` or ``"sigmoid"``: how q and p follow from logits divided by T.
+        degrees: The denominator of the variance by which rows become standard scores; 0 leaves
+            them as they are.
+    """
+    by_hand = by_hand_serves(s) and not t.requires_grad
+    way = chunked.soft_targets if by_hand else reference.soft_targets
+    return way(s, t, float(temperature), kind, degrees)

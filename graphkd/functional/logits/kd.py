@@ -1,18 +1,16 @@
 """Losses on logits: soft targets (KD)."""
 
-import math
-from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._checks import check_choice, check_devices, check_positive, describe
-from graphkd._precision import exact, full_precision
+from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
-from graphkd.ops.divergence import softmax_kl
-from graphkd.similarity import unit_rows
+from graphkd.ops.row_primitives import soft_targets
 
 TASKS = ("multiclass", "multilabel", "regression")
 DEFAULT_TEMPERATURE = 4.0
@@ -132,50 +130,41 @@ def kd_loss(
     if mask is not None:
         mask = select_rows(loss, mask, chosen)
     with full_precision(s.device):
-        if not standardize:
-            return reduce_rows(_row_values(s, t, mask, task, scale), reduction)
-        x, y = (_standard_scores(exact(z), standardize) for z in (s, t))
-        return reduce_rows(_row_values(x, y, mask, task, scale).to(s.dtype), reduction)
+        if task == "regression":
+            return _squared_error(s, t, mask, reduction)
+        if mask is not None:
+            s, t = _observed(s, t, mask)
+        kind = "softmax" if task == "multiclass" else "sigmoid"
+        rows = soft_targets(s, t, scale, kind, _degrees(standardize, z_s.size(1)))
+        return reduce_rows(rows if mask is None else rows * _share(mask, rows), reduction)
 
 
-def _standard_scores(z: Tensor, standardize: Standardize) -> Tensor:
-    # Subtracting the mean undoes any shift of a row. After this shift, equal logits are exactly
-    # zero; without it, their mean may be off by a rounding.
-    z = z - z.detach().amax(dim=1, keepdim=True)
-    degrees = z.size(1) - 1 if standardize is True else z.size(1)
-    return unit_rows(z - z.mean(dim=1, keepdim=True)) * math.sqrt(degrees)
+def _degrees(standardize: Standardize, classes: int) -> int:
+    """The denominator of the variance of standard scores; 0 for logits as they are."""
+    if not standardize:
+        return 0
+    return classes - 1 if standardize is True else classes
 
 
-def _row_values(
-    s: Tensor, t: Tensor, mask: Tensor | None, task: str, scale: float | None
-) -> Tensor:
-    if scale is None:
-        return _observed_rows(s, t, mask, _squared_error)
-    s, t = s / scale, t / scale
-    if task == "multiclass":
-        return scale**2 * softmax_kl(t, s)
-    return scale**2 * _observed_rows(s, t, mask, _bernoulli_divergence)
+def _squared_error(s: Tensor, t: Tensor, mask: Tensor | None, reduction: str) -> Tensor:
+    if mask is not None:
+        s, t = _observed(s, t, mask)
+        rows = (s - t).square().mean(dim=1)
+        return reduce_rows(rows * _share(mask, rows), reduction)
+    if reduction == "none":
+        return (s - t).square().mean(dim=1)
+    rows = 1 if reduction == "sum" else max(s.size(0), 1)
+    return F.mse_loss(s, t, reduction="sum") / (rows * s.size(1))
 
 
-def _squared_error(s: Tensor, t: Tensor) -> Tensor:
-    return (s - t).square()
+def _observed(s: Tensor, t: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Both sides with zeros where nothing is observed: a NaN there must not reach arithmetic."""
+    return s.masked_fill(~mask, 0), t.masked_fill(~mask, 0)
 
 
-def _bernoulli_divergence(s: Tensor, t: Tensor) -> Tensor:
-    """Divergence of a yes-or-no outcome: a sigmoid is a softmax against a logit of zero."""
-    zero = torch.zeros_like(s)
-    return softmax_kl(torch.stack([t, zero], dim=-1), torch.stack([s, zero], dim=-1))
-
-
-def _observed_rows(
-    s: Tensor, t: Tensor, mask: Tensor | None, entry: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
-    """Row values whose mean over the rows is the mean over the observed entries."""
-    if mask is None:
-        return entry(s, t).mean(dim=1)
-    # Entries that are not observed must not reach the arithmetic: they may be NaN.
-    terms = entry(s.masked_fill(~mask, 0), t.masked_fill(~mask, 0))
-    return terms.sum(dim=1) * (mask.size(0) / mask.sum().clamp(min=1).to(terms.dtype))
+def _share(mask: Tensor, like: Tensor) -> Tensor:
+    """What makes row means over all entries into values whose mean is that of the observed ones."""
+    return mask.numel() / mask.sum().clamp(min=1).to(like.dtype)
 
 
 def _check_standardize(loss: str, standardize: Standardize, task: str) -> None:

@@ -20,6 +20,7 @@ from graphkd.ops.chunked.moments import moment_gap, teacher_gram
 from graphkd.ops.chunked.nce import nce
 from graphkd.ops.chunked.pairwise import pairwise_gap
 from graphkd.ops.chunked.row_divergence import row_divergence
+from graphkd.ops.chunked.soft_targets import soft_targets
 from graphkd.ops.chunked.stars import star_products
 from graphkd.ops.chunked.symmetric import symmetric_infonce
 from graphkd.ops.chunked.unit_gap import unit_gap
@@ -42,6 +43,7 @@ __all__ = [
     "nce",
     "pairwise_gap",
     "row_divergence",
+    "soft_targets",
     "star_products",
     "symmetric_infonce",
     "teacher_gram",

@@ -17,6 +17,7 @@ from graphkd.ops.reference.infonce import infonce, symmetric_infonce
 from graphkd.ops.reference.nce import nce
 from graphkd.ops.reference.pairwise import diagonal_gap, pairwise_gap
 from graphkd.ops.reference.row_divergence import row_divergence
+from graphkd.ops.reference.soft_targets import soft_targets
 from graphkd.ops.reference.stars import star_products
 from graphkd.ops.reference.unit_gap import unit_gap
 
@@ -37,6 +38,7 @@ __all__ = [
     "nce",
     "pairwise_gap",
     "row_divergence",
+    "soft_targets",
     "star_products",
     "symmetric_infonce",
     "unit_gap",

@@ -38,13 +38,12 @@ def parts(
     log_p, log_q = (softmax.segment_log_softmax(x, dst, count) for x in (student, teacher))
     delta = log_ratio(
         teacher - student,
+        log_q,
         log_p,
         total=lambda x: softmax.segment_sum(x, dst, count).index_select(0, dst),
-        largest=lambda x: segments.segment_max(x, dst, count).index_select(0, dst),
     )
     if divergence == "kl":
         terms = kl_terms(delta, log_q, log_p)
     else:
-        # Clamped, because the derivative of an overflow would be NaN, also where it is not taken.
-        terms = kl_slope(delta.clamp(-1, 1), log_q, log_p).square()
+        terms = kl_slope(delta, log_q, log_p).square()
     return softmax.segment_sum(terms, dst, count), log_p, log_q, delta

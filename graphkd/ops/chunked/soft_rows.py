@@ -1,0 +1,195 @@
+r"""KL(q ‖ p) of a block of rows, and q − p: the softmaxes or sigmoids of teacher and student.
+
+With :math:`\Delta = \log q - \log p`, both follow from
+
+.. math::
+    q - p = (p + q) \tanh\tfrac\Delta2, \qquad
+    \mathrm{KL}(q \Vert p) = \sum (q - p)\,\tfrac\Delta2
+        + \sum (p + q) \left(\tfrac\Delta2 - \tanh\tfrac\Delta2\right)
+
+without cancellation where the two nearly agree. A class that neither side gives any probability has
+the weight p + q = 0, whatever its logits. :math:`\Delta` has all digits of the difference of the
+logits; the constant of its row follows from :math:`\sum (q - p) = 0`.
+
+A quick form of the values comes first. The rows whose value is too small for it are computed again;
+and all rows with care if a value is not finite, as with a class that −∞ masks. These functions read
+values, and are for the CPU.
+"""
+
+import math
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# A class with half a ratio below this has no probability beside the others.
+_BOUND = {torch.float32: -20.0, torch.float64: -40.0}
+# Up to here, y − tanh y takes its continued fraction. Beyond, the plain difference has its digits.
+_NEAR = 0.5
+_FRACTION = {torch.float32: (7, 5, 3), torch.float64: (17, 15, 13, 11, 9, 7, 5, 3)}
+# The quick values of rows above this have their digits; for the mean of n sigmoids, this over √n.
+_QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
+# So near −1, log1p has lost its digits.
+_STEEP = -0.9
+
+# Between this and its inverse, a sum of exponentials has lost no class that counts.
+_MOST = 1e18
+
+Powers: TypeAlias = tuple[Tensor, Tensor, Tensor | None]
+
+
+def softmax_rows(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
+    """Each row's KL(q ‖ p), for the softmaxes q of ``t * scale`` and p of ``s * scale``.
+
+    Args:
+        s: Student logits.
+        t: Teacher logits.
+        half: Half of ``(t - s) * scale``, as exact as it is known.
+        scale: The inverse of the temperature.
+        out: Where q − p goes. No other argument changes.
+    """
+    powers = [_powers(z, scale) for z in (s, t)]
+    if not all(map(_in_range, powers)):
+        powers = [_shifted_powers(z, scale) for z in (s, t)]
+    weight, y = _of_classes(half, *powers, scale)
+    tilt = _pull(weight, y, 1, out)
+    values = torch.add(weight, out, out=powers[1][0]).mul_(y).sum(dim=1)
+    few = _few(values.sub_(tilt.squeeze(1), alpha=2), _QUICK_SOFTMAX)
+    if few is None:
+        return _careful_softmax(s, t, half, scale, out)
+    if few.numel():
+        parts = (x.index_select(0, few) for x in (weight, y, out))
+        values[few] = _total(*parts).sum(dim=1)
+    return values
+
+
+def sigmoid_rows(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
+    """The same for the sigmoids: a row's value is the mean of its columns' divergences."""
+    # With u = e^(−s) and v = e^(−t): p = 1/(1 + u), and 1 − q = v/(1 + v).
+    u, v = (torch.mul(z, -scale).exp_() for z in (s, t))
+    q = torch.add(v, 1).reciprocal_()
+    pull = half.tanh().mul_(torch.add(u, v, out=out)).div_(u.add_(1))
+    gain = torch.div(pull, v, out=v)  # (1 − p)/(1 − q) − 1
+    torch.mul(pull, q, out=out)
+    few = None
+    if float(gain.amin()) > _STEEP:
+        values = gain.log1p_().addcmul_(q, half, value=-2).sum(dim=1).mul_(-1 / s.size(1))
+        few = _few(values, _QUICK_SIGMOID / math.sqrt(s.size(1)))
+    if few is None:
+        return _careful_sigmoid(s, t, half, scale, out)
+    if few.numel():
+        s, t, half, out = (x.index_select(0, few) for x in (s, t, half, out))
+        values[few] = _careful_sigmoid(s, t, half, scale, out)
+    return values
+
+
+def _few(rows: Tensor, least: float) -> Tensor | None:
+    """The numbers of the rows whose value is below this; None if a value is not finite."""
+    low, high = map(float, rows.aminmax())
+    if not math.isfinite(low + high):
+        return None
+    if low >= least:
+        return rows.new_empty(0, dtype=torch.long)
+    return (rows < least).nonzero().squeeze(1)
+
+
+def _careful_softmax(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
+    weight, y = _of_classes(half, *(_shifted_powers(z, scale) for z in (s, t)), scale)
+    lost = _tame_(y, weight)
+    _pull(weight, y, 1, out)
+    return _total(weight, y, out, lost).sum(dim=1)
+
+
+def _careful_sigmoid(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
+    """Each sigmoid is a softmax of two classes."""
+    (p, no), (q, no_t) = (_yes_and_no(z, scale) for z in (s, t))
+    half = half.nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf)
+    torch.mul(q, no, out=out).addcmul_(p, no_t).mul_(half.tanh())
+    # Both log-ratios are exact up to one constant, and no logit is too large for any of the three.
+    constant = torch.maximum(q, no_t).div_(torch.maximum(p, no)).log_()
+    yes = t.clamp(max=0).sub_(s.clamp(max=0)).mul_(scale)
+    above = t.relu(), s.relu()
+    other = (above[1] - above[0]).mul_(scale)
+    for infinite in above:  # a logit of +∞ must show
+        constant.add_(infinite, alpha=0)
+    weight = torch.stack([p + q, no + no_t])
+    y = torch.stack([yes, other]).add_(constant).mul_(0.5)
+    lost, pull = _tame_(y, weight), torch.empty_like(y)
+    y.clamp_(min=_BOUND[y.dtype])
+    _pull(weight, y, 0, pull)
+    return _total(weight, y, pull, lost).sum(dim=0).mean(dim=1)
+
+
+def _powers(z: Tensor, scale: float) -> Powers:
+    """exp(z_c) for ``z * scale``, each row's sum, and the logits' shift, which is none."""
+    power = torch.mul(z, scale).exp_()
+    return power, power.sum(dim=1, keepdim=True), None
+
+
+def _shifted_powers(z: Tensor, scale: float) -> Powers:
+    """The same for logits of any size: the shift is each row's maximum."""
+    top = z.amax(dim=1, keepdim=True)
+    power = torch.sub(z, top).mul_(scale).exp_()
+    return power, power.sum(dim=1, keepdim=True), top
+
+
+def _in_range(powers: Powers) -> bool:
+    """Whether no sum has overflowed, nor come near to underflow."""
+    low, high = map(float, powers[1].aminmax())
+    return low > 1 / _MOST and high < _MOST
+
+
+def _of_classes(
+    half: Tensor, student: Powers, teacher: Powers, scale: float
+) -> tuple[Tensor, Tensor]:
+    """p + q, and half the log-ratio up to a small constant of each row."""
+    (p, total, top), (q, total_t, top_t) = student, teacher
+    constant = (total_t / total).log_()
+    if top is not None and top_t is not None:
+        constant.add_(top_t - top, alpha=scale)
+    y = torch.sub(half, constant, alpha=0.5).clamp_(min=_BOUND[half.dtype])
+    return p.mul_(total.reciprocal_()).addcmul_(q, total_t.reciprocal_()), y
+
+
+def _yes_and_no(z: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """The sigmoids of ``z * scale`` and of its negative, each to its own last digit."""
+    z = z * scale
+    return z.sigmoid(), z.neg_().sigmoid_()
+
+
+def _tame_(y: Tensor, weight: Tensor) -> Tensor | None:
+    """Take classes that −∞ masks on both sides out of the sums; mark those that only p has lost."""
+    if float(y.amax()) < math.inf:
+        return None
+    y.nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf)
+    lost = (y == math.inf) & (weight > 0)
+    y.clamp_(max=torch.finfo(y.dtype).max / 8)
+    return lost
+
+
+def _pull(weight: Tensor, y: Tensor, dim: int, out: Tensor) -> Tensor:
+    """Make q − p, whose sum is 0; give half of the sum before: what y is too large by, everywhere."""
+    torch.tanh(y, out=out).mul_(weight)
+    tilt = out.sum(dim=dim, keepdim=True).mul_(0.5)
+    out.addcmul_(weight, tilt, value=-1)
+    return tilt
+
+
+def _total(weight: Tensor, y: Tensor, pull: Tensor, lost: Tensor | None = None) -> Tensor:
+    """The terms of the divergence, without cancellation in their sum."""
+    terms = _excess(y).mul_(weight).addcmul_(pull, y)
+    return terms if lost is None else terms.masked_fill_(lost, math.inf)
+
+
+def _excess(y: Tensor) -> Tensor:
+    """y − tanh y = y³ / (y² + 3 + y² / (5 + y² / (7 + …)))."""
+    near = y.clamp(-_NEAR, _NEAR)
+    square = near * near
+    first, second, *others = _FRACTION[y.dtype]
+    below = (square / first).add_(second)
+    for number in others:
+        torch.div(square, below, out=below).add_(number)
+    result = square.div_(below.add_(square)).mul_(near)
+    tanh = F.softshrink(y.tanh(), math.tanh(_NEAR))
+    return result.add_(F.softshrink(y, _NEAR)).sub_(tanh)
