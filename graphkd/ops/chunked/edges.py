@@ -16,6 +16,7 @@ from torch import Tensor
 from graphkd._precision import exact, full_precision
 from graphkd.graph import Edges
 from graphkd.ops._autograd import empty_gradient, primitive
+from graphkd.ops.segments import segment_max
 from graphkd.similarity import (
     CROWDED,
     KERNELS,
@@ -46,10 +47,16 @@ def edge_similarity(
     rows keep the digits in which they differ.
     """
     statistic = _statistics(x_src, x_dst, edges, kernel, chunk_size, relative)
-    if relative and kernel.from_equal is not None:
-        # The values of cosines are ready: their statistic says which function they are of it.
-        return statistic if kernel.unit else kernel.from_equal(statistic, gamma)
-    return kernel.value(statistic, gamma)
+    # Cosines have no gamma, and the operator gave their values.
+    if relative and kernel.unit and kernel.from_equal is not None:
+        return statistic
+    values = kernel.value(statistic, gamma)
+    if not relative or kernel.from_equal is None:
+        return values
+    # Where all values of a centre are near that of equal rows, their gaps from it have more digits.
+    least = -segment_max(-values, edges.dst, edges.num_dst)
+    near = (least > 0.5).index_select(0, edges.dst)
+    return torch.where(near, kernel.from_equal(statistic, gamma), values)
 
 
 def edge_squares(x: Tensor, edges: Edges, chunk_size: int | None) -> Tensor:
