@@ -14,6 +14,8 @@ Spread = Callable[[Tensor], Tensor]
 # exp(-x) - 1 + x = x² (1/2! - x/3! + x²/4! - …) for |x| <= 1/2: the terms that a precision needs.
 _RADIUS = 0.5
 _TERMS = {torch.float32: 8, torch.float64: 16}
+# If the logits of the sides lie so far apart, their difference has lost its digits.
+_FAR = 32.0
 
 
 def _coefficients(count: int) -> list[float]:
@@ -110,10 +112,11 @@ def log_ratio(
     with torch.no_grad():
         q, p = log_q.exp(), log_p.exp()
         both = torch.minimum(q, p)
-        shared = both > 0
         # A class that one side has lost may differ by anything.
-        fine = difference.masked_fill(~shared, 0)
-        fine = fine - total(both * (fine - rough.masked_fill(~shared, 0))) / total(both)
+        fine, near = (x.masked_fill(both == 0, 0) for x in (difference, rough))
+        constant = total(both * (fine - near)) / total(both)
+        shared = (both > 0) & (constant.abs() < _FAR)
+        fine = fine - constant
         fine = fine - total(torch.where(shared, (q + p) * (fine / 2).tanh(), q - p))
     # The derivatives of the rough ratio are exact.
     return torch.where(shared, fine + (rough - rough.detach()), rough)

@@ -10,8 +10,8 @@ from graphkd._checks import check_node_ids, check_positive, describe
 from graphkd._precision import exact, full_precision, upcast
 from graphkd.functional._options import check_blocked_options, check_reduction, check_weights
 from graphkd.functional._rows import matched_rows, reduce_rows, resolve_index, select_rows
-from graphkd.ops.divergence import softmax_kl
 from graphkd.ops.primitives import star_products
+from graphkd.ops.row_primitives import soft_targets
 
 Decoder: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Decoders: TypeAlias = str | Sequence[Decoder]
@@ -270,7 +270,7 @@ def _scores(
 
 def _distribution_rows(s: Tensor, t: Tensor, temperature: float) -> Tensor:
     """T² times the divergence of each row's softmaxes."""
-    return temperature**2 * softmax_kl(t / temperature, s / temperature)
+    return soft_targets(s, t, temperature)
 
 
 def _rank_rows(s: Tensor, t: Tensor, margin: float) -> Tensor:

@@ -9,8 +9,8 @@ from graphkd._checks import check_node_ids, check_row_ids, describe
 from graphkd._precision import exact, full_precision
 from graphkd.functional._options import check_blocked_options, check_weights
 from graphkd.functional._rows import count_groups, group_numbers, matched_rows
-from graphkd.ops.divergence import softmax_kl
 from graphkd.ops.primitives import grouped_gap, star_products
+from graphkd.ops.row_primitives import soft_targets
 from graphkd.similarity import unit_rows
 
 
@@ -201,4 +201,4 @@ def _path_divergences(
         star_products(loss, h.index_select(0, start), h, others, backend, chunk_size)
         for h in (exact(s), exact(t))
     )
-    return softmax_kl(z_t, z_s).to(s.dtype)
+    return soft_targets(z_s, z_t).to(s.dtype)

@@ -1,5 +1,6 @@
 """Correlations of predictions, within rows and within classes: DIST."""
 
+import torch
 from torch import Tensor
 
 from graphkd._checks import check_positive
@@ -124,5 +125,7 @@ def _directions(log_x: Tensor) -> Tensor:
     """The rows of exp(log_x) less their mean, of unit length; zero where all entries are equal."""
     # A factor and a shift of the row do not change its direction. This choice of both gives exact
     # zeros where entries are equal, and keeps the digits where they are nearly equal or all tiny.
-    x = (log_x - log_x.detach().amax(dim=1, keepdim=True)).expm1()
+    top = log_x.detach().amax(dim=1, keepdim=True)
+    # A class that is masked by −∞ in all rows is a column of zeros.
+    x = (log_x - top.masked_fill(top == -torch.inf, 0)).expm1()
     return unit_rows(x - x.mean(dim=1, keepdim=True))

@@ -7,7 +7,7 @@ from graphkd._checks import check_positive, check_row_ids
 from graphkd._precision import exact, full_precision, traced
 from graphkd.functional._options import check_reduction, check_weights
 from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
-from graphkd.ops.divergence import softmax_kl
+from graphkd.ops.row_primitives import soft_targets
 
 
 def check_dkd_options(
@@ -95,8 +95,10 @@ def dkd_loss(
         (own_s, others_s), (own_t, others_t) = (
             _split(loss, exact(z) / temperature, y.long()) for z in (s, t)
         )
-        among = softmax_kl(others_t, others_s)
-        target = softmax_kl(_against_all(own_t, others_t), _against_all(own_s, others_s))
+        # Where all others are masked in the teacher, there is nothing to compare among them.
+        alone = others_t.amax(dim=1, keepdim=True) == -torch.inf
+        among = soft_targets(others_s.masked_fill(alone, 0), others_t.masked_fill(alone, 0))
+        target = soft_targets(_against_all(own_s, others_s), _against_all(own_t, others_t))
         values = temperature**2 * (alpha * target + beta * among)
         return reduce_rows(values.to(s.dtype), reduction)
 
@@ -124,5 +126,7 @@ def _against_all(own: Tensor, others: Tensor) -> Tensor:
     """Logits of two outcomes: the one class, or any of the others."""
     # Torch's logsumexp reads the number of rows, which torch.compile may not know.
     top = others.detach().amax(dim=1, keepdim=True)
+    masked = top == -torch.inf
+    others, top = others.masked_fill(masked, 0), top.masked_fill(masked, 0)
     total = top + (others - top).exp().sum(dim=1, keepdim=True).log()
-    return torch.cat([own, total], dim=1)
+    return torch.cat([own, total.masked_fill(masked, -torch.inf)], dim=1)

@@ -130,7 +130,7 @@ def kd_loss(
     if mask is not None:
         mask = select_rows(loss, mask, chosen)
     with full_precision(s.device):
-        if task == "regression":
+        if scale is None:
             return _squared_error(s, t, mask, reduction)
         if mask is not None:
             s, t = _observed(s, t, mask)
@@ -153,8 +153,8 @@ def _squared_error(s: Tensor, t: Tensor, mask: Tensor | None, reduction: str) ->
         return reduce_rows(rows * _share(mask, rows), reduction)
     if reduction == "none":
         return (s - t).square().mean(dim=1)
-    rows = 1 if reduction == "sum" else max(s.size(0), 1)
-    return F.mse_loss(s, t, reduction="sum") / (rows * s.size(1))
+    count = 1 if reduction == "sum" else max(s.size(0), 1)
+    return F.mse_loss(s, t, reduction="sum") / (count * s.size(1))
 
 
 def _observed(s: Tensor, t: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from graphkd._precision import exact, traced
 from graphkd.functional._rows import matched_logits, select_rows
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops.chunked.neighbours import neighbour_sums
-from graphkd.ops.divergence import softmax_kl
+from graphkd.ops.row_primitives import soft_targets
 
 
 def several_classes(loss: str, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +90,5 @@ def neighbourhood_divergence(
     total, entropies = sums[:, -1], sums[:, -2]
     mean = sums[:, :-2] / total.unsqueeze(1)
     spread = (total * torch.special.entr(mean).sum(dim=1) - entropies).clamp(min=0)
-    # A class that has no probability at any neighbour gets almost none, for a finite logarithm.
-    logits = mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
-    rows = total.to(s.dtype) * softmax_kl(logits.to(s.dtype), s) + spread.to(s.dtype)
+    rows = total.to(s.dtype) * soft_targets(s, mean.log().to(s.dtype)) + spread.to(s.dtype)
     return rows, total

@@ -19,6 +19,9 @@ from graphkd.graph import Edges
 from graphkd.ops.primitives import difference_divergence
 from graphkd.ops.segments import segment_sum
 
+# A logit so low that its class has no probability; differences of such logits are finite.
+_LEAST = -1e30
+
 
 def check_ff_g2m_options(
     loss: str,
@@ -267,6 +270,8 @@ def _high_rows(
     chunk_size: int | None,
 ) -> Tensor:
     """Values of the centres whose mean is the loss on high frequencies."""
+    # Two ends that are masked by −∞ in one class do not differ there.
+    s, t = (z.clamp(min=_LEAST) for z in (s, t))
     sums = difference_divergence(loss, s, t, edges, temperature, backend, chunk_size)
     pairs = segment_sum(between_nodes(edges), edges.dst, edges.num_dst)
     return per_pair(loss, sums, pairs, chosen)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import slices
+from graphkd.ops.chunked.soft_rows import divergence_and_slope
 from graphkd.ops.chunked.statistics import Side, centre_of, sample_step
-from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
 from graphkd.ops.reference.code_divergence import SIMILARITIES
 
 # A matrix of a block of rows and all codes has at most this many numbers. About ten are held.
@@ -56,11 +56,10 @@ def _sweep(
         value, target = kernel.value(statistic, gamma), kernel.value(other, gamma)
         # Near convergence, the digits of the difference count.
         difference = ((target - value) * scale).to(x_s.dtype)
-        log_p, log_q = ((x * scale).to(x_s.dtype).log_softmax(dim=1) for x in (value, target))
-        delta = log_ratio(difference, log_p)
-        rows[i] = kl_terms(delta, log_q, log_p).sum(dim=1)
+        p, q = ((x * scale).to(x_s.dtype) for x in (value, target))
+        rows[i], pull = divergence_and_slope(p, q, difference)
         if need_s:
-            pull = kl_slope(delta, log_q, log_p).mul_(scale)
+            pull.mul_(scale)
             if weights is not None:
                 pull.mul_(weights[i, None])
             pull = pull.to(value.dtype).mul_(kernel.slope(statistic, value, gamma))

@@ -10,7 +10,7 @@ from torch import Tensor
 from graphkd.graph import Edges
 from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import slices
-from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
+from graphkd.ops.chunked.soft_rows import divergence_and_slope
 from graphkd.ops.reference.edge_differences import apart
 
 # A matrix of a block of edges and all classes has at most this many numbers. About ten are held.
@@ -43,11 +43,10 @@ def _sweep(
         j, i = src[edges], dst[edges]
         gap = apart(z_s, j, i)
         p, q = gap.abs().div_(temperature), apart(z_t, j, i).abs_().div_(temperature)
-        log_p, log_q = p.log_softmax(dim=1), q.log_softmax(dim=1)
-        delta = log_ratio(q.sub_(p), log_p)
-        rows.index_add_(0, i, kl_terms(delta, log_q, log_p).sum(dim=1))
+        values, pull = divergence_and_slope(p, q, q - p)
+        rows.index_add_(0, i, values)
         if need_s:
-            pull = kl_slope(delta, log_q, log_p).mul_(gap.sign_()).div_(temperature)
+            pull.mul_(gap.sign_()).div_(temperature)
             if weights is not None:
                 pull.mul_(weights[i, None])
             gradient.index_add_(0, j, pull).index_add_(0, i, pull, alpha=-1)

@@ -13,7 +13,7 @@ logits; the constant of its row follows from :math:`\sum (q - p) = 0`.
 
 A quick form of the values comes first. The rows whose value is too small for it are computed again;
 and all rows with care if a value is not finite, as with a class that −∞ masks. These functions read
-values, and are for the CPU.
+values, and are for the CPU; elsewhere the plain forms of ``ops/divergence.py`` serve.
 """
 
 import math
@@ -22,6 +22,8 @@ from typing import TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
 
 # A class with half a ratio below this has no probability beside the others.
 _BOUND = {torch.float32: -20.0, torch.float64: -40.0}
@@ -34,9 +36,25 @@ _QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
 _STEEP = -0.9
 
 # Between this and its inverse, a sum of exponentials has lost no class that counts.
-_MOST = 1e18
+_MOST = 1e12
+# If the maxima of the sides lie so far apart, the difference of their logits has lost its digits.
+_FAR = 32.0
 
-Powers: TypeAlias = tuple[Tensor, Tensor, Tensor | None]
+Powers: TypeAlias = tuple[Tensor, Tensor]
+
+
+def divergence_and_slope(p: Tensor, q: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's KL of the softmaxes of the logits q from those of p, and its slope for p's.
+
+    ``difference`` is q − p, as exact as it is known; it is used up.
+    """
+    if p.device.type == "cpu":
+        slope = torch.empty_like(p)
+        values = softmax_rows(p, q, difference.div_(2), 1.0, slope)
+        return values, slope.neg_()
+    log_p, log_q = p.log_softmax(dim=1), q.log_softmax(dim=1)
+    delta = log_ratio(difference, log_q, log_p)
+    return kl_terms(delta, log_q, log_p).sum(dim=1), kl_slope(delta, log_q, log_p)
 
 
 def softmax_rows(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
@@ -49,12 +67,12 @@ def softmax_rows(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) 
         scale: The inverse of the temperature.
         out: Where q − p goes. No other argument changes.
     """
-    powers = [_powers(z, scale) for z in (s, t)]
-    if not all(map(_in_range, powers)):
-        powers = [_shifted_powers(z, scale) for z in (s, t)]
-    weight, y = _of_classes(half, *powers, scale)
+    student, teacher = (_with_sums(torch.mul(z, scale).exp_()) for z in (s, t))
+    if not (_in_range(student[1]) and _in_range(teacher[1])):
+        return _careful_softmax(s, t, half, scale, out)
+    weight, y = _of_classes(half, student, teacher)
     tilt = _pull(weight, y, 1, out)
-    values = torch.add(weight, out, out=powers[1][0]).mul_(y).sum(dim=1)
+    values = torch.add(weight, out, out=teacher[0]).mul_(y).sum(dim=1)
     few = _few(values.sub_(tilt.squeeze(1), alpha=2), _QUICK_SOFTMAX)
     if few is None:
         return _careful_softmax(s, t, half, scale, out)
@@ -95,7 +113,15 @@ def _few(rows: Tensor, least: float) -> Tensor | None:
 
 
 def _careful_softmax(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
-    weight, y = _of_classes(half, *(_shifted_powers(z, scale) for z in (s, t)), scale)
+    """The same for logits of any size: of each row less its maximum."""
+    tops = [z.amax(dim=1, keepdim=True) for z in (s, t)]
+    x, z = (torch.sub(z, top).mul_(scale) for z, top in zip((s, t), tops, strict=True))
+    apart = (tops[1] - tops[0]).mul_(scale)
+    half = torch.sub(half, apart, alpha=0.5)
+    far = apart.abs_() > _FAR
+    if bool(far.any()):
+        half = torch.where(far, (z - x).div_(2), half)
+    weight, y = _of_classes(half, _with_sums(x.exp_()), _with_sums(z.exp_()))
     lost = _tame_(y, weight)
     _pull(weight, y, 1, out)
     return _total(weight, y, out, lost).sum(dim=1)
@@ -109,11 +135,10 @@ def _careful_sigmoid(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tens
     # Both log-ratios are exact up to one constant, and no logit is too large for any of the three.
     constant = torch.maximum(q, no_t).div_(torch.maximum(p, no)).log_()
     yes = t.clamp(max=0).sub_(s.clamp(max=0)).mul_(scale)
-    above = t.relu(), s.relu()
-    other = (above[1] - above[0]).mul_(scale)
-    for infinite in above:  # a logit of +∞ must show
-        constant.add_(infinite, alpha=0)
+    above, above_t = s.relu(), t.relu()
+    other = (above - above_t).mul_(scale)
     weight = torch.stack([p + q, no + no_t])
+    weight.add_(above.add_(above_t), alpha=0)  # a logit of +∞ must show
     y = torch.stack([yes, other]).add_(constant).mul_(0.5)
     lost, pull = _tame_(y, weight), torch.empty_like(y)
     y.clamp_(min=_BOUND[y.dtype])
@@ -121,34 +146,20 @@ def _careful_sigmoid(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tens
     return _total(weight, y, pull, lost).sum(dim=0).mean(dim=1)
 
 
-def _powers(z: Tensor, scale: float) -> Powers:
-    """exp(z_c) for ``z * scale``, each row's sum, and the logits' shift, which is none."""
-    power = torch.mul(z, scale).exp_()
-    return power, power.sum(dim=1, keepdim=True), None
+def _with_sums(powers: Tensor) -> Powers:
+    return powers, powers.sum(dim=1, keepdim=True)
 
 
-def _shifted_powers(z: Tensor, scale: float) -> Powers:
-    """The same for logits of any size: the shift is each row's maximum."""
-    top = z.amax(dim=1, keepdim=True)
-    power = torch.sub(z, top).mul_(scale).exp_()
-    return power, power.sum(dim=1, keepdim=True), top
-
-
-def _in_range(powers: Powers) -> bool:
+def _in_range(sums: Tensor) -> bool:
     """Whether no sum has overflowed, nor come near to underflow."""
-    low, high = map(float, powers[1].aminmax())
+    low, high = map(float, sums.aminmax())
     return low > 1 / _MOST and high < _MOST
 
 
-def _of_classes(
-    half: Tensor, student: Powers, teacher: Powers, scale: float
-) -> tuple[Tensor, Tensor]:
+def _of_classes(half: Tensor, student: Powers, teacher: Powers) -> tuple[Tensor, Tensor]:
     """p + q, and half the log-ratio up to a small constant of each row."""
-    (p, total, top), (q, total_t, top_t) = student, teacher
-    constant = (total_t / total).log_()
-    if top is not None and top_t is not None:
-        constant.add_(top_t - top, alpha=scale)
-    y = torch.sub(half, constant, alpha=0.5).clamp_(min=_BOUND[half.dtype])
+    (p, total), (q, total_t) = student, teacher
+    y = torch.sub(half, (total_t / total).log_(), alpha=0.5).clamp_(min=_BOUND[half.dtype])
     return p.mul_(total.reciprocal_()).addcmul_(q, total_t.reciprocal_()), y
 
 
@@ -169,7 +180,7 @@ def _tame_(y: Tensor, weight: Tensor) -> Tensor | None:
 
 
 def _pull(weight: Tensor, y: Tensor, dim: int, out: Tensor) -> Tensor:
-    """Make q − p, whose sum is 0; give half of the sum before: what y is too large by, everywhere."""
+    """Make q − p, whose sum is 0. Half of its sum before is what y is too large by in each row."""
     torch.tanh(y, out=out).mul_(weight)
     tilt = out.sum(dim=dim, keepdim=True).mul_(0.5)
     out.addcmul_(weight, tilt, value=-1)
@@ -183,7 +194,7 @@ def _total(weight: Tensor, y: Tensor, pull: Tensor, lost: Tensor | None = None) 
 
 
 def _excess(y: Tensor) -> Tensor:
-    """y − tanh y = y³ / (y² + 3 + y² / (5 + y² / (7 + …)))."""
+    """The gap y − tanh y = y³ / (y² + 3 + y² / (5 + y² / (7 + …)))."""
     near = y.clamp(-_NEAR, _NEAR)
     square = near * near
     first, second, *others = _FRACTION[y.dtype]
