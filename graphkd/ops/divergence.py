@@ -112,7 +112,8 @@ def log_ratio(
     with torch.no_grad():
         q, p = log_q.exp(), log_p.exp()
         both = torch.minimum(q, p)
-        # A class that one side has lost may differ by anything.
+        # A class that one side has lost may differ by anything, and weights must keep their digits.
+        both = both.masked_fill(both < torch.finfo(both.dtype).tiny ** 0.5, 0)
         fine, near = (x.masked_fill(both == 0, 0) for x in (difference, rough))
         constant = total(both * (fine - near)) / total(both)
         shared = (both > 0) & (constant.abs() < _FAR)
