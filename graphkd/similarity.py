@@ -24,7 +24,7 @@ DEFAULT_GAMMA = 0.5
 _CACHED = 2**18
 # Rows are crowded if their squared distance from their centre is at most this part of the centre's
 # own from the origin; about this many rows are asked.
-CROWDED, _ASKED = 0.01, 512
+CROWDED, _ASKED = 0.01, 64
 
 
 @dataclass(frozen=True)
@@ -227,17 +227,20 @@ def unit_gradient_(grad: Tensor, unit: Tensor, inverse: Tensor) -> None:
         g.addcmul_(u, torch.linalg.vecdot(u, g).unsqueeze(-1), value=-1).mul_(i)
 
 
-def crowded(x: Tensor) -> bool:
+def crowded(x: Tensor, unit: bool) -> bool:
     """Whether the rows lie so close together, far from the origin, that their products agree.
 
-    Then the products in float32 have lost the digits in which they differ.
+    Then the products in float32 have lost the digits in which they differ. ``unit`` says that the
+    rows are unit rows.
     """
     if x.dtype == torch.float64 or x.device.type == "mps":
         return False  # there is no wider type
     some = x[:: max(x.size(0) // _ASKED, 1)]
     centre = some.mean(dim=0)
-    away = (some - centre).square().sum()
-    return bool(away < CROWDED * some.size(0) * centre.square().sum())
+    length = float(centre.dot(centre))
+    # The mean squared distance from the centre; for unit rows, it follows from the centre's length.
+    away = 1 - length if unit else float((some - centre).square().sum()) / max(some.size(0), 1)
+    return away < CROWDED * length
 
 
 def kernel_rows(kernel: Kernel, h: Tensor) -> Tensor:

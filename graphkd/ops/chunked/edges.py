@@ -194,7 +194,7 @@ def _agree(kernel: Kernel, x_src: Tensor, values: Tensor) -> bool:
     if kernel.unit:
         # One less the mean cosine is half the mean squared distance of an edge's unit rows.
         return bool(1 - values.mean() < CROWDED / 2)
-    return crowded(x_src)
+    return crowded(x_src, unit=False)
 
 
 def _rows(

@@ -61,15 +61,21 @@ class Side:
     ) -> None:
         self.kernel, self.gamma, self.learns, self.dtype = kernel, gamma, learns, x.dtype
         self.dot = kernel.statistic == "dot"
-        if self.dot and crowded(unit_and_inverse(x)[0] if kernel.unit else x):
-            x = exact(x)
-        self.gradient = torch.zeros_like(x) if learns else empty_gradient(x, learns)
+        rows = x
         if kernel.unit:
-            x, self.inverse = unit_and_inverse(x)
+            rows, self.inverse = unit_and_inverse(x)
+        if self.dot and crowded(rows, kernel.unit):
+            rows = exact(x)
+            if kernel.unit:
+                rows, self.inverse = unit_and_inverse(rows)
+        x = rows
+        self.gradient = torch.zeros_like(x) if learns else empty_gradient(x, learns)
+        self.x, self.rbf = x, kernel.name == "rbf"
+        if self.dot:
+            return
         wide = exact(x)
         self.direct = kernel.name == "l2" and wide.dtype == x.dtype
-        self.x, self.rbf = x, kernel.name == "rbf"
-        if self.dot or self.direct or len(x) == 0:
+        if self.direct or len(x) == 0:
             return
         self.wide = wide - (centre_of(x[:: sample_step(len(x))]) if centre is None else centre)
         self.wide_norms = self.wide.square().sum(dim=1)
