@@ -23,7 +23,12 @@ from _tables import (
     prose,
     read,
 )
-from _workflow_tables import hetero_section, negatives_section, store_section
+from _workflow_tables import (
+    drawn_section,
+    hetero_section,
+    negatives_section,
+    store_section,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 README, PAGE, FIGURES = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "_static"
@@ -46,6 +51,7 @@ def page() -> str:
             footprint_section(),
             family_cost_section(),
             negatives_section(),
+            drawn_section(),
             store_section(),
         )
         + "\n"

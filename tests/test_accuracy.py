@@ -108,18 +108,6 @@ def test_kd_of_nearly_equal_logits(size: float) -> None:
     assert relative_error(z_s.grad, true_gradient) < 1e-6
 
 
-@pytest.mark.parametrize("kernel", ["linear", "cosine", "poly", "l2"])
-def test_lsp_of_nearly_equal_embeddings(kernel: str) -> None:
-    h_t = torch.randn(400, 16)
-    h_s = h_t + 3e-4 * torch.randn(400, 16)
-    edge_index = torch.randint(0, 400, (2, 4000))
-    rows = G.lsp_loss(h_s, h_t, edge_index, kernel=kernel, reduction="none")
-    truth = G.lsp_loss(h_s.double(), h_t.double(), edge_index, kernel=kernel)
-    assert (rows >= 0).all()
-    assert truth < 1e-5
-    assert relative_error(rows.mean(), truth) < 1e-3
-
-
 @pytest.mark.parametrize("noise", [1e-2, 1e-4, 1e-5])
 @pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("dims", [(32, 32), (32, 48)])
@@ -186,8 +174,9 @@ def test_near_pairs_far_from_the_origin(backend: str, options: dict) -> None:
         assert relative_error(gradient, true_gradient) < 1e-3
 
 
-@pytest.mark.parametrize("converged", [False, True])
-@pytest.mark.parametrize("n", [100, 300])
+@pytest.mark.parametrize(
+    ("n", "origin", "apart"), [(100, 30, 1e-3), (300, 30, 1e-3), (300, 30, 1), (300, 0, 1e-3)]
+)
 @pytest.mark.parametrize(
     ("function", "options"),
     [
@@ -197,13 +186,12 @@ def test_near_pairs_far_from_the_origin(backend: str, options: dict) -> None:
         (G.correlation_congruence_loss, {"gamma": 2.0, "order": 4}),
     ],
 )
-def test_rows_far_from_the_origin_that_nearly_agree(
-    function, options: dict, n: int, converged: bool
+def test_rows_that_nearly_agree(
+    function, options: dict, n: int, origin: float, apart: float
 ) -> None:
-    """All products and cosines are nearly equal; only their late digits differ."""
-    origin, *noise = torch.randn(3, n, 16, dtype=torch.float64).unbind()
-    h_s = (30 * origin[:1] + noise[0]).float()
-    h_t = h_s + 1e-3 * noise[1].float() if converged else (30 * origin[:1] + noise[1]).float()
+    """Far from the origin, all products and cosines nearly agree: only late digits differ."""
+    h_s = torch.randn(n, 16) + origin * torch.randn(1, 16)
+    h_t = h_s + apart * torch.randn(n, 16)
     graph = (torch.randint(0, n, (2, 6 * n)),) if function is G.lsp_loss else ()
     reference = {**options, "backend": "reference"}
     truth, true_gradient = value_and_gradient(

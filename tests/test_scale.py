@@ -19,6 +19,7 @@ def peak(n, name, kernel):
             # Two labels: N²/2 pairs, which nothing may hold. Of given pairs there are E.
             labels = {"labels": torch.arange(len(h_s)) % 2}
             given = {"labels": labels, "pairs": {"positives": edges}}
+            given["drawn"] = {"num_negatives": 64}
             return G.gcrd_loss(h_s, h_t, symmetric=True, **given.get(kernel, {}))
         if name == "lsp":
             return G.lsp_loss(h_s, h_t, edges, kernel=kernel)
@@ -37,6 +38,7 @@ def peak(n, name, kernel):
         ("gcrd", "cosine", (4_000, 8_000, 16_000)),
         ("gcrd", "labels", (4_000, 8_000, 16_000)),
         ("gcrd", "pairs", (4_000, 8_000, 16_000)),
+        ("gcrd", "drawn", (20_000, 40_000, 80_000)),
         ("global_lsp", "cosine", (30_000, 60_000, 120_000)),
         ("global_lsp", "poly", (4_000, 8_000, 16_000)),
         ("global_lsp", "rbf", (3_000, 6_000, 12_000)),
