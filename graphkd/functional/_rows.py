@@ -175,4 +175,4 @@ def reduce_rows(rows: Tensor, reduction: str, count: Tensor | None = None) -> Te
         return rows.sum()
     if count is not None:
         return rows.sum() / count.clamp(min=1)
-    return rows.sum() / max(rows.size(0), 1)
+    return rows.mean() if not traced() and rows.size(0) else rows.sum() / max(rows.size(0), 1)

@@ -18,7 +18,12 @@ def attention_gap(s: Tensor, t: Tensor, graph: Tensor | None) -> Tensor:
 
 
 def soft_targets(
-    s: Tensor, t: Tensor, temperature: float = 1.0, kind: str = "softmax", degrees: int = 0
+    s: Tensor,
+    t: Tensor,
+    temperature: float = 1.0,
+    kind: str = "softmax",
+    degrees: int = 0,
+    reduction: str = "none",
 ) -> Tensor:
     """T² KL(q_i ‖ p_i) of every row i; for ``kind="sigmoid"``, the mean over its columns.
 
@@ -29,7 +34,8 @@ def soft_targets(
         kind: ``"softmax"`` or ``"sigmoid"``: how q and p follow from logits divided by T.
         degrees: The denominator of the variance by which rows become standard scores; 0 leaves
             them as they are.
+        reduction: ``"none"``, or the ``"mean"`` or ``"sum"`` of these values.
     """
     by_hand = by_hand_serves(s) and not t.requires_grad
     way = chunked.soft_targets if by_hand else reference.soft_targets
-    return way(s, t, float(temperature), kind, degrees)
+    return way(s, t, float(temperature), kind, degrees, reduction)

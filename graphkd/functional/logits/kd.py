@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._checks import check_choice, check_devices, check_positive, describe
-from graphkd._precision import full_precision
+from graphkd._precision import full_precision, traced
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
 from graphkd.ops.row_primitives import soft_targets
@@ -132,11 +132,13 @@ def kd_loss(
     with full_precision(s.device):
         if scale is None:
             return _squared_error(s, t, mask, reduction)
-        if mask is not None:
-            s, t = _observed(s, t, mask)
         kind = "softmax" if task == "multiclass" else "sigmoid"
-        rows = soft_targets(s, t, scale, kind, _degrees(standardize, z_s.size(1)))
-        return reduce_rows(rows if mask is None else rows * _share(mask, rows), reduction)
+        if mask is None:
+            degrees = _degrees(standardize, z_s.size(1))
+            return soft_targets(s, t, scale, kind, degrees, reduction)
+        s, t = _observed(s, t, mask)
+        rows = soft_targets(s, t, scale, kind)
+        return reduce_rows(rows * _share(mask, rows), reduction)
 
 
 def _degrees(standardize: Standardize, classes: int) -> int:
@@ -153,6 +155,8 @@ def _squared_error(s: Tensor, t: Tensor, mask: Tensor | None, reduction: str) ->
         return reduce_rows(rows * _share(mask, rows), reduction)
     if reduction == "none":
         return (s - t).square().mean(dim=1)
+    if reduction == "mean" and not traced() and s.size(0):
+        return F.mse_loss(s, t)
     count = 1 if reduction == "sum" else max(s.size(0), 1)
     return F.mse_loss(s, t, reduction="sum") / (count * s.size(1))
 

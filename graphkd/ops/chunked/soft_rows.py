@@ -11,9 +11,9 @@ without cancellation where the two nearly agree. A class that neither side gives
 the weight p + q = 0, whatever its logits. :math:`\Delta` has all digits of the difference of the
 logits; the constant of its row follows from :math:`\sum (q - p) = 0`.
 
-A quick form of the values comes first. The rows whose value is too small for it are computed again;
-and all rows with care if a value is not finite, as with a class that −∞ masks. These functions read
-values, and are for the CPU; elsewhere the plain forms of ``ops/divergence.py`` serve.
+A quick form comes first. The rows whose value is too small for it are computed again; and all rows
+with care if a value is not finite, as with a class that −∞ masks. These functions read values, and
+are for the CPU; elsewhere the plain forms of ``ops/divergence.py`` serve.
 """
 
 import math
@@ -32,73 +32,69 @@ _NEAR = 0.5
 _FRACTION = {torch.float32: (7, 5, 3), torch.float64: (17, 15, 13, 11, 9, 7, 5, 3)}
 # The quick values of rows above this have their digits; for the mean of n sigmoids, this over √n.
 _QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
-# So near −1, log1p has lost its digits.
-_STEEP = -0.9
-
-# Between this and its inverse, a sum of exponentials has lost no class that counts.
-_MOST = 1e12
+# A sum of exponentials above this has lost no class that counts.
+_LEAST = 1e-25
 # If the maxima of the sides lie so far apart, the difference of their logits has lost its digits.
 _FAR = 32.0
 
-Powers: TypeAlias = tuple[Tensor, Tensor]
+# Student and teacher, or weights and log-ratios.
+Pair: TypeAlias = tuple[Tensor, Tensor]
 
 
 def divergence_and_slope(p: Tensor, q: Tensor, difference: Tensor) -> tuple[Tensor, Tensor]:
     """Each row's KL of the softmaxes of the logits q from those of p, and its slope for p's.
 
-    ``difference`` is q − p, as exact as it is known; it is used up.
+    ``difference`` is q − p, as exact as it is known.
     """
     if p.device.type == "cpu":
         slope = torch.empty_like(p)
-        values = softmax_rows(p, q, difference.div_(2), 1.0, slope)
+        values = softmax_rows(p, q, difference, 1.0, slope)
         return values, slope.neg_()
     log_p, log_q = p.log_softmax(dim=1), q.log_softmax(dim=1)
     delta = log_ratio(difference, log_q, log_p)
     return kl_terms(delta, log_q, log_p).sum(dim=1), kl_slope(delta, log_q, log_p)
 
 
-def softmax_rows(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
+def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
     """Each row's KL(q ‖ p), for the softmaxes q of ``t * scale`` and p of ``s * scale``.
 
     Args:
         s: Student logits.
         t: Teacher logits.
-        half: Half of ``(t - s) * scale``, as exact as it is known.
+        difference: ``t - s``, as exact as it is known.
         scale: The inverse of the temperature.
         out: Where q − p goes. No other argument changes.
     """
-    student, teacher = (_with_sums(torch.mul(z, scale).exp_()) for z in (s, t))
-    if not (_in_range(student[1]) and _in_range(teacher[1])):
-        return _careful_softmax(s, t, half, scale, out)
-    weight, y = _of_classes(half, student, teacher)
+    powers = torch.mul(s, scale).exp_(), torch.mul(t, scale).exp_()
+    sums = powers[0].sum(dim=1, keepdim=True), powers[1].sum(dim=1, keepdim=True)
+    if not float(torch.minimum(*sums).amin()) > _LEAST:
+        return _careful_softmax(s, t, difference, scale, out)
+    weight, y = _of_classes(difference, scale, powers, sums)
     tilt = _pull(weight, y, 1, out)
-    values = torch.add(weight, out, out=teacher[0]).mul_(y).sum(dim=1)
-    few = _few(values.sub_(tilt.squeeze(1), alpha=2), _QUICK_SOFTMAX)
+    values = torch.add(weight, out, out=powers[1]).mul_(y).sum(dim=1).sub_(tilt.squeeze(1))
+    few = _few(values, _QUICK_SOFTMAX)
     if few is None:
-        return _careful_softmax(s, t, half, scale, out)
+        return _careful_softmax(s, t, difference, scale, out)
     if few.numel():
         parts = (x.index_select(0, few) for x in (weight, y, out))
         values[few] = _total(*parts).sum(dim=1)
     return values
 
 
-def sigmoid_rows(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
+def sigmoid_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
     """The same for the sigmoids: a row's value is the mean of its columns' divergences."""
-    # With u = e^(−s) and v = e^(−t): p = 1/(1 + u), and 1 − q = v/(1 + v).
-    u, v = (torch.mul(z, -scale).exp_() for z in (s, t))
-    q = torch.add(v, 1).reciprocal_()
-    pull = half.tanh().mul_(torch.add(u, v, out=out)).div_(u.add_(1))
-    gain = torch.div(pull, v, out=v)  # (1 − p)/(1 − q) − 1
-    torch.mul(pull, q, out=out)
-    few = None
-    if float(gain.amin()) > _STEEP:
-        values = gain.log1p_().addcmul_(q, half, value=-2).sum(dim=1).mul_(-1 / s.size(1))
-        few = _few(values, _QUICK_SIGMOID / math.sqrt(s.size(1)))
+    p, q = torch.mul(s, scale).sigmoid_(), torch.mul(t, scale).sigmoid_()
+    torch.sub(q, p, out=out)
+    # KL(q ‖ p) = log(q/p) − (1 − q)(t − s), which is not finite where p vanishes.
+    terms = torch.div(q, p, out=p).log_().addcmul_(q.sub_(1), difference, value=scale)
+    values = terms.sum(dim=1).div_(s.size(1))
+    few = _few(values, _QUICK_SIGMOID / math.sqrt(s.size(1)))
     if few is None:
-        return _careful_sigmoid(s, t, half, scale, out)
+        return _careful_sigmoid(s, t, difference, scale, out)
     if few.numel():
-        s, t, half, out = (x.index_select(0, few) for x in (s, t, half, out))
-        values[few] = _careful_sigmoid(s, t, half, scale, out)
+        s, t, difference, pull = (x.index_select(0, few) for x in (s, t, difference, out))
+        values[few] = _careful_sigmoid(s, t, difference, scale, pull)
+        out[few] = pull
     return values
 
 
@@ -112,26 +108,27 @@ def _few(rows: Tensor, least: float) -> Tensor | None:
     return (rows < least).nonzero().squeeze(1)
 
 
-def _careful_softmax(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
+def _careful_softmax(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
     """The same for logits of any size: of each row less its maximum."""
     tops = [z.amax(dim=1, keepdim=True) for z in (s, t)]
     x, z = (torch.sub(z, top).mul_(scale) for z, top in zip((s, t), tops, strict=True))
-    apart = (tops[1] - tops[0]).mul_(scale)
-    half = torch.sub(half, apart, alpha=0.5)
-    far = apart.abs_() > _FAR
+    apart = tops[1] - tops[0]
+    difference = (difference - apart).mul_(scale)
+    far = apart.mul_(scale).abs_() > _FAR
     if bool(far.any()):
-        half = torch.where(far, (z - x).div_(2), half)
-    weight, y = _of_classes(half, _with_sums(x.exp_()), _with_sums(z.exp_()))
+        difference = torch.where(far, z - x, difference)
+    sums = x.exp_().sum(dim=1, keepdim=True), z.exp_().sum(dim=1, keepdim=True)
+    weight, y = _of_classes(difference, 1.0, (x, z), sums)
     lost = _tame_(y, weight)
     _pull(weight, y, 1, out)
     return _total(weight, y, out, lost).sum(dim=1)
 
 
-def _careful_sigmoid(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tensor) -> Tensor:
+def _careful_sigmoid(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
     """Each sigmoid is a softmax of two classes."""
     (p, no), (q, no_t) = (_yes_and_no(z, scale) for z in (s, t))
-    half = half.nan_to_num(nan=0.0, posinf=math.inf, neginf=-math.inf)
-    torch.mul(q, no, out=out).addcmul_(p, no_t).mul_(half.tanh())
+    half = (difference * (scale / 2)).nan_to_num_(nan=0.0, posinf=math.inf, neginf=-math.inf)
+    torch.mul(q, no, out=out).addcmul_(p, no_t).mul_(half.tanh_())
     # Both log-ratios are exact up to one constant, and no logit is too large for any of the three.
     constant = torch.maximum(q, no_t).div_(torch.maximum(p, no)).log_()
     yes = t.clamp(max=0).sub_(s.clamp(max=0)).mul_(scale)
@@ -146,24 +143,14 @@ def _careful_sigmoid(s: Tensor, t: Tensor, half: Tensor, scale: float, out: Tens
     return _total(weight, y, pull, lost).sum(dim=0).mean(dim=1)
 
 
-def _with_sums(powers: Tensor) -> Powers:
-    return powers, powers.sum(dim=1, keepdim=True)
+def _of_classes(difference: Tensor, scale: float, powers: Pair, sums: Pair) -> Pair:
+    """P + q, and half the log-ratio up to a small constant of each row."""
+    constant = torch.div(sums[0], sums[1]).log_().mul_(0.5)
+    y = torch.add(constant, difference, alpha=scale / 2).clamp_(min=_BOUND[difference.dtype])
+    return powers[0].div_(sums[0]).addcdiv_(powers[1], sums[1]), y
 
 
-def _in_range(sums: Tensor) -> bool:
-    """Whether no sum has overflowed, nor come near to underflow."""
-    low, high = map(float, sums.aminmax())
-    return low > 1 / _MOST and high < _MOST
-
-
-def _of_classes(half: Tensor, student: Powers, teacher: Powers) -> tuple[Tensor, Tensor]:
-    """p + q, and half the log-ratio up to a small constant of each row."""
-    (p, total), (q, total_t) = student, teacher
-    y = torch.sub(half, (total_t / total).log_(), alpha=0.5).clamp_(min=_BOUND[half.dtype])
-    return p.mul_(total.reciprocal_()).addcmul_(q, total_t.reciprocal_()), y
-
-
-def _yes_and_no(z: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def _yes_and_no(z: Tensor, scale: float) -> Pair:
     """The sigmoids of ``z * scale`` and of its negative, each to its own last digit."""
     z = z * scale
     return z.sigmoid(), z.neg_().sigmoid_()
@@ -180,10 +167,10 @@ def _tame_(y: Tensor, weight: Tensor) -> Tensor | None:
 
 
 def _pull(weight: Tensor, y: Tensor, dim: int, out: Tensor) -> Tensor:
-    """Make q − p, whose sum is 0. Half of its sum before is what y is too large by in each row."""
+    """Make q − p, whose sum is 0. Its sum before is twice what y is too large by in each row."""
     torch.tanh(y, out=out).mul_(weight)
-    tilt = out.sum(dim=dim, keepdim=True).mul_(0.5)
-    out.addcmul_(weight, tilt, value=-1)
+    tilt = out.sum(dim=dim, keepdim=True)
+    out.addcmul_(weight, tilt, value=-0.5)
     return tilt
 
 

@@ -13,7 +13,9 @@ from graphkd.ops.divergence import softmax_kl
 from graphkd.similarity import unit_rows
 
 
-def soft_targets(s: Tensor, t: Tensor, temperature: float, kind: str, degrees: int) -> Tensor:
+def soft_targets(
+    s: Tensor, t: Tensor, temperature: float, kind: str, degrees: int, reduction: str = "none"
+) -> Tensor:
     """T² KL(q_i ‖ p_i) of each row i; for ``kind="sigmoid"``, the mean over its columns.
 
     Args:
@@ -23,6 +25,7 @@ def soft_targets(s: Tensor, t: Tensor, temperature: float, kind: str, degrees: i
         kind: ``"softmax"`` or ``"sigmoid"``: how q and p follow from logits divided by T.
         degrees: The denominator of the variance by which rows become standard scores; 0 leaves
             them as they are.
+        reduction: ``"none"``, or the ``"mean"`` or ``"sum"`` of these values.
     """
     if degrees:
         x, y = (unit_rows(centred(z)) * (math.sqrt(degrees) / temperature) for z in (s, t))
@@ -34,7 +37,14 @@ def soft_targets(s: Tensor, t: Tensor, temperature: float, kind: str, degrees: i
         # A sigmoid is a softmax against a logit of zero.
         x, y = (torch.stack([z, torch.zeros_like(z)], dim=-1) for z in (x, y))
         rows = softmax_kl(y, x).mean(dim=1)
-    return (temperature**2 * rows).to(s.dtype)
+    return reduced((temperature**2 * rows).to(s.dtype), reduction)
+
+
+def reduced(values: Tensor, reduction: str) -> Tensor:
+    """The values, their sum or their mean; the mean of none is 0."""
+    if reduction == "none":
+        return values
+    return values.sum() / max(values.size(0), 1) if reduction == "mean" else values.sum()
 
 
 def centred(z: Tensor) -> Tensor:
