@@ -45,11 +45,14 @@ def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
     unwraps the tensors.
     """
     needed = any(isinstance(x, Tensor) and x.requires_grad for x in args)
-    plain = torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active()
+    compiling = torch.compiler.is_compiling()
+    plain = compiling or not torch._C._are_functorch_transforms_active()
     if plain and not needed:
         return function.forward(*args)
-    apply: Any = function.apply
-    return apply(*args)
+    # What ``apply`` does first, for defaults and for torch.func, takes as long as some operations.
+    at_once = plain and not compiling
+    owner: Any = super(torch.autograd.Function, function) if at_once else function
+    return owner.apply(*args)
 
 
 def quick(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:

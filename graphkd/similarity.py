@@ -39,7 +39,7 @@ class Kernel:
     value: Callable[[Tensor, Tensor | float], Tensor]
     """The kernel value, from the statistic and gamma."""
     slope: Callable[[Tensor, Tensor, Tensor | float], Tensor]
-    """The derivative of ``value`` by the statistic, from the statistic, the value and gamma."""
+    """Its derivative by the statistic, from both and gamma; it may be written over the value."""
     inner: bool = False
     """Whether the kernel is the inner product itself."""
     from_equal: Callable[[Tensor, Tensor | float], Tensor] | None = None
@@ -47,6 +47,8 @@ class Kernel:
 
     It keeps the digits of a small statistic.
     """
+    value_: Callable[[Tensor, Tensor], Tensor] | None = None
+    """The same value without a gradient, written over the statistic, if the slope needs none."""
 
     def __reduce__(self) -> tuple[Callable[[str], "Kernel"], tuple[str]]:
         """Pickle the kernel by its name, because its lambdas cannot be pickled."""
@@ -67,8 +69,8 @@ def _distance(square: Tensor) -> Tensor:
 
 
 def _half_inverse(distance: Tensor) -> Tensor:
-    """1/(2x), and zero at zero."""
-    return F.threshold(distance, 0, torch.inf).reciprocal_().div_(2)
+    """1/(2x), and zero at zero, written over the distance."""
+    return F.threshold(distance, 0, torch.inf, inplace=True).reciprocal_().div_(2)
 
 
 KERNELS: dict[str, Kernel] = {
@@ -99,14 +101,22 @@ KERNELS: dict[str, Kernel] = {
             lambda t, k, _: 2 * t,
             from_equal=lambda t, _: t * (t + 2),
         ),
-        Kernel("l2", False, "square", lambda t, _: _distance(t), lambda t, k, _: _half_inverse(k)),
+        Kernel(
+            "l2",
+            False,
+            "square",
+            lambda t, _: _distance(t),
+            lambda t, k, _: _half_inverse(k),
+            value_=lambda t, _: t.sqrt_(),
+        ),
         Kernel(
             "rbf",
             False,
             "square",
             lambda t, gamma: (-gamma * t).exp_(),
-            lambda t, k, gamma: -gamma * k,
+            lambda t, k, gamma: k.mul_(-gamma),
             from_equal=lambda t, gamma: (-gamma * t).expm1(),
+            value_=lambda t, gamma: t.mul_(-gamma).exp_(),
         ),
     )
 }

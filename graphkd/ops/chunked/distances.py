@@ -32,8 +32,9 @@ def smooth_l1(gap: Tensor) -> tuple[Tensor, Tensor]:
     return (gap - slope / 2).mul_(slope), slope
 
 
-def _pull(factor: Tensor | float, gap: Tensor) -> Tensor:
-    return smooth_l1(gap)[1].mul_(factor)
+def _force(factor: Tensor | float, gap: Tensor, slope: Tensor | None) -> Tensor:
+    pull = smooth_l1(gap)[1].mul_(factor)
+    return pull if slope is None else slope.mul_(pull)
 
 
 def _sweep_mean(
@@ -63,7 +64,7 @@ def _sweep_gap(
     sides = [Side(_L2, x_s, gamma, need_s), Side(_L2, x_t, gamma, need_t)]
     for i, j in mirrored_tiles(x_s.size(0), side):
         factor = 2 / n if weights is None else (weights[i, None] + weights[j]) / n
-        gap = tile_gaps(sides, sides, i, j, partial(_pull, factor))
+        gap = tile_gaps(sides, sides, i, j, partial(_force, factor))
         value, _ = smooth_l1(gap)
         rows[i] += value.sum(dim=1)
         if i != j:

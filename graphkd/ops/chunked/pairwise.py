@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from graphkd.ops._autograd import fused
-from graphkd.ops.chunked.statistics import Side, tile_squares
+from graphkd.ops.chunked.statistics import FEW, Side, tile_squares
 from graphkd.similarity import Kernel, kernel_named
 
 # The side of a square tile: small enough for a core's cache, large enough for matrix products.
@@ -49,7 +49,11 @@ def _sweep(
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = x_s.size(0)
     spec = kernel_named(kernel)
-    sides = [Side(spec, x_s, gamma_s, need_s), Side(spec, x_t, gamma_t, need_t)]
+    rough = n < min(FEW, side + 1)
+    sides = [
+        Side(spec, x, gamma, learns, rough=rough)
+        for x, gamma, learns in ((x_s, gamma_s, need_s), (x_t, gamma_t, need_t))
+    ]
     rows = x_s.new_zeros(n)
     for i, j in mirrored_tiles(n, side):
         # A pair counts in row i and in row j, with both rows' weights.

@@ -16,7 +16,11 @@ from graphkd.similarity import Kernel, crowded, unit_and_inverse, unit_gradient_
 # of the input's precision. So does the difference of its rows in a gradient.
 _FAR = 0.25
 # The centre is the median of about this many rows.
-_SAMPLE = 512
+_SAMPLE = 16
+# With fewer rows, l2 too takes the input's precision, while the gaps are at least this part of the
+# distances: float64 would cost more than all else.
+FEW = 512
+_CLEAR = 0.05
 # No rbf value is below exp of this: processors are slow on the tiny products of smaller values.
 _VANISHED = -43.0
 
@@ -28,7 +32,7 @@ def sample_step(n: int) -> int:
 
 def centre_of(some: Tensor) -> Tensor:
     """The point that distances are measured from: the median, which no outlier moves."""
-    return exact(some).median(dim=0).values
+    return exact(some.median(dim=0).values)
 
 
 class Side:
@@ -49,6 +53,7 @@ class Side:
         gamma: The kernel's bandwidth.
         learns: Whether a gradient is collected.
         centre: The centre, if it is not the centre of these rows.
+        rough: Whether l2 takes the input's precision too, where the gaps are clear.
     """
 
     def __init__(
@@ -58,9 +63,10 @@ class Side:
         gamma: Tensor,
         learns: bool = False,
         centre: Tensor | None = None,
+        rough: bool = False,
     ) -> None:
         self.kernel, self.gamma, self.learns, self.dtype = kernel, gamma, learns, x.dtype
-        self.dot = kernel.statistic == "dot"
+        self.dot, self.rbf = kernel.statistic == "dot", kernel.name == "rbf"
         rows = x
         if kernel.unit:
             rows, self.inverse = unit_and_inverse(x)
@@ -68,16 +74,18 @@ class Side:
             rows = exact(x)
             if kernel.unit:
                 rows, self.inverse = unit_and_inverse(rows)
-        x = rows
+        self.x = x = rows
         self.gradient = torch.zeros_like(x) if learns else empty_gradient(x, learns)
-        self.x, self.rbf = x, kernel.name == "rbf"
         if self.dot:
             return
-        wide = exact(x)
-        self.direct = kernel.name == "l2" and wide.dtype == x.dtype
+        self.direct = kernel.name == "l2" and exact(x[:0]).dtype == x.dtype
+        self.rough = rough and kernel.name == "l2" and not self.direct
         if self.direct or len(x) == 0:
             return
-        self.wide = wide - (centre_of(x[:: sample_step(len(x))]) if centre is None else centre)
+        wide = exact(x)
+        if centre is None:
+            centre = centre_of(x[:: sample_step(len(x))])
+        self.wide = wide - centre if wide is x else wide.sub_(centre)
         self.wide_norms = self.wide.square().sum(dim=1)
         self.error = 2 * (x.size(1) + 2) * torch.finfo(wide.dtype).eps
         self.x, self.norms = self.wide.to(x.dtype), self.wide_norms.to(x.dtype)
@@ -100,11 +108,14 @@ class Side:
         if self.direct:
             return _distances(self.x[i], other.x[j]).square_(), False
         own = other is self and i == j
-        longest = float(torch.maximum(self.wide_norms[i].max(), other.wide_norms[j].max()))
-        if self.rbf and longest < _FAR * torch.finfo(self.x.dtype).max:  # no square overflows
+        longest = self.wide_norms[i].max().item()
+        if not own:
+            longest = max(longest, other.wide_norms[j].max().item())
+        narrow = self.rbf or self.rough
+        if narrow and longest < _FAR * torch.finfo(self.x.dtype).max:  # no square overflows
             squares, least = _squares(self.x[i], self.norms[i], other.x[j], other.norms[j], own)
             if least > _FAR * longest:
-                return squares.clamp_(max=self.farthest), False
+                return squares.clamp_(max=self.farthest) if self.rbf else squares, False
         here, there = self.wide_norms[i], other.wide_norms[j]
         squares, least = _squares(self.wide[i], here, other.wide[j], there, own)
         if least <= 2 * self.error * longest:
@@ -112,6 +123,13 @@ class Side:
         if self.rbf:
             squares = squares.to(self.x.dtype).clamp_(max=self.farthest)
         return squares, least <= _FAR * longest
+
+    def kernel_value(self, statistic: Tensor, near: bool) -> Tensor:
+        """The kernel's values of a tile, written over its statistic if that is not needed again."""
+        overwrite = self.kernel.value_
+        if overwrite is None or near or self.direct:
+            return self.kernel.value(statistic, self.gamma)
+        return overwrite(statistic, self.gamma)
 
     def pull(
         self, weights: Tensor, statistic: Tensor, near: bool, i: slice, other: "Side", j: slice
@@ -163,7 +181,11 @@ def tile_squares(
         j: Its columns.
         factor: Multiplies the gaps in the gradients that the sides collect.
     """
-    return tile_gaps(here, there, i, j, lambda gap: gap * factor).square_()
+
+    def force(gap: Tensor, slope: Tensor | None) -> Tensor:
+        return gap * factor if slope is None else slope.mul_(gap).mul_(factor)
+
+    return tile_gaps(here, there, i, j, force).square_()
 
 
 def tile_gaps(
@@ -171,32 +193,50 @@ def tile_gaps(
     there: Sequence[Side],
     i: slice,
     j: slice,
-    force: Callable[[Tensor], Tensor],
+    force: Callable[[Tensor, Tensor | None], Tensor],
 ) -> Tensor:
-    """The gaps themselves; ``force`` turns them, in new memory, into the pull on the sides."""
+    """The gaps themselves; ``force`` turns them and the kernel's slope into the pull on a side.
+
+    It may write over the slope. None stands for a slope of 1.
+    """
     looks = [x.statistic(i, y, j) for x, y in zip(here, there, strict=True)]
     values = [
-        x.kernel.value(statistic, x.gamma) for x, (statistic, _) in zip(here, looks, strict=True)
+        x.kernel_value(statistic, near) for x, (statistic, near) in zip(here, looks, strict=True)
     ]
-    gap = (values[0] - values[1]).to(here[0].gradient.dtype)
-    outer = force(gap)
+    dtype, (value, other) = here[0].gradient.dtype, values
+    # A side that does not learn needs its values no longer: the gap is written over them.
+    over = other if value.dtype == other.dtype and not here[1].learns else None
+    gap = torch.sub(value, other, out=over).to(dtype)
+    if here[0].rough and not _clear(gap, value):
+        for x in here:
+            x.rough = False
+        return tile_gaps(here, there, i, j, force)
     for x, y, (statistic, near), value in zip(here, there, looks, values, strict=True):
-        if x.learns:
-            pull = x.kernel.slope(statistic, value, x.gamma).mul_(outer)
-            x.pull(pull, statistic, near, i, y, j)
-        outer.neg_()
+        if not x.learns:
+            continue
+        slope = None
+        if not x.kernel.inner:
+            # The wider precision is for near pairs, and for the gap.
+            value = value if near or x.direct else value.to(dtype)
+            slope = x.kernel.slope(statistic, value, x.gamma)
+        pull = force(gap, slope)
+        x.pull(pull if x is here[0] else pull.neg_(), statistic, near, i, y, j)
     return gap
+
+
+def _clear(gap: Tensor, value: Tensor) -> bool:
+    sizes = torch.linalg.vector_norm(gap), torch.linalg.vector_norm(value)
+    return bool(sizes[0] >= _CLEAR * sizes[1])
 
 
 def _squares(
     x: Tensor, x_norms: Tensor, y: Tensor, y_norms: Tensor, own: bool
 ) -> tuple[Tensor, float]:
     """‖x_i − y_j‖² by inner products, and the least one between different rows; NaN stays NaN."""
-    products = x @ y.T
-    squares = torch.add(y_norms, products, alpha=-2, out=products).add_(x_norms[:, None])
+    squares = torch.addmm(y_norms, x, y.T, alpha=-2).add_(x_norms[:, None])
     if own:
         squares.fill_diagonal_(torch.inf)
-    least = float(squares.amin())
+    least = squares.amin().item()
     if own:
         squares.diagonal().copy_(x_norms - x_norms)
     return squares, least
