@@ -59,8 +59,8 @@ def drawn_section() -> str:
     the projected rows ({sizes["rows"]:,} of width {sizes["width"]}) of a GCN and an MLP on
     {flags["dataset"]}, before the first and after the last of {flags["epochs"]} steps of
     distillation with K = 1,024; {flags["draws"]} draws for each K. *Bias* is the mean value over
-    the draws less the exact value, and no larger than the standard deviation over
-    √{flags["draws"]} can be told from 0. *Gradient* is the root mean square of the gradient's
+    the draws less the exact value; below the deviation over √{flags["draws"]} it is noise.
+    *Gradient* is the root mean square of the gradient's
     distance from the exact one, over the exact one's norm. Forward and backward to the student's
     rows, process time on one thread."""
     parts = []
