@@ -10,7 +10,7 @@ import torch
 
 import graphkd
 import graphkd.functional as G
-from graphkd.ops import backends, scatter, segments
+from graphkd.ops import _blocks, backends, scatter, segments
 from tests.contract import Loss, every
 
 
@@ -48,15 +48,53 @@ def test_triton_is_never_replaced_silently(loss: Loss, options: dict, monkeypatc
 def test_precision_belongs_to_triton() -> None:
     h = torch.randn(8, 4)
     for backend in ("auto", "chunked", "reference"):
-        with pytest.raises(ValueError, match="belongs to backend='triton'; this call runs"):
+        with pytest.raises(ValueError, match="belongs to backend='triton'; got backend="):
             G.gcrd_loss(h, h, precision="tf32", backend=backend)
-        with pytest.raises(ValueError, match="belongs to backend='triton'; this call runs"):
+        with pytest.raises(ValueError, match="belongs to backend='triton'; got backend="):
             G.global_lsp_loss(h, h, kernel="poly", precision="tf32", backend=backend)
     for kernel in ("cosine", "l2", "rbf", "linear"):
         with pytest.raises(ValueError, match="belongs to kernel='poly'"):
             graphkd.GlobalLSPLoss(kernel, precision="bf16")
     with pytest.raises(ValueError, match="'float32', 'tf32', 'bf16'"):
         graphkd.GCRDLoss(4, 4, precision="float16")
+
+
+def test_auto_takes_what_is_measured_on_a_gpu(monkeypatch) -> None:
+    """Triton's programs are not, whatever is installed."""
+    monkeypatch.setattr(backends, "_has_triton", lambda: True)
+    like = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    assert backends.pick_backend("x", "auto", like, backends.RELATIVE) == "chunked"
+    assert backends.pick_backend("x", "triton", like, backends.RELATIVE) == "triton"
+
+
+@pytest.mark.parametrize(
+    ("gib", "expected"), [(8, 2**22), (24, 2**22), (80, 2**24), (141, 2**25)], ids=str
+)
+def test_blocks_grow_with_the_gpu(gib: int, expected: int, monkeypatch) -> None:
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    card = SimpleNamespace(total_memory=gib * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    assert _blocks.numbers(gpu, 2**18) == expected
+    assert _blocks.numbers(cpu, 2**18) == 2**18
+    assert _blocks.side(gpu, 512) ** 2 <= expected
+    assert _blocks.side(cpu, 512) == 512
+
+
+@every(where=lambda loss: "chunked" in loss.backends)
+def test_blocks_of_any_size_give_one_value(loss: Loss, options: dict, monkeypatch) -> None:
+    """As on a GPU, where their size depends on the card."""
+    h_s, h_t, edge_index = loss.inputs(n=70)
+
+    def outcome() -> tuple[torch.Tensor, torch.Tensor]:
+        value = loss.call(h_s, h_t, edge_index, **options)
+        return value.detach(), *torch.autograd.grad(value, h_s)
+
+    expected = outcome()
+    for module in [m for name, m in sys.modules.items() if name.startswith("graphkd.ops.")]:
+        for name, size in {"numbers": 90, "side": 9, "height": 5}.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, lambda *_, size=size: size)
+    torch.testing.assert_close(outcome(), expected)
 
 
 def test_low_precision_is_near() -> None:

@@ -105,6 +105,8 @@ def small_blocks(width: int, *_: object) -> _common.Blocks:
 @pytest.fixture(params=[(torch.float32, False), (torch.float64, True)], ids=str)
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
     """Float32 in the usual blocks, and float64 in small blocks, so that there are several."""
+    if request.param[0] == torch.float64 and not _common.MULTIPLIES_FLOAT64:
+        pytest.skip("this triton does not multiply float64")
     for name in ("_common", "infonce", "pairwise", "edges") if request.param[1] else ():
         module = importlib.import_module(f"graphkd.ops.triton.{name}")
         for table in {"product_blocks", "difference_blocks", "edge_blocks"} & {*vars(module)}:
@@ -246,6 +248,12 @@ def test_empty(kernel: Kernel) -> None:
         outcome(along(sort_edges(nothing, nothing, 2, 3), kernel)[0], rows(2, 3), rows(3, 3)),
     ):
         assert all((tensor == 0).all() for tensor in result)
+
+
+def test_float64_is_refused_by_an_older_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_common, "MULTIPLIES_FLOAT64", False)
+    with pytest.raises(ValueError, match=r"from triton 3\.5 on; got triton \d.*'chunked'"):
+        infonce()[0](rows(3, 4), rows(3, 4))
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("tf32", 3e-3), ("bf16", 1e-2)])

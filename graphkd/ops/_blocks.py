@@ -1,14 +1,39 @@
 """How the primitives cut rows and pairs into blocks."""
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-# A block holds at most this many numbers: 16 MiB in float32.
+# On a CPU, a block of products holds at most this many numbers: 16 MiB in float32.
 BLOCK = 2**22
 # A few buffers of so many numbers fit in a core's cache.
 CACHED = 2**16
+# On a GPU, a block holds one number for so many bytes of its memory: 64 MiB in float32 of 80 GB.
+_BYTES_OF_MEMORY = 4096
+
+
+def numbers(device: torch.device, cached: int = BLOCK) -> int:
+    """How many numbers a block holds: ``cached`` on a CPU, and on a GPU what gives it work.
+
+    A CPU's blocks stay in its cache. Blocks of that size would leave a GPU waiting for launches.
+    The size depends on the GPU's whole memory, not on what is free, so that results repeat.
+    """
+    if device.type != "cuda":
+        return cached
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return max(BLOCK, 1 << (memory // _BYTES_OF_MEMORY).bit_length() - 1)
+
+
+def side(device: torch.device, cached: int) -> int:
+    """The side of a square block."""
+    return cached if device.type != "cuda" else math.isqrt(numbers(device))
+
+
+def height(x: Tensor, cached: int) -> int:
+    """How many rows of ``x`` make a block."""
+    return numbers(x.device, cached * max(x.size(1), 1)) // max(x.size(1), 1)
 
 
 def slices(count: int, size: int) -> Iterator[slice]:
@@ -22,9 +47,9 @@ def cached_rows(width: int) -> int:
     return max(CACHED // max(width, 1), 1)
 
 
-def breadth(height: int, count: int) -> int:
-    """How many of ``count`` columns go with ``height`` rows: all of them up to 1.5 blocks."""
-    size = max(BLOCK // max(height, 1), 1)
+def breadth(height: int, count: int, most: int = BLOCK) -> int:
+    """How many of ``count`` columns go with ``height`` rows: all up to 1.5 blocks of ``most``."""
+    size = max(most // max(height, 1), 1)
     return max(count, 1) if count < 1.5 * size else size
 
 

@@ -38,11 +38,11 @@ def check_backend(loss: str, backend: str, available: tuple[str, ...]) -> None:
 
 
 def check_precision(loss: str, precision: str, backend: str) -> None:
-    """Raise if the backend is known already and lacks this precision."""
-    if precision != "float32" and backend not in ("auto", "triton"):
+    """Raise if the backend lacks this precision."""
+    if precision != "float32" and backend != "triton":
         raise ValueError(
-            f"{loss}: precision={precision!r} belongs to backend='triton'; this call runs "
-            f"{backend!r}. Leave it at 'float32'."
+            f"{loss}: precision={precision!r} belongs to backend='triton'; got backend={backend!r}."
+            " Pass backend='triton', or leave precision at 'float32'."
         )
 
 
@@ -56,18 +56,15 @@ def pick_backend(
 ) -> str:
     """The backend to run on tensors such as ``like``; one asked for by name runs or raises.
 
-    ``"auto"`` takes triton for float32 on a GPU, if triton is installed, the loss has programs and
-    the call gives no block size. Otherwise it takes chunked, or the reference if the loss has no
-    chunked form. The choice is logged once per loss and device type.
+    ``"auto"`` takes chunked, on GPUs too, or the reference if the loss has no chunked form. Nobody
+    has measured Triton's programs on a GPU yet; ``benchmarks/gpu.py`` does, and says what this
+    choice should be. The choice is logged once per loss and device type.
     """
     if backend == "triton":
         _require_triton(loss, like, chunk_size)
     if backend != "auto":
         return backend
-    if "triton" in available and _triton_serves(like) and chunk_size is None:
-        choice = "triton"
-    else:
-        choice = "chunked" if "chunked" in available else "reference"
+    choice = "chunked" if "chunked" in available else "reference"
     if not torch.compiler.is_compiling():
         _log_choice(loss, choice, like.device.type)
     return choice
@@ -121,11 +118,6 @@ def by_hand_serves(like: Tensor) -> bool:
 @functools.cache
 def _has_triton() -> bool:
     return find_spec("triton") is not None
-
-
-def _triton_serves(like: Tensor) -> bool:
-    # Triton's float64 is for tests; torch's own products on a GPU are as fast.
-    return like.device.type == "cuda" and like.dtype == torch.float32 and _has_triton()
 
 
 def _require_triton(loss: str, like: Tensor, chunk_size: int | None) -> None:

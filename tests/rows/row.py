@@ -6,10 +6,12 @@ The file also holds the backends and kernels that rows name, and helpers of seve
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 
 Options = dict[str, Any]
@@ -21,7 +23,9 @@ KERNELS: tuple[Options, ...] = (
     {"kernel": "rbf"},
     {"kernel": "rbf", "gamma": "median"},
 )
-TRITON = ("triton",) if find_spec("triton") and not torch.cuda.is_available() else ()
+# The inputs are float64, which older programs for GPUs do not multiply.
+NEW_TRITON = bool(find_spec("triton")) and Version(version("triton")) >= Version("3.5")
+TRITON = ("triton",) if NEW_TRITON and not torch.cuda.is_available() else ()
 DENSE = ("reference", "chunked")
 RELATIVE = (*DENSE, *TRITON)
 SCATTER = ("scatter",) if find_spec("torch_scatter") else ()

@@ -25,9 +25,10 @@ CUDA_NAMES = re.compile(r"(cu[a-z]*[A-Z]|nccl|nvshmem|nvtx)\w*")
 NO_DEVICE = 100  # CUDA's own code for it: what every function of an empty library returns
 # Every loss with all its backends, eager and compiled, and each program for GPUs.
 TESTS = {
-    "tests/test_contract.py": "one_row or no_edges or layouts or autocast or round_trip or transforms",
+    "tests/test_contract.py": "one_row or no_edges or layouts or autocast or trip or transforms",
     "tests/test_compile.py": "functions or masks or graph_head or sampling or default_compiler",
-    "tests/test_triton.py": "not gradcheck",
+    # Triton 3.2 does not multiply float64.
+    "tests/test_triton.py": "float32 or temperatures or digits or convergence or lower or older",
 }
 
 

@@ -27,12 +27,12 @@ def check_global_lsp_options(
     spec = resolve_kernel(loss, kernel, gamma)
     check_backend(loss, how.backend, RELATIVE)
     check_kernel_backend(loss, spec, how.backend)
-    how.check(loss)
     if how.precision != "float32" and kernel != "poly":
         raise ValueError(
             f"{loss}: precision={how.precision!r} belongs to kernel='poly'; got kernel={kernel!r}. "
             "Moments are cheap in full precision, and distances need it. Leave it at 'float32'."
         )
+    how.check(loss)
     by_name = {"a callable kernel": (not isinstance(spec, Kernel), "Pass a kernel's name.")}
     refuse(loss, how.process_group, **by_name)
     return spec

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import slices
+from graphkd.ops._blocks import numbers, slices
 from graphkd.ops.chunked.distances import smooth_l1
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
@@ -33,7 +33,7 @@ def _sweep(
     need_t: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     n, most = x_s.size(0), max(x_s.size(0), x_s.size(1), x_t.size(1))
-    size = max(_BLOCK // max(n * most, 1), 1)
+    size = max(numbers(x_s.device, _BLOCK) // max(n * most, 1), 1)
     rows, gradient = (
         x_s.new_empty(n),
         torch.zeros_like(x_s) if need_s else empty_gradient(x_s, False),

@@ -7,7 +7,7 @@ rows meets all codes, and leaves its gradient; no N × K matrix is held.
 from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import slices
+from graphkd.ops._blocks import numbers, slices
 from graphkd.ops.chunked.soft_rows import divergence_and_slope
 from graphkd.ops.chunked.statistics import Side, centre_of, sample_step
 from graphkd.ops.reference.code_divergence import SIMILARITIES
@@ -25,8 +25,7 @@ def code_divergence(
     chunk_size: int | None,
 ) -> Tensor:
     """KL(q_i ‖ p_i) for every row i: p, q the softmax over the codes of similarity/temperature."""
-    size = chunk_size or max(_BLOCK // max(codes.size(0), 1), 16)
-    return _code_divergence(x_s, x_t, codes, similarity, temperature, size)
+    return _code_divergence(x_s, x_t, codes, similarity, temperature, chunk_size or 0)
 
 
 def _sweep(
@@ -51,7 +50,8 @@ def _sweep(
         for x, learns in ((x_s, need_s), (x_t, False), (codes, False))
     )
     rows, every = x_s.new_empty(x_s.size(0)), slice(0, codes.size(0))
-    for i in slices(x_s.size(0), chunk_size):
+    size = chunk_size or max(numbers(x_s.device, _BLOCK) // max(codes.size(0), 1), 16)
+    for i in slices(x_s.size(0), size):
         (statistic, near), (other, _) = (x.statistic(i, book, every) for x in (student, teacher))
         value, target = kernel.value(statistic, gamma), kernel.value(other, gamma)
         # Near convergence, the digits of the difference count.

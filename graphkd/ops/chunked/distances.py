@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops.chunked.pairwise import SIDE, mirrored_tiles
+from graphkd.ops.chunked.pairwise import mirrored_tiles
 from graphkd.ops.chunked.statistics import Side, tile_gaps
 from graphkd.similarity import KERNELS
 
@@ -18,12 +18,12 @@ _L2 = KERNELS["l2"]
 
 def mean_distance(x: Tensor, chunk_size: int | None) -> Tensor:
     """The mean over j ≠ i of ‖x_i − x_j‖, for every row i."""
-    return _mean_distance(x, x[:0].detach(), chunk_size or SIDE)
+    return _mean_distance(x, x[:0].detach(), chunk_size or 0)
 
 
 def distance_gap(x_s: Tensor, x_t: Tensor, chunk_size: int | None) -> Tensor:
     """The mean over j of the smooth L1 of ‖s_i − s_j‖ − ‖t_i − t_j‖, for every row i."""
-    return _distance_gap(x_s, x_t, chunk_size or SIDE)
+    return _distance_gap(x_s, x_t, chunk_size or 0)
 
 
 def smooth_l1(gap: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,12 +38,12 @@ def _force(factor: Tensor | float, gap: Tensor, slope: Tensor | None) -> Tensor:
 
 
 def _sweep_mean(
-    weights: Tensor | None, x: Tensor, none: Tensor, side: int, need_x: bool, need_none: bool
+    weights: Tensor | None, x: Tensor, none: Tensor, chunk_size: int, need_x: bool, need_none: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = x.size(0)
     others, rows = max(n - 1, 1), x.new_zeros(n)
     own = Side(_L2, x, x.new_zeros(()), need_x)
-    for i, j in mirrored_tiles(n, side):
+    for i, j in mirrored_tiles(x, chunk_size):
         square, near = own.statistic(i, own, j)
         distances = _L2.value(square, own.gamma)
         rows[i] += distances.sum(dim=1)
@@ -57,12 +57,12 @@ def _sweep_mean(
 
 
 def _sweep_gap(
-    weights: Tensor | None, x_s: Tensor, x_t: Tensor, side: int, need_s: bool, need_t: bool
+    weights: Tensor | None, x_s: Tensor, x_t: Tensor, chunk_size: int, need_s: bool, need_t: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = max(x_s.size(0), 1)
     gamma, rows = x_s.new_zeros(()), x_s.new_zeros(x_s.size(0))
     sides = [Side(_L2, x_s, gamma, need_s), Side(_L2, x_t, gamma, need_t)]
-    for i, j in mirrored_tiles(x_s.size(0), side):
+    for i, j in mirrored_tiles(x_s, chunk_size):
         factor = 2 / n if weights is None else (weights[i, None] + weights[j]) / n
         gap = tile_gaps(sides, sides, i, j, partial(_force, factor))
         value, _ = smooth_l1(gap)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from graphkd.graph import Edges
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import slices
+from graphkd.ops._blocks import numbers, slices
 from graphkd.ops.chunked.soft_rows import divergence_and_slope
 from graphkd.ops.reference.edge_differences import apart
 
@@ -21,8 +21,7 @@ def difference_divergence(
     z_s: Tensor, z_t: Tensor, edges: Edges, temperature: float, chunk_size: int | None
 ) -> Tensor:
     """Σ KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges j → i, for every node i."""
-    size = chunk_size or max(_BLOCK // max(z_s.size(1), 1), 1)
-    return _difference_divergence(z_s, z_t, edges.src, edges.dst, temperature, size)
+    return _difference_divergence(z_s, z_t, edges.src, edges.dst, temperature, chunk_size or 0)
 
 
 def _sweep(
@@ -39,7 +38,8 @@ def _sweep(
     """The rows, and the student's gradient; the teacher has none."""
     rows = z_s.new_zeros(z_s.size(0))
     gradient = torch.zeros_like(z_s) if need_s else z_s.new_empty(0)
-    for edges in slices(src.numel(), chunk_size):
+    size = chunk_size or max(numbers(z_s.device, _BLOCK) // max(z_s.size(1), 1), 1)
+    for edges in slices(src.numel(), size):
         j, i = src[edges], dst[edges]
         gap = apart(z_s, j, i)
         p, q = gap.abs().div_(temperature), apart(z_t, j, i).abs_().div_(temperature)

@@ -16,6 +16,7 @@ from torch import Tensor
 from graphkd._precision import exact, full_precision
 from graphkd.graph import Edges
 from graphkd.ops._autograd import empty_gradient, primitive
+from graphkd.ops._blocks import numbers, slices
 from graphkd.ops.segments import segment_max
 from graphkd.similarity import (
     CROWDED,
@@ -73,7 +74,7 @@ def _statistics(
     relative: bool = False,
 ) -> Tensor:
     """The kernel's statistic on every edge; for ``relative``, see ``_forward``."""
-    block = chunk_size or max(_BLOCK // max(x_src.size(1), 1), 1)
+    block = chunk_size or 0
     one = x_dst is x_src
     parts = (edges.src, edges.dst, edges.ptr, edges.order, edges.src_ptr)
     to = x_dst.detach() if one else x_dst
@@ -113,7 +114,7 @@ def _forward(
                 graph = _csr(ptr, src, values, x_src.size(0))
                 values = torch.sparse.sampled_addmm(graph, rows_dst, rows_src.T, beta=0.0).values()
             else:
-                for j, i, edges in _edge_blocks(src, dst, block):
+                for j, i, edges in _edge_blocks(src, dst, block, x_src):
                     values[edges] = row_statistic(
                         spec, rows_src.index_select(0, j), rows_dst.index_select(0, i)
                     )
@@ -166,7 +167,7 @@ def _backward(
                 ends, weights = dst.index_select(0, order), grad.index_select(0, order)
                 grad_src.addmm_(_csr(src_ptr, ends, weights, x_dst.size(0)), rows_dst)
         else:
-            for j, i, edges in _edge_blocks(src, dst, block):
+            for j, i, edges in _edge_blocks(src, dst, block, x_src):
                 here, there = rows_src.index_select(0, j), rows_dst.index_select(0, i)
                 weight = grad[edges, None]
                 if spec.statistic == "dot":
@@ -243,10 +244,12 @@ def _check_ids(ids: Tensor, count: int) -> None:
             )
 
 
-def _edge_blocks(src: Tensor, dst: Tensor, block: int) -> Iterator[tuple[Tensor, Tensor, slice]]:
-    """The neighbours, the centres and the place of each block of edges."""
-    for start in range(0, src.numel(), block):
-        edges = slice(start, start + block)
+def _edge_blocks(
+    src: Tensor, dst: Tensor, block: int, x: Tensor
+) -> Iterator[tuple[Tensor, Tensor, slice]]:
+    """The neighbours, the centres and the place of each block of edges; 0 fits it to ``x``."""
+    fitting = max(numbers(x.device, _BLOCK) // max(x.size(1), 1), 1)
+    for edges in slices(src.numel(), block or fitting):
         yield src[edges], dst[edges], edges
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import breadth, slices
+from graphkd.ops._blocks import breadth, numbers, side, slices
 
 _HEIGHT = 256
 
@@ -17,7 +17,7 @@ def grouped_gap(x_s: Tensor, x_t: Tensor, group: Tensor, chunk_size: int | None)
 
     A negative group number means that the row is in no group. Only the student gets a gradient.
     """
-    return _grouped_gap(x_s, x_t, group, chunk_size or _HEIGHT)
+    return _grouped_gap(x_s, x_t, group, chunk_size or 0)
 
 
 def _sweep(
@@ -25,7 +25,7 @@ def _sweep(
     x_s: Tensor,
     x_t: Tensor,
     group: Tensor,
-    height: int,
+    chunk_size: int,
     need_s: bool,
     need_t: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,10 +37,13 @@ def _sweep(
     order, ordered = order[ordered >= 0], ordered[ordered >= 0]
     s, t = x_s.index_select(0, order), x_t.index_select(0, order)
     first, last = (torch.searchsorted(ordered, ordered, right=side) for side in (False, True))
+    most = numbers(x_s.device)
+    # A GPU takes as many rows as columns.
+    height = chunk_size or side(x_s.device, _HEIGHT)
     for i in slices(order.numel(), height):
         start, stop = int(first[i.start]), int(last[i.stop - 1])
         value, pull = rows.new_zeros(i.stop - i.start), torch.zeros_like(s[i])
-        for tile in slices(stop - start, breadth(height, stop - start)):
+        for tile in slices(stop - start, breadth(height, stop - start, most)):
             j = slice(start + tile.start, start + tile.stop)
             gap = torch.mm(s[i], s[j].T).addmm_(t[i], t[j].T, alpha=-1)
             gap.masked_fill_(ordered[i, None] != ordered[j], 0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import BLOCK, Tile, breadth, row_products, slices
+from graphkd.ops._blocks import BLOCK, Tile, breadth, numbers, row_products, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient_
 
 # Where a tile holds positives: its anchors and keys, if both count the same rows; or each anchor's
@@ -156,10 +156,11 @@ class AnchorSums:
             torch.mul(self.pulled, pull[:, None], out=out)
 
 
-def tile_height(n: int, keys: int, chunk_size: int) -> int:
-    """How many of ``n`` anchors make a tile."""
+def tile_height(n: int, keys: int, chunk_size: int, most: int = BLOCK) -> int:
+    """How many of ``n`` anchors make a tile of at most ``most`` numbers."""
     # Fewer anchors are slow: the product has thin matrices, and few anchors per key.
-    return min(chunk_size or max(BLOCK // max(keys, 1), 128), max(n, 1), chunk_size or 1024)
+    least, limit = math.isqrt(most) // 16, math.isqrt(most) // 2
+    return min(chunk_size or max(most // max(keys, 1), least), max(n, 1), chunk_size or limit)
 
 
 class Drawn(NamedTuple):
@@ -222,9 +223,9 @@ def sweep_keys(
     for q_j needs Z first: e is still there if all keys fit in one tile, and computed again if not.
     """
     keys, total = (q, q.size(0)) if drawn is None else (drawn.keys, drawn.total)
-    n, number = p.size(0), keys.size(0) + more.size(0)
-    height = tile_height(n, number, chunk_size)
-    width = breadth(height, number)
+    n, number, most = p.size(0), keys.size(0) + more.size(0), numbers(p.device)
+    height = tile_height(n, number, chunk_size, most)
+    width = breadth(height, number, most)
     safe = bounded(temperature, total + more.size(0), p.dtype)
     own = row_products(p, q).div_(temperature)
     shift = own if drawn is None else own - drawn.lift()

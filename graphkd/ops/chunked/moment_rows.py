@@ -15,7 +15,7 @@ from torch import Tensor
 
 from graphkd._precision import exact, full_precision
 from graphkd.ops._autograd import empty_gradient, primitive
-from graphkd.ops._blocks import slices
+from graphkd.ops._blocks import height, slices
 from graphkd.ops.chunked.moments import HEIGHT, moments, pair
 from graphkd.similarity import unit_gradient
 
@@ -43,7 +43,7 @@ def _forward(s: Tensor, t: Tensor, unit: bool, need_s: bool, need_t: bool) -> tu
         tt, td, dd = moments(s, t, unit, None, wide)
         middle, cross = tt + (td + td.T) / 2 + dd / 4, td + dd / 2
         values = s.new_empty(n)
-        for rows in slices(n, HEIGHT):
+        for rows in slices(n, height(s, HEIGHT)):
             _, target, apart, _ = pair(s, t, rows, unit, wide)
             mean = target + apart / 2
             form = apart @ middle * apart + 2 * (apart @ cross) * mean + mean @ dd * mean
@@ -60,7 +60,7 @@ def _backward(
     with full_precision(s.device):
         weights, (inner, outer) = grad.to(factors.dtype)[:, None], factors.unbind()
         heavy_inner, heavy_outer = torch.zeros_like(inner), torch.zeros_like(outer)
-        blocks = list(slices(s.size(0), HEIGHT)) if need_s else []
+        blocks = list(slices(s.size(0), height(s, HEIGHT))) if need_s else []
         for rows in blocks:
             student, _, apart, _ = pair(s, t, rows, unit, factors.dtype)
             heavy = student[:, : s.size(1)] * weights[rows]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from graphkd._precision import exact, full_precision
 from graphkd.ops._autograd import primitive
-from graphkd.ops._blocks import slices
+from graphkd.ops._blocks import height, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
 # Rows in a block: a few buffers of so many rows stay in a core's cache.
@@ -43,7 +43,7 @@ def moment_gap(s: Tensor, t: Tensor, unit: bool, gram: Tensor | None = None) -> 
 def teacher_gram(t: Tensor, unit: bool) -> Tensor:
     """TᵀT in float64."""
     total = exact(t.new_zeros(t.size(1), t.size(1)))
-    for rows in slices(t.size(0), HEIGHT):
+    for rows in slices(t.size(0), height(t, HEIGHT)):
         block = exact(t[rows])
         if unit:
             block = unit_and_inverse(block)[0]
@@ -78,7 +78,7 @@ def moments(
     tt, td, dd = exact(s.new_zeros(3, width, width)).unbind()
     if gram is not None:
         tt[: t.size(1), : t.size(1)] = gram
-    for rows in slices(s.size(0), HEIGHT):
+    for rows in slices(s.size(0), height(s, HEIGHT)):
         _, target, apart, _ = pair(s, t, rows, unit, dtype)
         if gram is None:
             tt += target.T @ target
@@ -170,7 +170,7 @@ def mean_gradient(
     """The gradient of the mean over the pairs of ``n`` rows, for the rows that are here."""
     gradient = torch.empty_like(s)
     inner, outer = (factors * (4 * grad / max(n, 1) ** 2)).to(dtype).unbind()
-    for rows in slices(s.size(0), HEIGHT):
+    for rows in slices(s.size(0), height(s, HEIGHT)):
         student, target, apart, inverse = pair(s, t, rows, unit, dtype)
         pulled = (apart @ inner).addmm_(target, outer)
         if inverse is not None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import Tile, breadth, row_products, slices
+from graphkd.ops._blocks import Tile, breadth, numbers, row_products, slices
 from graphkd.ops.chunked.infonce import tile_height
 from graphkd.ops.reference.nce import LINEAR
 
@@ -50,8 +50,9 @@ def _sweep(
     need_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     n, count = p.size(0), keys.size(0)
-    height = tile_height(n, count, chunk_size)
-    width = breadth(height, count)
+    most = numbers(p.device)
+    height = tile_height(n, count, chunk_size, most)
+    width = breadth(height, count, most)
     rows, gradient = p.new_empty(n), empty_gradient(p, need_p)
     shift = shift.to(p.dtype)
     room = Tile(p, height, min(width, max(count, 1)))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from graphkd.graph import Edges
 from graphkd.ops._autograd import operator
-from graphkd.ops._blocks import slices
+from graphkd.ops._blocks import numbers, slices
 
 # The rows of a block of edges hold at most this many numbers, so that they stay in a core's cache.
 _BLOCK = 2**18
@@ -21,7 +21,7 @@ def neighbour_sums(x: Tensor, weights: Tensor, edges: Edges) -> Tensor:
 
 def _sums(x: Tensor, weights: Tensor, src: Tensor, dst: Tensor, count: int) -> Tensor:
     total = x.new_zeros(count, x.size(1))
-    for block in slices(src.numel(), max(_BLOCK // x.size(1), 1)):
+    for block in slices(src.numel(), max(numbers(x.device, _BLOCK) // x.size(1), 1)):
         rows = x.index_select(0, src[block]).mul_(weights[block, None])
         total.index_add_(0, dst[block], rows)
     return total

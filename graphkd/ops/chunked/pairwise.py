@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from graphkd.ops._autograd import fused
+from graphkd.ops._blocks import side, slices
 from graphkd.ops.chunked.statistics import FEW, Side, tile_squares
 from graphkd.similarity import Kernel, kernel_named
 
@@ -25,12 +26,12 @@ def pairwise_gap(
     chunk_size: int | None,
 ) -> Tensor:
     """The mean over j of (k(s_i, s_j) − k(t_i, t_j))², for every row i."""
-    return _pairwise_gap(x_s, x_t, gamma_s, gamma_t, kernel.name, chunk_size or SIDE)
+    return _pairwise_gap(x_s, x_t, gamma_s, gamma_t, kernel.name, chunk_size or 0)
 
 
-def mirrored_tiles(n: int, side: int) -> Iterator[tuple[slice, slice]]:
+def mirrored_tiles(x: Tensor, chunk_size: int) -> Iterator[tuple[slice, slice]]:
     """The tiles on and above the diagonal. Kernels are symmetric: the other tiles mirror them."""
-    blocks = [slice(start, min(start + side, n)) for start in range(0, n, side)]
+    blocks = list(slices(x.size(0), chunk_size or side(x.device, SIDE)))
     for place, i in enumerate(blocks):
         for j in blocks[place:]:
             yield i, j
@@ -43,19 +44,20 @@ def _sweep(
     gamma_s: Tensor,
     gamma_t: Tensor,
     kernel: str,
-    side: int,
+    chunk_size: int,
     need_s: bool,
     need_t: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = x_s.size(0)
     spec = kernel_named(kernel)
-    rough = n < min(FEW, side + 1)
+    tiles = list(mirrored_tiles(x_s, chunk_size))
+    rough = n < FEW and len(tiles) <= 1
     sides = [
         Side(spec, x, gamma, learns, rough=rough)
         for x, gamma, learns in ((x_s, gamma_s, need_s), (x_t, gamma_t, need_t))
     ]
     rows = x_s.new_zeros(n)
-    for i, j in mirrored_tiles(n, side):
+    for i, j in tiles:
         # A pair counts in row i and in row j, with both rows' weights.
         factor = 4 / n if weights is None else (weights[i, None] + weights[j]) * (2 / n)
         squares = tile_squares(sides, sides, i, j, factor)

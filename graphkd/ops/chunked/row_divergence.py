@@ -18,7 +18,7 @@ from torch import Tensor
 
 from graphkd._precision import exact
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops.chunked.pairwise import SIDE, mirrored_tiles
+from graphkd.ops.chunked.pairwise import mirrored_tiles
 from graphkd.similarity import unit_and_inverse, unit_gradient
 
 
@@ -31,7 +31,7 @@ def row_divergence(x_s: Tensor, x_t: Tensor, epsilon: float, chunk_size: int | N
         epsilon: The number added to both probabilities inside the logarithm.
         chunk_size: The side of a tile.
     """
-    return _row_divergence(x_s, x_t, epsilon, chunk_size or SIDE)
+    return _row_divergence(x_s, x_t, epsilon, chunk_size or 0)
 
 
 def _sweep(
@@ -39,7 +39,7 @@ def _sweep(
     x_s: Tensor,
     x_t: Tensor,
     epsilon: float,
-    side: int,
+    chunk_size: int,
     need_s: bool,
     need_t: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,7 +70,7 @@ def _sweep(
         slopes[i] += slope.sum(dim=1)
         return slope.mul_(strength[i, None])
 
-    for i, j in mirrored_tiles(n, side):
+    for i, j in mirrored_tiles(x_s, chunk_size):
         # Rounding may give either side less than 0, the least similarity.
         likeness = exact(u[i] @ u[j].T).add_(1).clamp_(min=0)
         change = torch.maximum(exact(here[i] @ there[j].T), -likeness)

@@ -4,14 +4,14 @@ Replaces the mean of ``F.cross_entropy(logits, arange)`` and ``F.cross_entropy(l
 of the cosines over the temperature.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from graphkd.ops._autograd import fused
-from graphkd.ops._blocks import BLOCK, Tile, breadth, row_products, slices
+from graphkd.ops._blocks import Tile, breadth, numbers, row_products, slices
 from graphkd.ops.chunked.infonce import bounded, mask_positives, normalized, sweep
-
-_SIDE = 1024
 
 
 def symmetric_infonce(
@@ -75,11 +75,12 @@ def _sweep(
     if drawn is not None or not bounded(temperature, keys, p.dtype):
         how = temperature, chunk_size, need_p, need_q
         return _there_and_back(weights, p, q, more, drawn, *how)
+    most = numbers(p.device)
     if chunk_size:
         height = min(chunk_size, max(n, 1))
-        width = breadth(height, keys)
+        width = breadth(height, keys, most)
     else:
-        height = width = max(keys, 1) if n * keys <= BLOCK else _SIDE
+        height = width = max(keys, 1) if n * keys <= most else math.isqrt(most) // 2
     own = row_products(p, q).div_(temperature)
     over_keys, over_anchors = p.new_zeros(n), p.new_zeros(n)
     tiles = [

@@ -12,7 +12,7 @@ from torch import Tensor
 from graphkd._precision import exact
 from graphkd.distributed import Ranks
 from graphkd.ops._autograd import empty_gradient
-from graphkd.ops._blocks import Tile, breadth, row_products, slices
+from graphkd.ops._blocks import Tile, breadth, numbers, row_products, slices
 from graphkd.ops.chunked.infonce import (
     AnchorSums,
     Drawn,
@@ -52,8 +52,9 @@ def infonce(
     need_p, need_q, any_q = needs
     n, counts = p.size(0), [a + b for a, b in zip(ranks.rows(), further, strict=True)]
     longest = max(counts)
-    height = tile_height(max(ranks.rows()), longest, chunk_size or 0)
-    width = breadth(height, longest)
+    most = numbers(p.device)
+    height = tile_height(max(ranks.rows()), longest, chunk_size or 0, most)
+    width = breadth(height, longest, most)
     safe = bounded(temperature, sum(counts), p.dtype)
     own = row_products(p, q).div_(temperature)
     room = Tile(p, height, min(width, max(longest, 1)))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graphkd._precision import exact
 from graphkd.distributed import Ranks
-from graphkd.ops._blocks import slices
+from graphkd.ops._blocks import side, slices
 from graphkd.ops.chunked.pairwise import SIDE, mirrored_tiles
 from graphkd.ops.chunked.statistics import Side, centre_of, sample_step, tile_squares
 from graphkd.similarity import Kernel
@@ -27,7 +27,8 @@ def pairwise_gap(
     need_s: bool,
 ) -> tuple[Tensor, Tensor]:
     """The mean over all pairs of all ranks' rows, and its gradient for this rank's rows."""
-    n, side, width = ranks.total(), chunk_size or SIDE, s.size(1)
+    n, width = ranks.total(), s.size(1)
+    size = chunk_size or side(s.device, SIDE)
     centres: list[Tensor | None] = [None, None]
     if kernel.statistic == "square":
         some = torch.arange(0, n, sample_step(n), device=s.device)
@@ -44,9 +45,9 @@ def pairwise_gap(
         own = owner == ranks.rank
         there = here if own else sides(block[:, :width], block[:, width:], False)
         tiles = (
-            mirrored_tiles(s.size(0), side)
+            mirrored_tiles(s, size)
             if own
-            else itertools.product(slices(s.size(0), side), slices(block.size(0), side))
+            else itertools.product(slices(s.size(0), size), slices(block.size(0), size))
         )
         for i, j in tiles:
             squares = tile_squares(here, there, i, j, 4 / n**2)

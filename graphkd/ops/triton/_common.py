@@ -32,10 +32,17 @@ class Blocks(NamedTuple):
 
 # The type that triton.jit gives a function tells for certain whether kernels are interpreted.
 INTERPRETED: bool = not isinstance(tiles.row_products, triton.JITFunction)
+# An older compiler has no such products, for no GPU.
+MULTIPLIES_FLOAT64 = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 5)
 
 
 def dot_mode(precision: str, dtype: torch.dtype) -> str:
     """How ``add_product`` multiplies: ``precision`` names the operands' type for float32 inputs."""
+    if dtype == torch.float64 and not MULTIPLIES_FLOAT64:
+        raise ValueError(
+            "backend='triton' multiplies float64 from triton 3.5 on; got triton "
+            f"{triton.__version__}. Use backend='chunked', float32, or a newer torch and triton."
+        )
     if precision == "float32" or dtype == torch.float64:
         return "ieee"
     # The interpreter's own bfloat16 truncates, and its products are wrong.
