@@ -76,11 +76,9 @@ class Side:
                 rows, self.inverse = unit_and_inverse(rows)
         self.x = x = rows
         self.gradient = torch.zeros_like(x) if learns else empty_gradient(x, learns)
-        if self.dot:
-            return
         self.direct = kernel.name == "l2" and exact(x[:0]).dtype == x.dtype
         self.rough = rough and kernel.name == "l2" and not self.direct
-        if self.direct or len(x) == 0:
+        if self.dot or self.direct or len(x) == 0:
             return
         wide = exact(x)
         if centre is None:
