@@ -43,12 +43,9 @@ class Kernel:
     inner: bool = False
     """Whether the kernel is the inner product itself."""
     from_equal: Callable[[Tensor, Tensor | float], Tensor] | None = None
-    """The value less that of equal rows, from the statistic less that of equal rows, and gamma.
-
-    It keeps the digits of a small statistic.
-    """
+    """For a kernel of distances: the value less that of equal rows, accurate for near rows."""
     value_: Callable[[Tensor, Tensor], Tensor] | None = None
-    """The same value without a gradient, written over the statistic, if the slope needs none."""
+    """``value`` without a gradient, written over the statistic, if the slope needs none."""
 
     def __reduce__(self) -> tuple[Callable[[str], "Kernel"], tuple[str]]:
         """Pickle the kernel by its name, because its lambdas cannot be pickled."""
@@ -91,16 +88,8 @@ KERNELS: dict[str, Kernel] = {
             lambda t, _: t,
             lambda t, k, _: torch.ones_like(t),
             inner=True,
-            from_equal=lambda t, _: t,
         ),
-        Kernel(
-            "poly",
-            True,
-            "dot",
-            lambda t, _: t * t,
-            lambda t, k, _: 2 * t,
-            from_equal=lambda t, _: t * (t + 2),
-        ),
+        Kernel("poly", True, "dot", lambda t, _: t * t, lambda t, k, _: 2 * t),
         Kernel(
             "l2",
             False,

@@ -17,12 +17,11 @@ from graphkd._precision import exact, full_precision
 from graphkd.graph import Edges
 from graphkd.ops._autograd import empty_gradient, primitive
 from graphkd.ops._blocks import numbers, slices
-from graphkd.ops.segments import segment_max
+from graphkd.ops.segments import segment_max, segment_sum
 from graphkd.similarity import (
     CROWDED,
     KERNELS,
     Kernel,
-    crowded,
     kernel_named,
     row_statistic,
     unit_and_inverse,
@@ -31,6 +30,8 @@ from graphkd.similarity import (
 
 # The rows of a block of edges hold at most this many numbers, so that they stay in a core's cache.
 _BLOCK = 2**19
+# So many pairs of edges say whether neighbours agree.
+_ASKED = 256
 
 
 def edge_similarity(
@@ -48,8 +49,7 @@ def edge_similarity(
     rows keep the digits in which they differ.
     """
     statistic = _statistics(x_src, x_dst, edges, kernel, chunk_size, relative)
-    # Cosines have no gamma, and the operator gave their values.
-    if relative and kernel.unit and kernel.from_equal is not None:
+    if relative and kernel.statistic == "dot":
         return statistic
     values = kernel.value(statistic, gamma)
     if not relative or kernel.from_equal is None:
@@ -73,7 +73,7 @@ def _statistics(
     chunk_size: int | None,
     relative: bool = False,
 ) -> Tensor:
-    """The kernel's statistic on every edge; for ``relative``, see ``_forward``."""
+    """The kernel's statistic on every edge; if ``relative``, of inner products the value."""
     block = chunk_size or 0
     one = x_dst is x_src
     parts = (edges.src, edges.dst, edges.ptr, edges.order, edges.src_ptr)
@@ -96,18 +96,17 @@ def _forward(
     need_src: bool,
     need_dst: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The statistic on every edge, none, and whether the rows are wide: see ``_rows``.
+    """The statistic on every edge, nothing, and whether products are float64.
 
-    If ``relative``, up to a number for each centre; for a kernel of cosines it is the kernel's
-    value, up to such a number, and if that is not the cosine itself, its slope comes second.
+    If ``relative``, it is the value of a kernel of inner products, with its slope if that is not
+    one. If neighbours agree, it is computed in float64, less its mean over a centre's edges.
     """
     _check_ids(src, x_src.size(0))
     _check_ids(dst, x_dst.size(0))
     with full_precision(x_src.device):
         spec = kernel_named(kernel)
 
-        def statistic(wide: bool) -> Tensor:
-            rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one, wide)
+        def statistic(rows_src: Tensor, rows_dst: Tensor) -> Tensor:
             values = rows_src.new_zeros(src.numel())
             # torch refuses a sparse matrix with more entries than places.
             if _sparse(spec, x_src) and 0 < src.numel() <= x_src.size(0) * x_dst.size(0):
@@ -120,16 +119,18 @@ def _forward(
                     )
             return values
 
-        values = statistic(False)
-        wide = relative and _agree(spec, x_src, values)
+        rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one, False)
+        relative = relative and spec.statistic == "dot"
+        wide = relative and _neighbours_agree(rows_src, src, dst)
         if wide:
-            values = statistic(True)
-        slope = x_src.new_empty(0)
-        if relative and spec.unit and spec.from_equal is not None:
-            if not spec.inner:
-                slope = spec.slope(values, values, 0.0).to(x_src.dtype)
-            values = spec.from_equal(values - 1, 0.0) if wide else spec.value(values, 0.0)
-        return values.to(x_src.dtype), slope, torch.tensor(wide)
+            rows_src, _, rows_dst, _ = _rows(spec, x_src, x_dst, one, True)
+        values, slope = statistic(rows_src, rows_dst), x_src.new_empty(0)
+        if relative and not spec.inner:
+            slope = spec.slope(values, values, 0.0).to(x_src.dtype)
+            values = spec.value(values, 0.0)
+        if wide:
+            values = _less_mean(values, dst, ptr).to(x_src.dtype)
+        return values, slope, torch.tensor(wide)
 
 
 def _backward(
@@ -154,7 +155,10 @@ def _backward(
     with full_precision(x_src.device):
         spec = kernel_named(kernel)
         rows_src, inverse_src, rows_dst, inverse_dst = _rows(spec, x_src, x_dst, one, bool(wide))
-        grad = (grad * slope if slope.numel() else grad).to(rows_src.dtype)
+        if wide:
+            grad = _less_mean(exact(grad), dst, ptr)
+        if slope.numel():
+            grad = grad * slope
         grad_src = empty_gradient(rows_src, need_src).zero_()
         grad_dst = empty_gradient(rows_dst, need_dst).zero_()
         to_dst = grad_src if one else grad_dst
@@ -188,28 +192,34 @@ def _backward(
         return grad_src.to(x_src.dtype), grad_dst.to(x_src.dtype)
 
 
-def _agree(kernel: Kernel, x_src: Tensor, values: Tensor) -> bool:
-    """Whether inner products differ in late digits only, so that they need float64."""
-    if kernel.statistic != "dot" or exact(x_src[:0]).dtype == x_src.dtype:
+def _neighbours_agree(rows: Tensor, src: Tensor, dst: Tensor) -> bool:
+    """Whether the rows of a centre's neighbours nearly agree, by a sample of pairs of edges.
+
+    Then their inner products with the centre differ in late digits only.
+    """
+    if rows.dtype == exact(rows[:0]).dtype or src.numel() < 2:
         return False
-    if kernel.unit:
-        # One less the mean cosine is half the mean squared distance of an edge's unit rows.
-        return bool(1 - values.mean() < CROWDED / 2)
-    return crowded(x_src, unit=False)
+    first = torch.arange(0, src.numel() - 1, max(src.numel() // _ASKED, 1), device=src.device)
+    of_one = (dst[first] == dst[first + 1])[:, None]
+    here, there = rows[src[first]] * of_one, rows[src[first + 1]] * of_one
+    # Two rows are twice as far from each other as from their mean, in squares.
+    return bool((here - there).square().sum() < 2 * CROWDED * here.square().sum())
+
+
+def _less_mean(values: Tensor, dst: Tensor, ptr: Tensor) -> Tensor:
+    """The values less their mean over each centre's edges."""
+    means = segment_sum(values, dst, ptr.numel() - 1) / ptr.diff().clamp(min=1)
+    return values - means.index_select(0, dst)
 
 
 def _rows(
     kernel: Kernel, x_src: Tensor, x_dst: Tensor, one: bool, wide: bool
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-    """The rows of both sides that the kernel acts on; each with inverse norms if of unit length.
-
-    Wide rows are float64. Their inner products, those of the sources with their centre taken away,
-    change by the same number for all edges of a centre.
-    """
+    """The rows of both sides that the kernel acts on; each with inverse norms if of unit length."""
     if wide:
         x_src, x_dst = exact(x_src), exact(x_dst)
     if not kernel.unit:
-        return (x_src - x_src.mean(dim=0) if wide else x_src), None, x_dst, None
+        return x_src, None, x_dst, None
     src = unit_and_inverse(x_src)
     return *src, *(src if one else unit_and_inverse(x_dst))
 
@@ -255,7 +265,7 @@ def _edge_blocks(
 
 def _fake(x_src: Tensor, x_dst: Tensor, src: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     kernel, (relative, *_) = kernel_named(rest[4]), rest[-3:]
-    curved = relative and kernel.unit and not kernel.inner
+    curved = relative and kernel.statistic == "dot" and not kernel.inner
     slope = x_src.new_empty(src.numel() if curved else 0)
     return x_src.new_empty(src.numel()), slope, torch.empty((), dtype=torch.bool)
 
