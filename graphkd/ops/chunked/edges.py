@@ -130,7 +130,7 @@ def _forward(
             values = spec.value(values, 0.0)
         if wide:
             values = _less_mean(values, dst, ptr).to(x_src.dtype)
-        return values, slope, torch.tensor(wide)
+        return values, slope, torch.tensor(wide, device="cpu")
 
 
 def _backward(
@@ -267,7 +267,7 @@ def _fake(x_src: Tensor, x_dst: Tensor, src: Tensor, *rest: Any) -> tuple[Tensor
     kernel, (relative, *_) = kernel_named(rest[4]), rest[-3:]
     curved = relative and kernel.statistic == "dot" and not kernel.inner
     slope = x_src.new_empty(src.numel() if curved else 0)
-    return x_src.new_empty(src.numel()), slope, torch.empty((), dtype=torch.bool)
+    return x_src.new_empty(src.numel()), slope, torch.empty((), dtype=torch.bool, device="cpu")
 
 
 _edge_statistic = primitive(
