@@ -82,12 +82,7 @@ KERNELS: dict[str, Kernel] = {
             inner=True,
         ),
         Kernel(
-            "cosine",
-            True,
-            "dot",
-            lambda t, _: t,
-            lambda t, k, _: torch.ones_like(t),
-            inner=True,
+            "cosine", True, "dot", lambda t, _: t, lambda t, k, _: torch.ones_like(t), inner=True
         ),
         Kernel("poly", True, "dot", lambda t, _: t * t, lambda t, k, _: 2 * t),
         Kernel(
