@@ -78,5 +78,7 @@ def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
     if not torch.compiler.is_compiling() and h_t.is_inference():
         h_t = h_t.clone()  # autograd cannot save a tensor from inference mode
     h_s, h_t = upcast(h_s), upcast(h_t)
+    if h_s.dtype == h_t.dtype:
+        return h_s, h_t
     dtype = torch.promote_types(h_s.dtype, h_t.dtype)
     return h_s.to(dtype), h_t.to(dtype)

@@ -8,6 +8,7 @@ from torch import Tensor
 from graphkd._checks import check_devices, check_pair, describe
 from graphkd._precision import student_and_teacher, traced
 from graphkd._slips import for_index
+from graphkd.ops.backends import mean_of
 
 
 def matched_rows(
@@ -175,4 +176,4 @@ def reduce_rows(rows: Tensor, reduction: str, count: Tensor | None = None) -> Te
         return rows.sum()
     if count is not None:
         return rows.sum() / count.clamp(min=1)
-    return rows.mean() if not traced() and rows.size(0) else rows.sum() / max(rows.size(0), 1)
+    return mean_of(rows)

@@ -246,7 +246,9 @@ def by_hand(
             sides = (x if needed else None for x, needed in zip(found, needs, strict=True))
             return (*sides, *(None for _ in ctx.extras))
 
-    apply: Callable[..., Tensor] = ByHand.apply  # typed, unlike torch's stub
+    # What Function.apply does first is for torch.func, which does not come here.
+    base: Any = super(torch.autograd.Function, ByHand)
+    apply: Callable[..., Tensor] = base.apply
 
     def apply_to(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
         if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
@@ -255,6 +257,16 @@ def by_hand(
         return values
 
     return apply_to
+
+
+def scaled_rows(grad: Tensor, grad_a: Tensor, grad_b: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    """The gradients of Σ rows times the upstream gradient, where each row stands alone."""
+    # A mean or a sum gives the same number to every row.
+    factor = (grad[:1] if grad.stride(0) == 0 else grad).unsqueeze(-1)
+    return (
+        grad_a * factor if grad_a.numel() else grad_a,
+        grad_b * factor if grad_b.numel() else grad_b,
+    )
 
 
 def _through(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_choice
-from graphkd._precision import followed, has_rows
+from graphkd._precision import followed, has_rows, traced
 
 BACKENDS = ("auto", "reference", "chunked", "triton", "scatter")
 DENSE = ("reference", "chunked")
@@ -104,6 +104,13 @@ def run_rows(
     if not has_rows(x):
         ways = dict.fromkeys(ways, nothing)
     return run(loss, backend, chunk_size, x, ways, precision)
+
+
+def mean_of(rows: Tensor) -> Tensor:
+    """The mean of row values; 0, attached, if there are none."""
+    if not traced() and rows.size(0):
+        return rows.mean()  # one step for autograd, not two
+    return rows.sum() / max(rows.size(0), 1)
 
 
 def by_hand_serves(like: Tensor) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphkd.graph import Edges
 from graphkd.ops import chunked, reference, scatter, segments
-from graphkd.ops.backends import Ways, run, run_rows
+from graphkd.ops.backends import Ways, mean_of, run, run_rows
 from graphkd.similarity import Kernel, KernelFunction
 
 
@@ -149,7 +149,7 @@ def mean_pairwise_gap(
 
     def of_rows(backend: str) -> Tensor:
         args = loss, s, t, kernel, gammas, backend, chunk_size
-        return pairwise_gap(*args, precision=precision).sum() / max(s.size(0), 1)
+        return mean_of(pairwise_gap(*args, precision=precision))
 
     if chunk_size is not None or not isinstance(kernel, Kernel) or not moments_serve(kernel, s, t):
         return of_rows(backend)

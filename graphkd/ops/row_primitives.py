@@ -39,3 +39,15 @@ def soft_targets(
     by_hand = by_hand_serves(s) and not t.requires_grad
     way = chunked.soft_targets if by_hand else reference.soft_targets
     return way(s, t, float(temperature), kind, degrees, reduction)
+
+
+def square_gap(s: Tensor, t: Tensor) -> Tensor:
+    """The mean over the columns of (s_i − t_i)², for every row i."""
+    way = chunked.square_gap if by_hand_serves(s) else reference.square_gap
+    return way(s, t)
+
+
+def boundary_gap(s: Tensor, t: Tensor, margin: float) -> Tensor:
+    """The sum over the columns of relu(margin − sign(t_i) s_i)², for every row i."""
+    way = chunked.boundary_gap if by_hand_serves(s) else reference.boundary_gap
+    return way(s, t, margin)

@@ -1,12 +1,12 @@
 """The signs of the teacher's pre-activations: activation boundaries."""
 
-import torch
 from torch import Tensor
 
 from graphkd._checks import check_positive
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.ops.row_primitives import boundary_gap
 
 
 def ab_loss(
@@ -64,10 +64,7 @@ def ab_loss(
     remedy = "ABLoss(dim_s, dim_t) projects the student."
     s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
     with full_precision(s.device):
-        one = torch.ones_like(t)
-        # The second term is 0, and NaN where the teacher is NaN or infinite.
-        sign = torch.where(t > 0, one, -one) + (t - t)
-        return reduce_rows((margin - sign * s).relu().square().sum(dim=1), reduction)
+        return reduce_rows(boundary_gap(s, t, margin), reduction)
 
 
 def check_ab_options(loss: str, *, margin: float, reduction: str) -> None:

@@ -5,6 +5,7 @@ from torch import Tensor
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.ops.row_primitives import square_gap
 
 
 def simkd_loss(
@@ -51,4 +52,4 @@ def simkd_loss(
     remedy = "SimKDLoss(dim_s, dim_t, ...) projects the student."
     s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
     with full_precision(s.device):
-        return reduce_rows((s - t).square().mean(dim=1), reduction)
+        return reduce_rows(square_gap(s, t), reduction)

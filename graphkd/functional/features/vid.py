@@ -74,8 +74,8 @@ def vid_loss(
         alpha = alpha.to(s.dtype)
         # softplus, without torch's switch to a straight line where exp is large
         variance = torch.logaddexp(alpha, torch.zeros_like(alpha)) + eps
-        entries = (s - t).square() / variance + variance.log()
-        return reduce_rows(entries.mean(dim=1) / 2, reduction)
+        rows = ((s - t).square() / variance).mean(dim=1) + variance.log().mean()
+        return reduce_rows(rows / 2, reduction)
 
 
 def check_vid_options(loss: str, *, eps: float, reduction: str) -> None:

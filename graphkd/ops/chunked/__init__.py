@@ -7,6 +7,7 @@ no value.
 
 from graphkd.ops.chunked.angles import angle_gap
 from graphkd.ops.chunked.attention_gap import attention_gap
+from graphkd.ops.chunked.boundary_gap import boundary_gap
 from graphkd.ops.chunked.code_divergence import code_divergence
 from graphkd.ops.chunked.distances import distance_gap, mean_distance
 from graphkd.ops.chunked.edge_differences import difference_divergence
@@ -21,6 +22,7 @@ from graphkd.ops.chunked.nce import nce
 from graphkd.ops.chunked.pairwise import pairwise_gap
 from graphkd.ops.chunked.row_divergence import row_divergence
 from graphkd.ops.chunked.soft_targets import soft_targets
+from graphkd.ops.chunked.square_gap import square_gap
 from graphkd.ops.chunked.stars import star_products
 from graphkd.ops.chunked.symmetric import symmetric_infonce
 from graphkd.ops.chunked.unit_gap import unit_gap
@@ -28,6 +30,7 @@ from graphkd.ops.chunked.unit_gap import unit_gap
 __all__ = [
     "angle_gap",
     "attention_gap",
+    "boundary_gap",
     "code_divergence",
     "difference_divergence",
     "distance_gap",
@@ -44,6 +47,7 @@ __all__ = [
     "pairwise_gap",
     "row_divergence",
     "soft_targets",
+    "square_gap",
     "star_products",
     "symmetric_infonce",
     "teacher_gram",

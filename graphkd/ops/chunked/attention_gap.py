@@ -25,9 +25,14 @@ def attention_gap(x_s: Tensor, x_t: Tensor, graph: Tensor | None) -> Tensor:
     """The squared difference of every node's attention; only the student gets a gradient."""
     if x_s.size(0):
         sides = [_side(x.detach(), graph) for x in (x_s, x_t)]
-        if all(_LEAST < float(end) < _MOST for _, norm in sides for end in norm.aminmax()):
+        if all(_in_range(norm) for _, norm in sides):
             return _attention_gap(x_s, x_t, graph, *sides)
     return law(x_s, x_t, graph)
+
+
+def _in_range(norm: Tensor) -> bool:
+    least, most = (norm, norm) if norm.dim() == 0 else norm.aminmax()
+    return least.item() > _LEAST and most.item() < _MOST
 
 
 def _side(x: Tensor, graph: Tensor | None) -> Side:

@@ -197,13 +197,14 @@ def tile_gaps(
 
     It may write over the slope. None stands for a slope of 1.
     """
+    dtype, teacher = here[0].gradient.dtype, here[1]
     looks = [x.statistic(i, y, j) for x, y in zip(here, there, strict=True)]
     values = [
         x.kernel_value(statistic, near) for x, (statistic, near) in zip(here, looks, strict=True)
     ]
-    dtype, (value, other) = here[0].gradient.dtype, values
+    value, other = values
     # A side that does not learn needs its values no longer: the gap is written over them.
-    over = other if value.dtype == other.dtype and not here[1].learns else None
+    over = other if value.dtype == other.dtype and not teacher.learns else None
     gap = torch.sub(value, other, out=over).to(dtype)
     if here[0].rough and not _clear(gap, value):
         for x in here:

@@ -4,12 +4,10 @@ Replaces ``(unit(x_s) - unit(x_t)).square().mean(dim=1)``. A block stays in a co
 first look at the rows to their gradient.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from graphkd.ops._autograd import by_hand, empty_gradient
+from graphkd.ops._autograd import by_hand, empty_gradient, scaled_rows
 from graphkd.ops._blocks import cached_rows, slices
 from graphkd.ops.reference.unit_gap import unit_gap as law
 from graphkd.similarity import unit_and_inverse
@@ -32,14 +30,4 @@ def _forward(x_s: Tensor, x_t: Tensor, need_s: bool, need_t: bool) -> tuple[Tens
     return values.div_(width), *gradients
 
 
-def _backward(grad: Tensor, grad_s: Tensor, grad_t: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    """A row's value depends on that row alone."""
-    # A mean or a sum gives the same number to every row.
-    factor = (grad[:1] if grad.stride(0) == 0 else grad).unsqueeze(-1)
-    return (
-        grad_s * factor if grad_s.numel() else grad_s,
-        grad_t * factor if grad_t.numel() else grad_t,
-    )
-
-
-unit_gap = by_hand(law, _forward, _backward)
+unit_gap = by_hand(law, _forward, scaled_rows)
