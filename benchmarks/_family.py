@@ -113,6 +113,19 @@ def _pkt(h_s: Tensor, h_t: Tensor) -> Tensor:
     return (q * torch.log((q + 1e-7) / (p + 1e-7))).sum(1).mean()
 
 
+def _vid(h_s: Tensor, h_t: Tensor) -> Tensor:
+    variance = F.softplus(torch.zeros(h_t.size(1))) + 1e-5
+    return 0.5 * ((h_s - h_t) ** 2 / variance + variance.log()).mean()
+
+
+def _ab(h_s: Tensor, h_t: Tensor) -> Tensor:
+    return F.relu(1 - torch.where(h_t > 0, 1.0, -1.0) * h_s).square().sum(1).mean()
+
+
+def _factors(h_s: Tensor, h_t: Tensor) -> Tensor:
+    return (F.normalize(h_s) - F.normalize(h_t)).norm(p=1, dim=1).mean()
+
+
 def _against(ours: Step, plain: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Step]:
     return {"graphkd": ours, "plain": lambda x: plain(x.h_s, x.h_t)}
 
@@ -121,6 +134,10 @@ def _against(ours: Step, plain: Callable[[Tensor, Tensor], Tensor]) -> dict[str,
 PLAIN: dict[str, tuple[int, dict[str, Step]]] = {
     "KD, standardised": (20_000, _against(
         STEPS["KD, standardised"], lambda s, t: _kd(_standard(s), _standard(t)))),
+    "VID": (20_000, _against(STEPS["VID"], _vid)),
+    "AB": (20_000, _against(STEPS["AB"], _ab)),
+    "Factor transfer": (20_000, _against(STEPS["Factor transfer"], _factors)),
+    "SimKD": (20_000, _against(STEPS["SimKD"], F.mse_loss)),
     "SP": (2048, _against(
         STEPS["SP"], lambda s, t: F.mse_loss(F.normalize(_gram(s)), F.normalize(_gram(t))))),
     "CKA": (2048, _against(

@@ -48,7 +48,7 @@ def family_cost_section() -> str:
         [name, f"{row['seconds']:.1f} s", f"{row['peak_mib']:,.0f} MiB"]
         for name, row in result["losses"].items()
     ]
-    plain = """Against the plain form in PyTorch, which for all but KD holds the N × N matrices (of
+    plain = """Against the plain form in PyTorch, which from SP on holds the N × N matrices (of
     angles, N × N × N): the ratio of process times, and the peak memory of either. Below 1× we are
     slower."""
     compared = [

@@ -86,7 +86,8 @@ def show(console: Console, records: list[dict[str, Any]]) -> None:
     board = Table("loss", "rows", "width", "ours", "plain", "speed", "floor", "")
     for row in records:
         times = (f"{1e3 * row['seconds'][form]:.3g} ms" for form in ("ours", "plain"))
-        speed, verdict = f"{row['speed']['median']:.2f}", "pass" if row["reached"] else "FAIL"
+        speed = f"{row['speed']['median']:.2f}"
+        verdict = "pass" if row["reached"] else "FAIL"
         where = row["label"], f"{row['n']:,}", str(row["d"])
         board.add_row(*where, *times, speed, str(row["floor"]), verdict)
     console.print(board)
@@ -108,7 +109,8 @@ def main() -> None:
     console = Console(highlight=False)
     show(console, records)
     missed = sum(not record["reached"] for record in records)
-    console.print(f"{len(records) - missed} floors reached, {missed} missed")
+    verdict = f"{len(records) - missed} floors reached, {missed} missed"
+    console.print("A smoke run: too small to judge" if args.quick else verdict)
     out = args.out or (None if args.quick else HERE / "results" / "floors.json")
     if out:
         measured = {(r["loss"], r["n"], r["d"]) for r in records}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from _accuracy_tables import accuracy_section
 from _family_tables import family_cost_section, family_demo_section
+from _floor_tables import floor_section
 from _speed_tables import speed_section, targets
 from _tables import (
     balancing_section,
@@ -46,6 +47,7 @@ def page() -> str:
             family_demo_section(),
             hetero_section(),
             speed_section(),
+            floor_section(),
             accuracy_section(),
             balancing_section(),
             footprint_section(),

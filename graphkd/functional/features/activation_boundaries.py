@@ -1,4 +1,7 @@
-"""The signs of the teacher's pre-activations: activation boundaries."""
+"""The signs of the teacher's pre-activations: activation boundaries.
+
+The formula in its plain form is ``boundary_gap`` in ``ops/reference/boundary_gap.py``.
+"""
 
 from torch import Tensor
 

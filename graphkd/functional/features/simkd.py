@@ -1,4 +1,7 @@
-"""The teacher's rows as they are, so that its classifier fits the student: SimKD."""
+"""The teacher's rows as they are, so that its classifier fits the student: SimKD.
+
+The formula in its plain form is ``square_gap`` in ``ops/reference/square_gap.py``.
+"""
 
 from torch import Tensor
 

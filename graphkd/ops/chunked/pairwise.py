@@ -59,12 +59,13 @@ def _sweep(
     rows = x_s.new_zeros(n)
     for i, j in tiles:
         # A pair counts in row i and in row j, with both rows' weights.
-        factor = 4 / n if weights is None else (weights[i, None] + weights[j]) * (2 / n)
+        factor = None if weights is None else weights[i, None] + weights[j]
         squares = tile_squares(sides, sides, i, j, factor)
         rows[i] += squares.sum(dim=1)
         if i != j:
             rows[j] += squares.sum(dim=0)
-    gradients = [x.finished_gradient() for x in sides]
+    scale = (4 if weights is None else 2) / max(n, 1)
+    gradients = [x.finished_gradient().mul_(scale) for x in sides]
     return rows / max(n, 1), gradients[0], gradients[1]
 
 

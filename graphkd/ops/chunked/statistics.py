@@ -168,7 +168,7 @@ class Side:
 
 
 def tile_squares(
-    here: Sequence[Side], there: Sequence[Side], i: slice, j: slice, factor: Tensor | float
+    here: Sequence[Side], there: Sequence[Side], i: slice, j: slice, factor: Tensor | float | None
 ) -> Tensor:
     """The squared gaps between student and teacher of a tile's pairs.
 
@@ -177,11 +177,12 @@ def tile_squares(
         there: The same, or the sides whose rows j make its columns.
         i: The tile's rows.
         j: Its columns.
-        factor: Multiplies the gaps in the gradients that the sides collect.
+        factor: Multiplies the gaps in the gradients that the sides collect; None stands for 1.
     """
 
     def force(gap: Tensor, slope: Tensor | None) -> Tensor:
-        return gap * factor if slope is None else slope.mul_(gap).mul_(factor)
+        pull = gap if slope is None else slope.mul_(gap)
+        return pull if factor is None else pull * factor
 
     return tile_gaps(here, there, i, j, force).square_()
 
@@ -195,7 +196,7 @@ def tile_gaps(
 ) -> Tensor:
     """The gaps themselves; ``force`` turns them and the kernel's slope into the pull on a side.
 
-    It may write over the slope. None stands for a slope of 1.
+    It may write over the slope, and give the gaps back. None stands for a slope of 1.
     """
     dtype, teacher = here[0].gradient.dtype, here[1]
     looks = [x.statistic(i, y, j) for x, y in zip(here, there, strict=True)]
@@ -219,7 +220,7 @@ def tile_gaps(
             value = value if near or x.direct else value.to(dtype)
             slope = x.kernel.slope(statistic, value, x.gamma)
         pull = force(gap, slope)
-        x.pull(pull if x is here[0] else pull.neg_(), statistic, near, i, y, j)
+        x.pull(pull if x is here[0] else -pull, statistic, near, i, y, j)
     return gap
 
 

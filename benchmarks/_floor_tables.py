@@ -1,0 +1,37 @@
+"""The section on the floors: whether no loss is slower than plain torch."""
+
+from collections.abc import Iterable
+
+from _tables import Result, joined, prose, read, table
+
+
+def floor_section() -> str:
+    result = read("floors")
+    if result is None:
+        return ""
+    found = result["floors"]
+    missed = sum(not row["reached"] for row in found)
+    text = f"""`python benchmarks/floors.py`: the time of the plain form over ours, forward and
+    backward, one thread, process time, turn by turn. From 1,024 rows up it must be 0.9 or more, at
+    256 rows 0.7; the other losses of the family are held to 0.9 at the size given. Each entry is
+    the lowest median over the widths {_listed(row["d"] for row in found)}.
+    {len(found) - missed} of {len(found)} cases reach their floor; an entry with one that does not
+    is bold."""
+    sizes = sorted({row["n"] for row in found})
+    labels = list(dict.fromkeys(row["label"] for row in found))
+    rows = [[label, *(_cell(found, label, n) for n in sizes)] for label in labels]
+    header = ["loss", *(f"N = {n:,}" for n in sizes)]
+    return joined("## No slower than plain torch", prose(text), table(header, rows))
+
+
+def _listed(values: Iterable[int]) -> str:
+    *most, last = map(str, sorted(set(values)))
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _cell(found: list[Result], label: str, n: int) -> str:
+    here = [row for row in found if (row["label"], row["n"]) == (label, n)]
+    if not here:
+        return ""
+    least = f"{min(row['speed']['median'] for row in here):.2f}"
+    return least if all(row["reached"] for row in here) else f"**{least}**"

@@ -1,0 +1,92 @@
+"""The forms by hand of losses without a backend: the plain form's values and gradients."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import graphkd.functional as G
+from graphkd.functional.features.fitnet import match_rows
+from graphkd.ops import _blocks, chunked, reference, row_primitives
+
+GRAPH = torch.tensor([3, 0, 3, 3, 0, 5, 5, 0, 3])
+CASES = [
+    ("unit_gap", ()),
+    ("square_gap", ()),
+    ("boundary_gap", (0.7,)),
+    ("attention_gap", (None,)),
+    ("attention_gap", (GRAPH,)),
+]
+
+
+def rows(scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """A dead row on each side, at places of their own."""
+    h_s, h_t = scale * torch.randn(2, 9, 5, dtype=torch.float64)
+    h_s[4], h_t[7] = 0, 0
+    return h_s.requires_grad_(), h_t
+
+
+@pytest.mark.parametrize("even", [True, False], ids=["mean", "weighed"])
+@pytest.mark.parametrize(("name", "extras"), CASES, ids=lambda x: str(x)[:14])
+def test_it_is_the_plain_form(name: str, extras: tuple, even: bool, monkeypatch) -> None:
+    """In blocks of three rows; the gradient of a gradient goes through the plain form."""
+    monkeypatch.setattr(_blocks, "CACHED", 15)
+    h_s, h_t = rows()
+    weights = torch.ones(()).double().expand(9) if even else torch.rand(9, dtype=torch.float64)
+    found = []
+    for side in (chunked, reference):
+        values = getattr(side, name)(h_s, h_t, *extras)
+        (plain,) = torch.autograd.grad(values, h_s, weights, retain_graph=True)
+        (gradient,) = torch.autograd.grad(values, h_s, weights, create_graph=True)
+        torch.testing.assert_close(plain, gradient)
+        (second,) = torch.autograd.grad(gradient.square().sum(), h_s)
+        found.append((values, gradient, second))
+    for ours, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(ours, wanted)
+
+
+def test_both_sides_of_fitnet_may_learn_and_depend_on_each_other() -> None:
+    h = rows()[0]
+
+    def gradients(formula: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
+        (first,) = torch.autograd.grad(formula(h, h.tanh()), h, create_graph=True)
+        return [first, *torch.autograd.grad(first.square().sum(), h)]
+
+    plain = gradients(lambda s, t: reference.unit_gap(s, t).mean())
+    for ours, wanted in zip(gradients(lambda s, t: match_rows(s, t, "mean")), plain, strict=True):
+        torch.testing.assert_close(ours, wanted)
+    assert torch.autograd.grad(match_rows(h, h, "sum"), h)[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_attention_of_any_scale(scale: float) -> None:
+    """Where squares of squares leave float32, the plain form runs, which scales them."""
+    h_s, h_t = (h.detach().float() for h in rows())
+    for batch in (None, GRAPH):
+        torch.testing.assert_close(
+            G.attention_transfer_loss(scale * h_s, h_t, batch),
+            G.attention_transfer_loss(h_s, h_t, batch),
+        )
+
+
+def test_torch_func_and_tracers_get_the_plain_form(monkeypatch) -> None:
+    h_s, h_t = (h.detach() for h in rows())
+    wanted = [torch.func.grad(lambda h: G.fitnet_loss(h, h_t))(h_s)]
+    monkeypatch.setattr(row_primitives, "chunked", None)
+    wanted.append(torch.func.grad(lambda h: G.fitnet_loss(h, h_t))(h_s))
+    torch.testing.assert_close(*wanted)
+
+
+@pytest.mark.parametrize("apart", [1e-4, 1e-2, 1.0])
+def test_l2_of_few_rows_keeps_its_digits(apart: float) -> None:
+    """Below 512 rows it tries the rows' precision, and keeps it only where the gaps are clear."""
+    h_t = torch.randn(200, 32)
+    h_s = (h_t + apart * torch.randn(200, 32)).requires_grad_()
+    truth = h_s.detach().double().requires_grad_()
+    value = G.global_lsp_loss(h_s, h_t, kernel="l2")
+    exact = G.global_lsp_loss(truth, h_t.double(), kernel="l2")
+    assert abs(float(value) / float(exact) - 1) < 3e-7
+    value.backward()
+    exact.backward()
+    assert (h_s.grad - truth.grad).norm() < 2e-6 * truth.grad.norm()
