@@ -44,8 +44,9 @@ class Side:
     is below 2(d + 2)ε (‖x_i‖² + ‖x_j‖²), with norms about the centre too. In float64, any distance
     below that counts as zero, and near pairs far from the origin keep their digits. Under the rbf
     kernel, a tile without near pairs needs no float64, because far pairs have small values. Under
-    l2 it does, because near convergence the gaps are small differences of large distances. Rows
-    that are float64 already have no wider type: under l2 they take direct differences.
+    l2 it does, because near convergence the gaps are small differences of large distances; a rough
+    side looks whether they are. Rows that are float64 already have no wider type: under l2 they
+    take direct differences.
 
     Args:
         kernel: The kernel.
