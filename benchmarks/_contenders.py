@@ -50,13 +50,13 @@ class Loss:
         everyone = {"ours": Contender(lambda x: lambda: self.ours(x))}
         for precision in self.precisions:
             everyone[f"ours, {precision}"] = Contender(
-                lambda x, p=precision: lambda: self.ours(x, precision=p),
+                lambda x, p=precision: lambda: self.ours(x, backend="triton", precision=p),
                 package="triton",
                 cuda_only=True,
             )
         if self.work:
-            everyone["ours, chunked"] = Contender(
-                lambda x: lambda: self.ours(x, backend="chunked"), cuda_only=True
+            everyone["ours, triton"] = Contender(
+                lambda x: lambda: self.ours(x, backend="triton"), package="triton", cuda_only=True
             )
         plain = self.naive
         everyone["naive"] = Contender(

@@ -184,7 +184,8 @@ def lsp_loss(
     with full_precision(centres.device):
 
         def median(side: Sides, few: slice) -> Tensor:
-            some = Edges(edges.src[few], edges.dst[few], *edges[2:])
+            src, dst, *others = edges
+            some = Edges(src[few], dst[few], *others)
             if ranks is None or few.stop is not None:
                 return edge_median(*side, some, counts[few])
             return ranks.median(edge_lengths(*side, some)[counts[few]])
