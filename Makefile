@@ -3,6 +3,7 @@
 # make docs   the site, in docs/_build/html
 # make lint   style and types
 # make wheel  the wheel, built and tried in a new environment
+# make lowest  some of the tests on the lowest versions of torch, PyG and triton
 # make sampler   torch_scatter and torch_sparse into the environment, so that no test is skipped
 #
 # Each prepares what it needs. PYTHON picks the interpreter of the environment.
@@ -15,7 +16,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --no-compile
 LOG := .cache/install.log
 
-.PHONY: demo test docs lint wheel sampler clean
+.PHONY: demo test docs lint wheel lowest sampler clean
 
 demo: $(VENV)/.examples
 	@$(BIN)/python examples/quickstart.py
@@ -57,6 +58,9 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@echo "Installing graphkd and what its tests and docs need ..."
 	@$(INSTALL) -c constraints.txt -e '.[test,docs]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
 	@touch $@ $(VENV)/.examples
+
+lowest: $(VENV)/.test
+	@$(BIN)/python tests/smoke/lowest.py
 
 # Built from source against the installed torch; pip keeps the wheels for the next time.
 sampler: $(VENV)/.test

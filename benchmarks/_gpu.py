@@ -76,7 +76,8 @@ def timed(dry: bool) -> list[Unit]:
             for precision in PRECISIONS
             if precision == "float32" or way in rough
         ]
-    return sorted(units, key=lambda unit: PRECISIONS.index(unit.precision))
+    # What decides comes first; compilation takes longest, and decides nothing.
+    return sorted(units, key=lambda x: (x.way == "compiled", PRECISIONS.index(x.precision)))
 
 
 def outcome(function: Callable[..., Tensor], a: Tensor, b: Tensor) -> list[Tensor]:
@@ -88,9 +89,9 @@ def outcome(function: Callable[..., Tensor], a: Tensor, b: Tensor) -> list[Tenso
 
 
 def error(got: list[Tensor], truth: list[Tensor]) -> float:
-    """The largest of the errors of values and gradients; NaN is infinite."""
+    """The largest of the errors of values and gradients; NaN is 1e30, as JSON has no infinity."""
     each = [float((x - y).norm() / (y.norm() + 1e-6)) for x, y in zip(got, truth, strict=True)]
-    return max(x if x == x else float("inf") for x in each)
+    return max(min(x, 1e30) if x == x else 1e30 for x in each)
 
 
 def forms(unit: Unit, width: int, device: str) -> tuple[Callable, Callable, Tensor, Tensor]:
@@ -134,7 +135,7 @@ def forms(unit: Unit, width: int, device: str) -> tuple[Callable, Callable, Tens
 def check(unit: Unit, device: str, dry: bool) -> dict[str, Any]:
     """The largest error of a program relative to float64, over some widths, and what is allowed."""
     worst = {"error": 0.0, "allowed": 0.0, "right": True}
-    for width in (24,) if dry else (20, 64, 100, 256, 512):
+    for width in (24,) if dry else (20, 256):
         plain, ours, a, b = forms(unit, width, device)
         truth = outcome(plain, a.double(), b.double())
         allowed = max(4 * error(outcome(plain, a, b), truth), BOUNDS[unit.precision])

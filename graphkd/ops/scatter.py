@@ -16,7 +16,7 @@ def _torch_scatter() -> ModuleType:
         raise ImportError(
             "backend='scatter' needs torch_scatter, which is not installed. It is built against "
             "the installed torch: run `pip install setuptools wheel`, then "
-            "`pip install --no-build-isolation torch-scatter`. Or use backend='auto'."
+            "`pip install --no-build-isolation 'graphkd[scatter]'`. Or use backend='auto'."
         ) from error
     module: ModuleType = torch_scatter
     return module
