@@ -30,7 +30,7 @@ _BOUND = {torch.float32: -20.0, torch.float64: -40.0}
 # Up to here, y − tanh y takes its continued fraction. Beyond, the plain difference has its digits.
 _NEAR = 0.5
 _FRACTION = {torch.float32: (7, 5, 3), torch.float64: (17, 15, 13, 11, 9, 7, 5, 3)}
-# The quick values of rows above this have their digits; for the mean of n sigmoids, this over √n.
+# Quick values above this have their digits; of n sigmoids, values above this times √n.
 _QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
 # A sum of exponentials above this has lost no class that counts.
 _LEAST = 1e-25
@@ -82,13 +82,13 @@ def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
 
 
 def sigmoid_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
-    """The same for the sigmoids: a row's value is the mean of its columns' divergences."""
+    """The same for the sigmoids: a row's value is the sum of its columns' divergences."""
     p, q = torch.mul(s, scale).sigmoid_(), torch.mul(t, scale).sigmoid_()
     torch.sub(q, p, out=out)
     # KL(q ‖ p) = log(q/p) − (1 − q)(t − s), which is not finite where p vanishes.
     terms = torch.div(q, p, out=p).log_().addcmul_(q.sub_(1), difference, value=scale)
-    values = terms.sum(dim=1).div_(s.size(1))
-    few = _few(values, _QUICK_SIGMOID / math.sqrt(s.size(1)))
+    values = terms.sum(dim=1)
+    few = _few(values, _QUICK_SIGMOID * math.sqrt(s.size(1)))
     if few is None:
         return _careful_sigmoid(s, t, difference, scale, out)
     if few.numel():
@@ -140,7 +140,7 @@ def _careful_sigmoid(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
     lost, pull = _tame_(y, weight), torch.empty_like(y)
     y.clamp_(min=_BOUND[y.dtype])
     _pull(weight, y, 0, pull)
-    return _total(weight, y, pull, lost).sum(dim=0).mean(dim=1)
+    return _total(weight, y, pull, lost).sum(dim=0).sum(dim=1)
 
 
 def _of_classes(difference: Tensor, scale: float, powers: Pair, sums: Pair) -> Pair:

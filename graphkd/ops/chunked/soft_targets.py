@@ -32,20 +32,22 @@ def _forward(
     n, width = s.shape
     pull = torch.empty_like(s, memory_format=torch.contiguous_format)
     size = cached_rows(width)
-    if n <= size:
+    if s.numel() == 0:
+        values = s.new_zeros(n)
+    elif n <= size:
         values = _block(s, t, temperature, kind, degrees, pull)
     else:
         values = s.new_empty(n)
         for i in slices(n, size):
             values[i] = _block(s[i], t[i], temperature, kind, degrees, pull[i])
-    values.mul_(temperature**2)
+    values.mul_(temperature**2 / (1 if kind == "softmax" else max(width, 1)))
     return reduced(values, reduction), pull
 
 
 def _block(
     s: Tensor, t: Tensor, temperature: float, kind: str, degrees: int, out: Tensor
 ) -> Tensor:
-    """KL(q_i ‖ p_i) of a block of rows; q − p goes to ``out``."""
+    """KL(q_i ‖ p_i) of a block of rows, of sigmoids in sum; q − p goes to ``out``."""
     if degrees:
         return _standardised(s, t, temperature, degrees, out)
     of_rows = softmax_rows if kind == "softmax" else sigmoid_rows

@@ -1,6 +1,7 @@
 """Soft targets in their obvious form: the divergence of softmaxes, or of sigmoids, of each row.
 
-To try another divergence, change it here and see ``tests/test_soft_targets.py``.
+To try another divergence, change it here, and let ``soft_targets`` of ``ops/row_primitives.py``
+always take this way.
 """
 
 import math
@@ -8,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from graphkd._precision import exact
+from graphkd._precision import exact, traced
 from graphkd.ops.divergence import softmax_kl
 from graphkd.similarity import unit_rows
 
@@ -44,7 +45,11 @@ def reduced(values: Tensor, reduction: str) -> Tensor:
     """The values, their sum or their mean; the mean of none is 0."""
     if reduction == "none":
         return values
-    return values.sum() / max(values.size(0), 1) if reduction == "mean" else values.sum()
+    if reduction == "sum":
+        return values.sum()
+    if traced() or values.size(0) == 0:
+        return values.sum() / max(values.size(0), 1)
+    return values.mean()
 
 
 def centred(z: Tensor) -> Tensor:
