@@ -88,6 +88,13 @@ SECTIONS: dict[str, list[Case]] = {
         Case("lsp_cosine", ARXIV_NODES, 128, ARXIV_EDGES, compiled=False,
              target={"speed": 15, "memory": 0.05}),
     ],
+    # Logits: d is the number of classes.
+    "kd": [
+        Case(loss, n, classes, compiled=False, target={"speed": 0.9 if n > 256 else 0.7})
+        for loss in ("kd", "kd_multilabel", "kd_regression")
+        for n in (256, 1024, 2048, 20_000, ARXIV_NODES)
+        for classes in (40, 128)
+    ],
     "small": [
         Case(loss, n, 128, 10 * n if loss.startswith("lsp") else 0, compiled=False, wall=True,
              threads=2, seconds=0.6)

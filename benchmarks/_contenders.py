@@ -148,6 +148,10 @@ def _plain(label: str, ours: Callable[..., Tensor], form: Callable[..., Tensor])
     return Loss(label, lambda x: ours(x.h_s, x.h_t), form, naive_needs=lambda size: 0.0)
 
 
+def _kd(task: str) -> Callable[..., Tensor]:
+    return functools.partial(G.kd_loss, task=task)
+
+
 LOSSES: dict[str, Loss] = {
     "gcrd": Loss(
         "G-CRD", _gcrd, naive.gcrd, _products(2), "two products N × N × d",
@@ -164,6 +168,8 @@ LOSSES: dict[str, Loss] = {
     **{f"global_lsp_{kernel}": _global_lsp(kernel) for kernel in KERNELS},
     **{f"lsp_{kernel}": _lsp(kernel) for kernel in KERNELS},
     "kd": _plain("KD", G.kd_loss, naive.kd),
+    "kd_multilabel": _plain("KD, multilabel", _kd("multilabel"), naive.kd_multilabel),
+    "kd_regression": _plain("KD, regression", _kd("regression"), naive.kd_regression),
     "fitnet": _plain("FitNet", G.fitnet_loss, naive.fitnet),
     "at": _plain("attention transfer", G.attention_transfer_loss, naive.attention_transfer),
 }  # fmt: skip

@@ -132,6 +132,17 @@ def kd(z_s: Tensor, z_t: Tensor) -> Tensor:
     return t * t * F.kl_div(p, q, reduction="batchmean")
 
 
+def kd_multilabel(z_s: Tensor, z_t: Tensor) -> Tensor:
+    t = 4.0
+    q = torch.sigmoid(z_t / t)
+    entropy = F.binary_cross_entropy_with_logits(z_t / t, q)
+    return t * t * (F.binary_cross_entropy_with_logits(z_s / t, q) - entropy)
+
+
+def kd_regression(z_s: Tensor, z_t: Tensor) -> Tensor:
+    return F.mse_loss(z_s, z_t)
+
+
 def fitnet(h_s: Tensor, h_t: Tensor) -> Tensor:
     return F.mse_loss(F.normalize(h_s), F.normalize(h_t))
 

@@ -68,6 +68,10 @@ def kd_loss(
     distances of the teacher's logits but not their scale. A row of equal logits becomes zero, and
     gets no gradient. The scores are computed in float64.
 
+    A class whose logit is −∞, or a large negative number, has probability 0. If that holds on both
+    sides, or in the teacher, it adds what the limit says; a class that only the student has lost
+    makes the value infinite. The gradient is finite.
+
     Args:
         z_s: Student logits (or predictions).
         z_t: Teacher logits (or predictions); they get no gradient.
