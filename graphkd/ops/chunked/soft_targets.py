@@ -13,7 +13,7 @@ from torch import Tensor
 from graphkd.ops._autograd import by_hand
 from graphkd.ops._blocks import cached_rows, slices
 from graphkd.ops.chunked.soft_rows import sigmoid_rows, softmax_rows
-from graphkd.ops.reference.soft_targets import centred, reduced
+from graphkd.ops.reference.soft_targets import centred
 from graphkd.ops.reference.soft_targets import soft_targets as law
 from graphkd.similarity import unit_and_inverse
 
@@ -40,8 +40,12 @@ def _forward(
         values = s.new_empty(n)
         for i in slices(n, size):
             values[i] = _block(s[i], t[i], temperature, kind, degrees, pull[i])
-    values.mul_(temperature**2 / (1 if kind == "softmax" else max(width, 1)))
-    return reduced(values, reduction), pull
+    factor = temperature**2 / (1 if kind == "softmax" else max(width, 1))
+    if reduction == "none":
+        return values.mul_(factor), pull
+    # In float64, the sum adds nothing to the rows' errors, which cancel in it.
+    total = values.sum(dtype=torch.float64).mul_(factor / (max(n, 1) if reduction == "mean" else 1))
+    return total.to(s.dtype), pull
 
 
 def _block(
