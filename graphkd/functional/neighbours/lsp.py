@@ -184,6 +184,7 @@ def lsp_loss(
     with full_precision(centres.device):
 
         def median(side: Sides, few: slice) -> Tensor:
+            others: Any
             src, dst, *others = edges
             some = Edges(src[few], dst[few], *others)
             if ranks is None or few.stop is not None:
