@@ -184,9 +184,9 @@ def lsp_loss(
     with full_precision(centres.device):
 
         def median(side: Sides, few: slice) -> Tensor:
-            others: Any
-            src, dst, *others = edges
-            some = Edges(src[few], dst[few], *others)
+            # Written out: torch 2.6 compiles neither _replace nor a slice of a named tuple.
+            kept = edges.num_src, edges.num_dst, edges.ptr, edges.order, edges.src_ptr
+            some = Edges(edges.src[few], edges.dst[few], *kept)
             if ranks is None or few.stop is not None:
                 return edge_median(*side, some, counts[few])
             return ranks.median(edge_lengths(*side, some)[counts[few]])
