@@ -11,7 +11,13 @@ from torch import Tensor
 from graphkd.ops._autograd import fused
 from graphkd.ops._blocks import side, slices
 from graphkd.ops.chunked.statistics import FEW, Side, tile_squares
-from graphkd.similarity import Kernel, kernel_named
+from graphkd.similarity import (
+    Kernel,
+    crowded,
+    kernel_named,
+    unit_and_inverse,
+    unit_gradient_,
+)
 
 # The side of a square tile: small enough for a core's cache, large enough for matrix products.
 SIDE = 512
@@ -51,6 +57,10 @@ def _sweep(
     n = x_s.size(0)
     spec = kernel_named(kernel)
     tiles = list(mirrored_tiles(x_s, chunk_size))
+    if spec.inner and weights is None and len(tiles) <= 1 and not need_t:
+        once = _sweep_once(x_s, x_t, spec, need_s)
+        if once is not None:
+            return *once, x_t.new_empty(0)
     rough = n < FEW and len(tiles) <= 1
     sides = [
         Side(spec, x, gamma, learns, rough=rough)
@@ -67,6 +77,26 @@ def _sweep(
     scale = (4 if weights is None else 2) / max(n, 1)
     gradients = [x.finished_gradient().mul_(scale) for x in sides]
     return rows / max(n, 1), gradients[0], gradients[1]
+
+
+def _sweep_once(
+    x_s: Tensor, x_t: Tensor, kernel: Kernel, need_s: bool
+) -> tuple[Tensor, Tensor] | None:
+    """Inner products in a single tile: the care of tiles would cost more than the products.
+
+    None stands for rows that need this care.
+    """
+    n = max(x_s.size(0), 1)
+    if kernel.unit:
+        x_s, inverse = unit_and_inverse(x_s)
+        x_t = unit_and_inverse(x_t)[0]
+    if any(crowded(x, kernel.unit) for x in (x_s, x_t)):
+        return None
+    gap = (x_s @ x_s.T).sub_(x_t @ x_t.T)
+    gradient = (gap @ x_s).mul_(4 / n) if need_s else x_s.new_empty(0)
+    if kernel.unit and need_s:
+        unit_gradient_(gradient, x_s, inverse)
+    return gap.square_().sum(dim=1).div_(n), gradient
 
 
 _pairwise_gap = fused("pairwise_gap", _sweep, backend="chunked")
