@@ -15,8 +15,8 @@ from graphkd.similarity import Kernel, crowded, unit_and_inverse, unit_gradient_
 # A squared distance above this part of the largest one from the centre keeps its digits in products
 # of the input's precision. So does the difference of its rows in a gradient.
 _FAR = 0.25
-# The centre is the median of about this many rows.
-_SAMPLE = 16
+# The centre is the median of about so many rows; of the second number if there are few.
+_SAMPLE, _SAMPLE_OF_FEW = 64, 16
 # With fewer rows, l2 too takes the input's precision, while the gaps are at least this part of the
 # distances: float64 would cost more than all else.
 FEW = 512
@@ -27,7 +27,7 @@ _VANISHED = -43.0
 
 def sample_step(n: int) -> int:
     """The step between the rows that the centre is the median of."""
-    return max(n // _SAMPLE, 1)
+    return max(n // (_SAMPLE_OF_FEW if n < FEW else _SAMPLE), 1)
 
 
 def centre_of(some: Tensor) -> Tensor:
