@@ -104,10 +104,10 @@ def forms(unit: Unit, width: int, device: str) -> tuple[Callable, Callable, Tens
         name = "infonce" if unit.way == "one way" else "symmetric_infonce"
 
         def plain(p: Tensor, q: Tensor) -> Tensor:
-            return getattr(reference, name)(p, q, more.to(p.dtype), 0.1)
+            return getattr(reference, name)(p, q, more.to(p.dtype), None, 0.1)
 
         def ours(p: Tensor, q: Tensor) -> Tensor:
-            return getattr(programs, name)(p, q, more, 0.1, unit.precision)
+            return getattr(programs, name)(p, q, more, None, 0.1, unit.precision)
 
         return plain, ours, a, b
     kernel, gamma = KERNELS[unit.way], torch.tensor(0.3, device=device)

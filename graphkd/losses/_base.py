@@ -125,7 +125,8 @@ class ProjectedLoss(DistillationLoss):
         """
         loss, group, edges = type(self).__name__, self.options.get("process_group"), None
         with reporting(group):
-            _refuse_rows_as_edges(loss, edge_index)
+            if not self.head_takes_edges:
+                _refuse_rows_as_edges(loss, edge_index)
             s, t, chosen = matched_rows(loss, h_s, h_t, None if self.head_takes_edges else index)
             check_widths(loss, h_s, h_t, self.dim_s, self.dim_t)
             if self.head_takes_edges:

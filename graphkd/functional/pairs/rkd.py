@@ -8,8 +8,11 @@ from graphkd._precision import full_precision, has_rows
 from graphkd.functional._options import check_blocked_options, check_weights
 from graphkd.functional._rows import matched_rows, reduce_rows, sample_rows
 from graphkd.ops._blocks import slices
-from graphkd.ops.chunked.statistics import centre_of, sample_step
+from graphkd.ops.chunked.statistics import centre_of
 from graphkd.ops.primitives import angle_gap, distance_gap, mean_distance
+
+# The centre of the rows is the median of so many.
+_ASKED = 64
 
 
 def rkd_distance_loss(
@@ -254,7 +257,9 @@ def _centred(h: Tensor) -> Tensor:
     """Rows shifted to the origin: far from it, division would round their distances off."""
     if not has_rows(h):
         return h
-    return h - centre_of(h.detach()[:: sample_step(h.size(0))]).to(h.dtype)
+    # As many for any number of rows, so that torch.compile does not compile anew for each.
+    some = torch.arange(_ASKED, device=h.device) * h.size(0) // _ASKED
+    return h - centre_of(h.detach().index_select(0, some)).to(h.dtype)
 
 
 def _over(h: Tensor, distance_rows: Tensor) -> Tensor:

@@ -65,6 +65,8 @@ def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
         scale: The inverse of the temperature.
         out: Where q − p goes. No other argument changes.
     """
+    if s.size(1) == 1:  # of one class, both are 1
+        return torch.mul(difference, 0, out=out).sum(dim=1)
     powers = torch.mul(s, scale).exp_(), torch.mul(t, scale).exp_()
     sums = powers[0].sum(dim=1, keepdim=True), powers[1].sum(dim=1, keepdim=True)
     if not float(torch.minimum(*sums).amin()) > _LEAST:
@@ -77,7 +79,7 @@ def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
         return _careful_softmax(s, t, difference, scale, out)
     if few.numel():
         parts = (x.index_select(0, few) for x in (weight, y, out))
-        values[few] = _total(*parts).sum(dim=1)
+        values[few] = _total(*parts).sum(dim=1).clamp_(min=0)
     return values
 
 
@@ -121,7 +123,7 @@ def _careful_softmax(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
     weight, y = _of_classes(difference, 1.0, (x, z), sums)
     lost = _tame_(y, weight)
     _pull(weight, y, 1, out)
-    return _total(weight, y, out, lost).sum(dim=1)
+    return _total(weight, y, out, lost).sum(dim=1).clamp_(min=0)
 
 
 def _careful_sigmoid(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
@@ -140,11 +142,11 @@ def _careful_sigmoid(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
     lost, pull = _tame_(y, weight), torch.empty_like(y)
     y.clamp_(min=_BOUND[y.dtype])
     _pull(weight, y, 0, pull)
-    return _total(weight, y, pull, lost).sum(dim=0).sum(dim=1)
+    return _total(weight, y, pull, lost).sum(dim=0).clamp_(min=0).sum(dim=1)
 
 
 def _of_classes(difference: Tensor, scale: float, powers: Pair, sums: Pair) -> Pair:
-    """P + q, and half the log-ratio up to a small constant of each row."""
+    """The sum p + q, and half the log-ratio up to a small constant of each row."""
     constant = torch.div(sums[0], sums[1]).log_().mul_(0.5)
     y = torch.add(constant, difference, alpha=scale / 2).clamp_(min=_BOUND[difference.dtype])
     return powers[0].div_(sums[0]).addcdiv_(powers[1], sums[1]), y
