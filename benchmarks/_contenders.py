@@ -72,7 +72,9 @@ class Loss:
 
 def _both(x: Inputs, *, temperature: float = naive.TEMPERATURE, **options: Any) -> Tensor:
     """G-CRD as GCRDLoss computes it from the outputs of its heads: both sides learn."""
-    return contrast(x.h_s, x.h_t, None, temperature, False, None, None, PairOptions(**options))
+    return contrast(
+        x.h_s, x.h_t, None, temperature, False, None, None, None, PairOptions(**options)
+    )
 
 
 def _products(count: float) -> Callable[[Size], float]:
