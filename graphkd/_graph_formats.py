@@ -9,6 +9,7 @@ from graphkd._checks import describe
 from graphkd._slips import for_edges
 
 _INTEGERS = (torch.int32, torch.int64)
+_BY_NAME = "Pass a mask, row numbers or labels by name: index= or labels=."
 _DENSE = "turn a dense adjacency into edges with torch_geometric.utils.dense_to_sparse."
 
 
@@ -32,15 +33,17 @@ def source_target(graph: Any, num_src: int, num_dst: int) -> tuple[Tensor, Tenso
     if graph.layout != torch.strided:
         return _from_torch_sparse(graph, num_src, num_dst)
     if graph.dtype not in _INTEGERS:
-        raise TypeError(
-            f"edge_index must be int64 or int32; got {describe(graph)}. "
-            f"For an empty graph use torch.empty(2, 0, dtype=torch.long); {_DENSE}"
-        )
+        hint = f"For an empty graph use torch.empty(2, 0, dtype=torch.long); {_DENSE}"
+        if graph.dtype == torch.bool and graph.dim() == 1:
+            hint = _BY_NAME
+        raise TypeError(f"edge_index must be int64 or int32; got {describe(graph)}. {hint}")
     if graph.dim() != 2 or graph.size(0) != 2:
         transposed = graph.dim() == 2 and graph.size(1) == 2
         hint = "Transpose it with .t()." if transposed else "Row 0 is the source, row 1 the target."
         if graph.dim() == 2 and graph.size(0) == graph.size(1):
             hint = _DENSE.capitalize()
+        elif graph.dim() == 1:
+            hint = _BY_NAME
         raise ValueError(f"edge_index must have shape [2, E]; got {describe(graph)}. {hint}")
     return graph[0], graph[1]
 
