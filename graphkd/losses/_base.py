@@ -125,8 +125,7 @@ class ProjectedLoss(DistillationLoss):
         """
         loss, group, edges = type(self).__name__, self.options.get("process_group"), None
         with reporting(group):
-            if not self.head_takes_edges:
-                _refuse_rows_as_edges(loss, edge_index)
+            _refuse_rows_as_edges(loss, edge_index, h_s, self.head_takes_edges)
             s, t, chosen = matched_rows(loss, h_s, h_t, None if self.head_takes_edges else index)
             check_widths(loss, h_s, h_t, self.dim_s, self.dim_t)
             if self.head_takes_edges:
@@ -164,9 +163,17 @@ class ProjectedLoss(DistillationLoss):
         return torch.stack([edges.src, edges.dst])
 
 
-def _refuse_rows_as_edges(loss: str, edge_index: Any) -> None:
-    """Raise for a mask or labels in the place of edges, which row-wise heads never look at."""
-    if isinstance(edge_index, Tensor) and (edge_index.dtype == torch.bool or edge_index.dim() == 1):
+def _refuse_rows_as_edges(loss: str, edge_index: Any, h_s: Any, looked_at: bool) -> None:
+    """Raise for a mask or labels in the place of edges, which row-wise heads never look at.
+
+    Heads that look at edges have checks of their own, which take such rows for bad edges.
+    """
+    if not isinstance(edge_index, Tensor):
+        return
+    rows = edge_index.dim() == 1
+    if looked_at and rows:
+        rows = isinstance(h_s, Tensor) and edge_index.shape == h_s.shape[:1]
+    if rows or (edge_index.dtype == torch.bool and not looked_at):
         raise TypeError(
             f"{loss}: edge_index must hold edges [2, E]; got {describe(edge_index)}. Pass a mask, "
             "row numbers or labels by name: index= or labels=."
