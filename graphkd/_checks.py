@@ -197,6 +197,12 @@ def check_node_ids(loss: str, name: str, ids: Any, like: Tensor, dim: int, remed
             f"{loss}: {name} names node {low if low < 0 else high}, but there are {like.size(0)} "
             f"rows, numbered from 0. Ids must lie in [0, {like.size(0)})."
         )
+    # As many ids as rows, all of them 0 or 1, and both there.
+    if dim == 1 and ids.size(0) == like.size(0) > 2 and (low, high) == (0, 1):
+        raise ValueError(
+            f"{loss}: {name} must be node ids; got {describe(ids)} that are all 0 or 1, for "
+            f"{like.size(0)} rows: a mask as integers. Convert it by .nonzero().view(-1)."
+        )
 
 
 def check_widths(loss: str, h_s: Tensor, h_t: Tensor, dim_s: int, dim_t: int) -> None:

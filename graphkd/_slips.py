@@ -113,7 +113,8 @@ def _for_parts_of_edges(parts: list[Any] | tuple[Any, ...]) -> str:
             if together
             else "Pass its first element, if that holds the edges; their weights do not count."
         )
-    if isinstance(first, int | list | tuple) and not hasattr(first, "_fields"):
+    parts_of_first = isinstance(first, (list, tuple)) and any(isinstance(x, Tensor) for x in first)
+    if isinstance(first, (int, list, tuple)) and not parts_of_first:
         return "Convert it with torch.as_tensor."
     return "Pass one element, if each holds the edges of a layer or of a graph."
 

@@ -21,7 +21,7 @@ from graphkd._store.files import (
     read_manifest,
     unpack_bits,
 )
-from graphkd._store.places import check_replaceable, is_taken, real_folder
+from graphkd._store.places import check_replaceable, check_store, is_taken, real_folder
 from graphkd._store.requests import check_graph, check_same, requested_ids
 from graphkd._store.writer import PartialStore
 
@@ -182,6 +182,7 @@ class TeacherStore:
 
     @classmethod
     def _same(cls, path: str | os.PathLike[str], recipe: dict[str, Any]) -> "TeacherStore":
+        check_store(real_folder(path))
         store = cls(path)
         check_same(store.path, store.manifest["recipe"], recipe)
         return store

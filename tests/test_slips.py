@@ -12,7 +12,15 @@ from torch.nn.functional import one_hot
 from torch_geometric.data import Batch, Data, HeteroData
 
 import graphkd.functional as G
-from graphkd import FitNetLoss, GCRDLoss, HeteroLoss, KDLoss, LSPLoss, WeightedSum
+from graphkd import (
+    FitNetLoss,
+    GCRDLoss,
+    HeteroLoss,
+    KDLoss,
+    LSPLoss,
+    TeacherStore,
+    WeightedSum,
+)
 
 N = 9
 H, T, WIDE = torch.randn(N, 5, requires_grad=True), torch.randn(N, 5), torch.randn(N, 7)
@@ -22,6 +30,7 @@ DATA = Data(x=T, edge_index=EDGES)
 HETERO = HeteroData({"a": {"x": T}, ("a", "to", "a"): {"edge_index": EDGES}})
 ADJ = namedtuple("Adj", ["adj_t", "e_id", "size"])(EDGES, None, (N, N))
 SAMPLED = namedtuple("EdgeIndex", ["edge_index", "e_id", "size"])(EDGES, None, (N, N))
+LINEAR = {"tap": None, "forward": lambda model, batch: model(batch.x), "progress": False}
 
 
 def slip(error, words: str, call, *args, **options) -> None:
@@ -185,3 +194,33 @@ def test_names_of_terms() -> None:
         slip(ValueError, words, HeteroLoss, {"a": {name: term}})
         assert WeightedSum(**{better: term}).weights == {better: 1.0}
     slip(TypeError, "must be strings; got 0 (int)", HeteroLoss, {"a": {0: term}})
+
+
+def test_a_mask_as_integers_in_the_place_of_node_ids(tmp_path) -> None:
+    mask = MASK.long()
+    words = f"all 0 or 1, for {N} rows: a mask as integers"
+    context = torch.randint(0, N, (N, 3))
+    slip(ValueError, words, G.random_walks, EDGES, N, mask)
+    slip(ValueError, words, G.link_context, EDGES, N, mask)
+    slip(ValueError, words, G.llp_loss, H, T, context, mask)
+    assert G.random_walks(EDGES, N, torch.zeros(N, dtype=torch.long), length=2).size(0) == N
+    store = TeacherStore.build(tmp_path / "s", nn.Linear(5, 2), DATA, **LINEAR)
+    slip(ValueError, words, store.__getitem__, mask)
+    slip(TypeError, "Call .bool() on a mask", store.__getitem__, mask.byte())
+    assert store[MASK].z.size(0) == 4
+    assert store[torch.tensor([0, 1])].z.size(0) == 2
+
+
+def test_what_a_store_is_not_built_from(tmp_path) -> None:
+    path, model = tmp_path / "s", nn.Linear(5, 2)
+    for batches in (T, (T, EDGES)):
+        words = "a batch must be a Data...got float32 tensor...Pass Data(x=x"
+        slip(TypeError, words, TeacherStore.build, path, model, batches, **LINEAR)
+    slip(TypeError, "The order is path, teacher", TeacherStore.build, model, DATA, path)
+    (tmp_path / "notes").write_text("mine")
+    words = "TeacherStore.build: ...notes is there already...choose another path"
+    slip(ValueError, words, TeacherStore.build, tmp_path / "notes", model, DATA, **LINEAR)
+
+
+def test_edges_of_several_layers() -> None:
+    slip(TypeError, "Pass one element", G.lsp_loss, H, T, [(EDGES, None, (N, N))])

@@ -83,6 +83,12 @@ class Batches:
 
     def store(self, batch: Any) -> Any:
         """The holder of the rows' attributes: the batch, or its part for the input's node type."""
+        if isinstance(batch, (Tensor, list, tuple)):
+            raise TypeError(
+                f"{_WHERE}: a batch must be a Data or HeteroData; got {describe(batch)}. Pass "
+                "Data(x=x, edge_index=edge_index), a loader of such graphs, or ids=, a function of "
+                "a batch of your own."
+            )
         if not hasattr(batch, "node_types"):
             return batch
         if self.node_type is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from graphkd._checks import describe
 from graphkd._store.files import (
     ARRAYS,
     BLOCKS,
@@ -30,6 +31,11 @@ _FINISHED = (*(f"{name}.bin" for name in ARRAYS), BLOCKS, FILLED, MANIFEST)
 
 def real_folder(path: str | os.PathLike[str]) -> Path:
     """The folder itself: a symbolic link stays, and the store lies where it leads."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"TeacherStore.build: path must be the folder to make; got {describe(path)}. The order "
+            "is path, teacher, data_or_loader."
+        )
     folder = Path(os.path.realpath(path))
     if folder.is_symlink():
         raise ValueError(
@@ -115,6 +121,15 @@ def check_replaceable(folder: Path) -> None:
                 f"TeacherStore.build: {place} is not a teacher store, and overwrite=True "
                 "replaces nothing else. Move it away, or choose another path."
             )
+
+
+def check_store(folder: Path) -> None:
+    """Raise a ValueError unless what is at this place may be a finished store."""
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(
+            f"TeacherStore.build: {folder} is there already, and is not a teacher store. Move it "
+            "away, or choose another path."
+        )
 
 
 def check_free(folder: Path, unfinished: Path) -> None:

@@ -28,7 +28,8 @@ def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
         )
     elif n_id.dtype not in (torch.int64, torch.int32, torch.bool):
         raise TypeError(
-            f"{_WHERE} must be int64, int32 or bool; got {describe(n_id)}. Call n_id.long()."
+            f"{_WHERE} must be int64, int32 or bool; got {describe(n_id)}. Call .bool() on a mask, "
+            ".long() on ids."
         )
     elif n_id.dim() != 1:
         raise ValueError(
@@ -46,6 +47,11 @@ def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
     outside = (ids < 0) | (ids >= num_nodes)
     if outside.any():
         raise _outside(int(ids[outside][0]), num_nodes)
+    if isinstance(n_id, Tensor) and len(n_id) == len(ids) == num_nodes > 2 and ids.max() < 2:
+        raise ValueError(
+            f"{_WHERE} must be ids or a boolean mask; got {describe(n_id)} that are all 0 or 1, "
+            f"for {num_nodes} rows: a mask as integers. Call .bool() on it."
+        )
     if filled is not None and not filled[ids].all():
         raise IndexError(
             f"{_WHERE} holds {int(ids[~filled[ids]][0])}, which no batch of the build delivered. "
