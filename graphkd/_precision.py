@@ -29,8 +29,12 @@ def traced() -> bool:
 
 
 def followed() -> bool:
-    """Whether torch follows the operations: to compile or trace them, or in torch.func."""
-    return traced() or torch._C._are_functorch_transforms_active()
+    """Whether torch follows the operations: to compile or trace them, in torch.func, or forward."""
+    return (
+        traced()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
 
 
 def has_rows(h: Tensor) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 import graphkd.functional as G
 from graphkd.functional.features.fitnet import match_rows
@@ -90,3 +91,12 @@ def test_l2_of_few_rows_keeps_its_digits(apart: float) -> None:
     value.backward()
     exact.backward()
     assert (h_s.grad - truth.grad).norm() < 2e-6 * truth.grad.norm()
+
+
+@pytest.mark.parametrize("loss", [G.kd_loss, G.fitnet_loss, G.attention_transfer_loss])
+def test_forward_derivatives(loss) -> None:
+    x, y, along = torch.randn(3, 6, 4, dtype=torch.float64).unbind()
+    with forward_ad.dual_level():
+        given = forward_ad.unpack_dual(loss(forward_ad.make_dual(x, along), y)).tangent
+    (gradient,) = torch.autograd.grad(loss(x.requires_grad_(), y), x)
+    torch.testing.assert_close(given, (gradient * along).sum())

@@ -119,6 +119,7 @@ def log_ratio(
         shared = (both > 0) & (constant.abs() < _FAR)
         fine = fine - constant
         fine = fine - total(torch.where(shared, (q + p) * (fine / 2).tanh(), q - p))
+        fine = fine.detach()  # no_grad alone keeps the derivatives of forward mode
     # The derivatives of the rough ratio are exact.
     return torch.where(shared, fine + (rough - rough.detach()), rough)
 
