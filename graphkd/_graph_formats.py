@@ -9,7 +9,7 @@ from graphkd._checks import describe
 from graphkd._slips import for_edges
 
 _INTEGERS = (torch.int32, torch.int64)
-_BY_NAME = "Pass a mask, row numbers or labels by name: index= or labels=."
+_BY_NAME = "Pass a mask or row numbers by name, as index=."
 _DENSE = "turn a dense adjacency into edges with torch_geometric.utils.dense_to_sparse."
 
 

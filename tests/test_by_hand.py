@@ -100,3 +100,18 @@ def test_forward_derivatives(loss) -> None:
         given = forward_ad.unpack_dual(loss(forward_ad.make_dual(x, along), y)).tangent
     (gradient,) = torch.autograd.grad(loss(x.requires_grad_(), y), x)
     torch.testing.assert_close(given, (gradient * along).sum())
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_logits_may_change_in_place_after_kd(task: str) -> None:
+    """As with plain torch: a buffer of the teacher's logits may be used again."""
+    z, z_t = torch.randn(2, 20, 5).unbind()
+    z_s = z.clone().requires_grad_()
+    expected = torch.autograd.grad(G.kd_loss(z_s, z_t, task=task), z_s)[0]
+    value = G.kd_loss(z_s, z_t, task=task)
+    again = G.kd_loss(z_s, z_t, task=task)
+    z_t.mul_(2)
+    z_s.data.add_(1)
+    assert torch.equal(torch.autograd.grad(value, z_s)[0], expected)
+    with pytest.raises(RuntimeError, match="changed in place after the loss"):
+        torch.autograd.grad(again, z_s, create_graph=True)

@@ -213,7 +213,11 @@ def _joined(
 
 
 def by_hand(
-    law: Callable[..., Tensor], forward: Callable[..., Any], backward: Callable[..., Any]
+    law: Callable[..., Tensor],
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    *,
+    reads: bool = True,
 ) -> Callable[..., Tensor]:
     """``law(a, b, *extras) -> values`` with a backward pass by hand, for operations run one by one.
 
@@ -224,22 +228,33 @@ def by_hand(
         forward: ``(a, b, *extras, need_a, need_b) -> (values, *kept)``.
         backward: ``(grad, *kept, a, b, *extras) -> (grad_a, grad_b)``. A gradient that is not
             needed may be anything.
+        reads: Whether ``backward`` reads the values of a and b. If not, they may change in place
+            after the call, and only a gradient of the gradient refuses that.
     """
 
     class ByHand(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, a: Tensor, b: Tensor, *extras: Any) -> Tensor:
             values, *kept = forward(a, b, *extras, *ctx.needs_input_grad[:2])
-            ctx.save_for_backward(a, b, *kept)
+            ctx.save_for_backward(*((a, b) if reads else ()), *kept)
             ctx.extras = extras
+            if not reads:
+                ctx.inputs, ctx.versions = (a, b), (a._version, b._version)
             result: Tensor = values
             return result
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            (a, b, *kept), needs = ctx.saved_tensors, ctx.needs_input_grad[:2]
+            saved: Any = ctx.saved_tensors if reads else (*ctx.inputs, *ctx.saved_tensors)
+            a, b, *kept = saved
+            needs = ctx.needs_input_grad[:2]
             with full_precision(a.device):
                 if torch.is_grad_enabled():
+                    if not reads and ctx.versions != (a._version, b._version):
+                        raise RuntimeError(
+                            "a gradient of the gradient needs the loss's inputs, and one of them "
+                            "was changed in place after the loss. Change a copy of it."
+                        )
                     found = _through(law, needs, grads[0], a, b, *ctx.extras)
                 else:
                     found = backward(grads[0], *kept, a, b, *ctx.extras)

@@ -86,4 +86,4 @@ def _backward(
     return pull * (each.unsqueeze(-1) if reduction == "none" else each), t.new_empty(0)
 
 
-soft_targets = by_hand(law, _forward, _backward)
+soft_targets = by_hand(law, _forward, _backward, reads=False)
