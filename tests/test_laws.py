@@ -8,7 +8,7 @@ from torch import Tensor
 import graphkd.functional as G
 from tests.contract import Loss, every
 
-settings.register_profile("graphkd", max_examples=25, deadline=None, derandomize=True)
+settings.register_profile("graphkd", max_examples=15, deadline=None, derandomize=True)
 settings.load_profile("graphkd")
 
 sizes = st.integers(min_value=2, max_value=20)
