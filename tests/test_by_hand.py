@@ -115,3 +115,33 @@ def test_logits_may_change_in_place_after_kd(task: str) -> None:
     assert torch.equal(torch.autograd.grad(value, z_s)[0], expected)
     with pytest.raises(RuntimeError, match="changed in place after the loss"):
         torch.autograd.grad(again, z_s, create_graph=True)
+
+
+def _close(apart: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    return lambda s, t: (s, s + apart * (2 * torch.rand_like(s) - 1))
+
+
+HARD = {
+    "one row far off": lambda s, t: (s, torch.cat([t[:1] + 200, t[1:]])),
+    "all rows off": lambda s, t: (s, s + 20 + 0.1 * t),
+    "a few rows overflow": lambda s, t: (torch.cat([300 * s[:2], s[2:]]), t),
+    "large": lambda s, t: (100 * s, 100 * t),
+    "a masked class": lambda s, t: tuple(torch.cat([z[:, :1] - 1e9, z[:, 1:]], 1) for z in (s, t)),
+    "no class left": lambda s, t: (s - 1e3, t - 1e3),
+    **{f"{apart} apart": _close(apart) for apart in (1e-4, 0.099, 0.101, 0.199, 0.201, 0.5)},
+}
+
+
+@pytest.mark.parametrize("case", HARD)
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+def test_soft_targets_of_hard_rows_beside_easy_ones(kind: str, case: str) -> None:
+    """Each quick form of a row gives way to another one, and no row changes those beside it."""
+    s, t = HARD[case](*torch.randn(2, 30, 6).unbind())
+    s.requires_grad_()
+    truth = s.detach().double().requires_grad_()
+    values = row_primitives.soft_targets(s, t, 1.0, kind)
+    wanted = reference.soft_targets(truth, t.double(), 1.0, kind, 0)
+    torch.testing.assert_close(values.double(), wanted, rtol=1e-5, atol=1e-30)
+    gradients = [torch.autograd.grad(x.sum(), y)[0] for x, y in ((values, s), (wanted, truth))]
+    off = (gradients[0] - gradients[1]).norm(dim=1)
+    assert (off <= 1e-5 * gradients[1].norm(dim=1) + 1e-30).all()

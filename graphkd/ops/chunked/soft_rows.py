@@ -11,12 +11,13 @@ without cancellation where the two nearly agree. A class that neither side gives
 the weight p + q = 0, whatever its logits. :math:`\Delta` has all digits of the difference of the
 logits; the constant of its row follows from :math:`\sum (q - p) = 0`.
 
-A quick form comes first. The rows whose value is too small for it are computed again; and all rows
-with care if a value is not finite, as with a class that −∞ masks. These functions read values, and
-are for the CPU; elsewhere the plain forms of ``ops/divergence.py`` serve.
+A quick form comes first. The rows whose value is too small for it are computed again, and with care
+those whose value is not finite, as with a class that −∞ masks. These functions read values, and are
+for the CPU; elsewhere the plain forms of ``ops/divergence.py`` serve.
 """
 
 import math
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -32,10 +33,14 @@ _NEAR = 0.5
 _FRACTION = {torch.float32: (7, 5, 3), torch.float64: (17, 15, 13, 11, 9, 7, 5, 3)}
 # Quick values above this have their digits; of n sigmoids, values above this times √n.
 _QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
-# A sum of exponentials above this has lost no class that counts.
-_LEAST = 1e-25
-# If the maxima of the sides lie so far apart, the difference of their logits has lost its digits.
-_FAR = 32.0
+# A sum of exponentials whose logarithm is above this has lost no class that counts.
+_LEAST = -58.0
+# If the sides lie so far apart, the logits less the maximum of their row have a better difference.
+_FAR = 4.0
+# Up to this half of the log-ratios, a short series has all digits of a divergence in float32.
+_CLOSE = 0.1
+# A sigmoid of a logit below this on both sides adds nothing to a sum in float32.
+_VANISHED = -80.0
 
 # Student and teacher, or weights and log-ratios.
 Pair: TypeAlias = tuple[Tensor, Tensor]
@@ -67,47 +72,92 @@ def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
     """
     if s.size(1) == 1:  # of one class, both are 1
         return torch.mul(difference, 0, out=out).sum(dim=1)
-    powers = torch.mul(s, scale).exp_(), torch.mul(t, scale).exp_()
-    sums = powers[0].sum(dim=1, keepdim=True), powers[1].sum(dim=1, keepdim=True)
-    if not float(torch.minimum(*sums).amin()) > _LEAST:
-        return _careful_softmax(s, t, difference, scale, out)
-    weight, y = _of_classes(difference, scale, powers, sums)
-    tilt = _pull(weight, y, 1, out)
-    values = torch.add(weight, out, out=powers[1]).mul_(y).sum(dim=1).sub_(tilt.squeeze(1))
-    few = _few(values, _QUICK_SOFTMAX)
-    if few is None:
-        return _careful_softmax(s, t, difference, scale, out)
-    if few.numel():
-        parts = (x.index_select(0, few) for x in (weight, y, out))
-        values[few] = _total(*parts).sum(dim=1).clamp_(min=0)
+    powers, sums = _powers(torch.mul(s, scale), torch.mul(t, scale))
+    logs = sums.log()
+    low, high = map(float, logs.aminmax())
+    apart, easy = logs[0] - logs[1], None
+    if not (low > _LEAST and high - low <= _FAR):
+        easy = ((apart.abs() <= _FAR) & (logs.amin(dim=0) > _LEAST)).squeeze(1)
+        if 2 * int(easy.sum()) < s.size(0):
+            return _careful_softmax(s, t, difference, scale, out)
+    values, finite = _values(*_of_classes(difference, scale, powers, sums, apart), out)
+    if easy is not None or not finite:
+        hard = ~values.isfinite() if easy is None else ~(easy & values.isfinite())
+        _again(_careful_softmax, hard, values, s, t, difference, scale, out)
     return values
 
 
 def sigmoid_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
     """The same for the sigmoids: a row's value is the sum of its columns' divergences."""
+    if _close(difference, 2 * _CLOSE / scale):
+        return _close_sigmoids(s, difference, scale, out)
     p, q = torch.mul(s, scale).sigmoid_(), torch.mul(t, scale).sigmoid_()
     torch.sub(q, p, out=out)
     # KL(q ‖ p) = log(q/p) − (1 − q)(t − s), which is not finite where p vanishes.
     terms = torch.div(q, p, out=p).log_().addcmul_(q.sub_(1), difference, value=scale)
-    values = terms.sum(dim=1)
-    few = _few(values, _QUICK_SIGMOID * math.sqrt(s.size(1)))
-    if few is None:
-        return _careful_sigmoid(s, t, difference, scale, out)
-    if few.numel():
-        s, t, difference, pull = (x.index_select(0, few) for x in (s, t, difference, out))
-        values[few] = _careful_sigmoid(s, t, difference, scale, pull)
-        out[few] = pull
+    values, least = terms.sum(dim=1), _QUICK_SIGMOID * math.sqrt(s.size(1))
+    low, high = map(float, values.aminmax())
+    if low >= least and high < math.inf:
+        return values
+    if not math.isfinite(low + high):
+        values = terms.masked_fill_(torch.maximum(s, t) < _VANISHED / scale, 0).sum(dim=1)
+    hard = ~((values >= least) & (values < math.inf))
+    _again(_careful_sigmoid, hard, values, s, t, difference, scale, out)
     return values
 
 
-def _few(rows: Tensor, least: float) -> Tensor | None:
-    """The numbers of the rows whose value is below this; None if a value is not finite."""
-    low, high = map(float, rows.aminmax())
-    if not math.isfinite(low + high):
-        return None
-    if low >= least:
-        return rows.new_empty(0, dtype=torch.long)
-    return (rows < least).nonzero().squeeze(1)
+def _close_sigmoids(s: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
+    r"""The same where both sides nearly agree, by series about the middle of the two logits.
+
+    With h half the log-ratio, w the sigmoid of the middle, f = w (1 − w) its slope:
+
+    .. math::
+        q - p &= 2 h f \left(1 + \tfrac{h^2}{6} (1 - 6 f)
+            + \tfrac{h^4}{120} (1 - 30 f + 120 f^2)\right) + O(h^7) \\
+        \mathrm{KL} &= (q - p)\,h
+            + h^3 f (1 - 2 w) \left(\tfrac23 + \tfrac{h^2}{15} (1 - 12 f)\right) + O(h^7)
+    """
+    half = difference * (scale / 2)
+    w, no = _yes_and_no(torch.add(half, s, alpha=scale), 1.0)
+    f, square = w * no, half * half
+    skew = no.sub_(w)
+    tail = torch.mul(f, 120).sub_(30).mul_(f).add_(1).mul_(square).div_(20)
+    tail.add_(f, alpha=-6).add_(1).mul_(square).div_(6).add_(1)
+    torch.mul(f, half, out=out).mul_(tail).mul_(2)
+    terms = torch.mul(f, -12, out=tail).add_(1).mul_(square).div_(15).add_(2 / 3)
+    terms.mul_(square).mul_(skew).mul_(f).add_(out).mul_(half)
+    return terms.sum(dim=1)
+
+
+def _again(
+    careful: Callable[..., Tensor],
+    rows: Tensor,
+    values: Tensor,
+    s: Tensor,
+    t: Tensor,
+    difference: Tensor,
+    scale: float,
+    out: Tensor,
+) -> None:
+    """Compute the marked rows with care, in place."""
+    at = rows.nonzero().squeeze(1)
+    if at.numel() == rows.numel():
+        values.copy_(careful(s, t, difference, scale, out))
+    elif at.numel():
+        s, t, difference, pull = (x.index_select(0, at) for x in (s, t, difference, out))
+        values[at] = careful(s, t, difference, scale, pull)
+        out[at] = pull
+
+
+def _close(x: Tensor, most: float) -> bool:
+    """Whether a short series serves all numbers; mostly, the first rows know that it does not."""
+    return x.dtype == torch.float32 and _within(x[:4], most) and _within(x, most)
+
+
+def _within(x: Tensor, most: float) -> bool:
+    """Whether all numbers lie between ±``most`` and are finite."""
+    largest = max(-float((ends := x.aminmax()).min), float(ends.max))
+    return largest <= most and largest < math.inf
 
 
 def _careful_softmax(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
@@ -119,11 +169,35 @@ def _careful_softmax(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
     far = apart.mul_(scale).abs_() > _FAR
     if bool(far.any()):
         difference = torch.where(far, z - x, difference)
-    sums = x.exp_().sum(dim=1, keepdim=True), z.exp_().sum(dim=1, keepdim=True)
-    weight, y = _of_classes(difference, 1.0, (x, z), sums)
+    powers, sums = _powers(x, z)
+    weight, y = _of_classes(difference, 1.0, powers, sums, torch.div(*sums).log_())
     lost = _tame_(y, weight)
-    _pull(weight, y, 1, out)
-    return _total(weight, y, out, lost).sum(dim=1).clamp_(min=0)
+    values, _ = _values(weight, y, out)
+    return values if lost is None else values.masked_fill_(lost.any(dim=1), math.inf)
+
+
+def _values(weight: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, bool]:
+    """Each row's divergence, and whether all are finite; q − p goes to ``out``."""
+    tilt = _pull(weight, y, 1, out)
+    if _close(y, _CLOSE / 2):
+        # Of the excess y − tanh y, two terms of its series are enough.
+        terms = torch.mul(y, y).mul_(-2 / 15).add_(1 / 3).mul_(y).mul_(y).mul_(weight)
+        return terms.add_(out).mul_(y).sum(dim=1).clamp_(min=0), True
+    values = torch.add(weight, out).mul_(y).sum(dim=1).sub_(tilt.squeeze(1))
+    low, high = map(float, values.aminmax())
+    if not low >= _QUICK_SOFTMAX:
+        few = (values < _QUICK_SOFTMAX).nonzero().squeeze(1)
+        parts = (x.index_select(0, few) for x in (weight, y, out))
+        values[few] = _total(*parts).sum(dim=1).clamp_(min=0)
+    return values, math.isfinite(low + high)
+
+
+def _powers(x: Tensor, z: Tensor) -> tuple[Pair, Tensor]:
+    """The exponentials of both sides, in place, and the sums of their rows, [2, N, 1]."""
+    sums = x.new_empty(2, x.size(0), 1)
+    for side, total in zip((x, z), sums, strict=True):
+        torch.sum(side.exp_(), dim=1, keepdim=True, out=total)
+    return (x, z), sums
 
 
 def _careful_sigmoid(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
@@ -145,10 +219,11 @@ def _careful_sigmoid(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
     return _total(weight, y, pull, lost).sum(dim=0).clamp_(min=0).sum(dim=1)
 
 
-def _of_classes(difference: Tensor, scale: float, powers: Pair, sums: Pair) -> Pair:
+def _of_classes(
+    difference: Tensor, scale: float, powers: Pair, sums: Tensor, apart: Tensor
+) -> Pair:
     """The sum p + q, and half the log-ratio up to a small constant of each row."""
-    constant = torch.div(sums[0], sums[1]).log_().mul_(0.5)
-    y = torch.add(constant, difference, alpha=scale / 2).clamp_(min=_BOUND[difference.dtype])
+    y = torch.add(apart / 2, difference, alpha=scale / 2).clamp_(min=_BOUND[difference.dtype])
     return powers[0].div_(sums[0]).addcdiv_(powers[1], sums[1]), y
 
 
