@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 import graphkd.functional as G
 from graphkd.functional.features.fitnet import match_rows
 from graphkd.ops import _blocks, chunked, reference, row_primitives
+from graphkd.ops.reference.soft_targets import Softening
 
 GRAPH = torch.tensor([3, 0, 3, 3, 0, 5, 5, 0, 3])
 CASES = [
@@ -139,8 +140,9 @@ def test_soft_targets_of_hard_rows_beside_easy_ones(kind: str, case: str) -> Non
     s, t = HARD[case](*torch.randn(2, 30, 6).unbind())
     s.requires_grad_()
     truth = s.detach().double().requires_grad_()
-    values = row_primitives.soft_targets(s, t, 1.0, kind)
-    wanted = reference.soft_targets(truth, t.double(), 1.0, kind, 0)
+    how = Softening(kind=kind)
+    values = row_primitives.soft_targets(s, t, how)
+    wanted = reference.soft_targets(truth, t.double(), how)
     torch.testing.assert_close(values.double(), wanted, rtol=1e-5, atol=1e-30)
     gradients = [torch.autograd.grad(x.sum(), y)[0] for x, y in ((values, s), (wanted, truth))]
     off = (gradients[0] - gradients[1]).norm(dim=1)

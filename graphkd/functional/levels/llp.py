@@ -11,6 +11,7 @@ from graphkd._precision import exact, full_precision, upcast
 from graphkd.functional._options import check_blocked_options, check_reduction, check_weights
 from graphkd.functional._rows import matched_rows, reduce_rows, resolve_index, select_rows
 from graphkd.ops.primitives import star_products
+from graphkd.ops.reference.soft_targets import Softening
 from graphkd.ops.row_primitives import soft_targets
 
 Decoder: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -270,7 +271,7 @@ def _scores(
 
 def _distribution_rows(s: Tensor, t: Tensor, temperature: float) -> Tensor:
     """T² times the divergence of each row's softmaxes."""
-    return soft_targets(s, t, temperature)
+    return soft_targets(s, t, Softening(temperature))
 
 
 def _rank_rows(s: Tensor, t: Tensor, margin: float) -> Tensor:

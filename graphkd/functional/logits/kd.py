@@ -10,6 +10,7 @@ from graphkd._checks import check_choice, check_devices, check_positive, describ
 from graphkd._precision import full_precision, traced
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
+from graphkd.ops.reference.soft_targets import Softening
 from graphkd.ops.row_primitives import soft_targets
 
 TASKS = ("multiclass", "multilabel", "regression")
@@ -139,9 +140,9 @@ def kd_loss(
         kind = "softmax" if task == "multiclass" else "sigmoid"
         if mask is None:
             degrees = _degrees(standardize, z_s.size(1))
-            return soft_targets(s, t, scale, kind, degrees, reduction)
+            return soft_targets(s, t, Softening(scale, kind, degrees, reduction))
         s, t = _observed(s, t, mask)
-        rows = soft_targets(s, t, scale, kind)
+        rows = soft_targets(s, t, Softening(scale, kind))
         return reduce_rows(rows * _share(mask, rows), reduction)
 
 

@@ -13,20 +13,13 @@ from torch import Tensor
 from graphkd.ops._autograd import by_hand
 from graphkd.ops._blocks import cached_rows, slices
 from graphkd.ops.chunked.soft_rows import sigmoid_rows, softmax_rows
-from graphkd.ops.reference.soft_targets import centred
+from graphkd.ops.reference.soft_targets import Softening, centred
 from graphkd.ops.reference.soft_targets import soft_targets as law
 from graphkd.similarity import unit_and_inverse
 
 
 def _forward(
-    s: Tensor,
-    t: Tensor,
-    temperature: float,
-    kind: str,
-    degrees: int,
-    reduction: str,
-    need_s: bool,
-    need_t: bool,
+    s: Tensor, t: Tensor, how: Softening, need_s: bool, need_t: bool
 ) -> tuple[Tensor, Tensor]:
     """The values or their mean, and q − p of each row, which is the gradient up to a factor."""
     n, width = s.shape
@@ -35,27 +28,25 @@ def _forward(
     if s.numel() == 0:
         values = s.new_zeros(n)
     elif n <= size:
-        values = _block(s, t, temperature, kind, degrees, pull)
+        values = _block(s, t, how, pull)
     else:
         values = s.new_empty(n)
         for i in slices(n, size):
-            values[i] = _block(s[i], t[i], temperature, kind, degrees, pull[i])
-    factor = temperature**2 / (1 if kind == "softmax" else max(width, 1))
-    if reduction == "none":
+            values[i] = _block(s[i], t[i], how, pull[i])
+    factor = how.temperature**2 / (1 if how.kind == "softmax" else max(width, 1))
+    if how.reduction == "none":
         return values.mul_(factor), pull
     # In float64, the sum adds nothing to the rows' errors, which cancel in it.
-    total = values.sum(dtype=torch.float64).mul_(factor / (max(n, 1) if reduction == "mean" else 1))
-    return total.to(s.dtype), pull
+    rows = max(n, 1) if how.reduction == "mean" else 1
+    return values.sum(dtype=torch.float64).mul_(factor / rows).to(s.dtype), pull
 
 
-def _block(
-    s: Tensor, t: Tensor, temperature: float, kind: str, degrees: int, out: Tensor
-) -> Tensor:
+def _block(s: Tensor, t: Tensor, how: Softening, out: Tensor) -> Tensor:
     """KL(q_i ‖ p_i) of a block of rows, of sigmoids in sum; q − p goes to ``out``."""
-    if degrees:
-        return _standardised(s, t, temperature, degrees, out)
-    of_rows = softmax_rows if kind == "softmax" else sigmoid_rows
-    return of_rows(s, t, t - s, 1 / temperature, out)
+    if how.degrees:
+        return _standardised(s, t, how.temperature, how.degrees, out)
+    of_rows = softmax_rows if how.kind == "softmax" else sigmoid_rows
+    return of_rows(s, t, t - s, 1 / how.temperature, out)
 
 
 def _standardised(s: Tensor, t: Tensor, temperature: float, degrees: int, out: Tensor) -> Tensor:
@@ -70,20 +61,13 @@ def _standardised(s: Tensor, t: Tensor, temperature: float, degrees: int, out: T
 
 
 def _backward(
-    grad: Tensor,
-    pull: Tensor,
-    s: Tensor,
-    t: Tensor,
-    temperature: float,
-    kind: str,
-    degrees: int,
-    reduction: str,
+    grad: Tensor, pull: Tensor, s: Tensor, t: Tensor, how: Softening
 ) -> tuple[Tensor, Tensor]:
-    factor = -temperature / (1 if kind == "softmax" else s.size(1))
-    if reduction == "mean":
+    factor = -how.temperature / (1 if how.kind == "softmax" else s.size(1))
+    if how.reduction == "mean":
         factor /= max(s.size(0), 1)
     each = grad * factor
-    return pull * (each.unsqueeze(-1) if reduction == "none" else each), t.new_empty(0)
+    return pull * (each.unsqueeze(-1) if how.reduction == "none" else each), t.new_empty(0)
 
 
 soft_targets = by_hand(law, _forward, _backward, reads=False)

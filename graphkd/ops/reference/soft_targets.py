@@ -5,51 +5,46 @@ always take this way.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from graphkd._precision import exact, traced
+from graphkd._precision import exact
+from graphkd.ops.backends import mean_of
 from graphkd.ops.divergence import softmax_kl
 from graphkd.similarity import unit_rows
 
 
-def soft_targets(
-    s: Tensor, t: Tensor, temperature: float, kind: str, degrees: int, reduction: str = "none"
-) -> Tensor:
-    """T² KL(q_i ‖ p_i) of each row i; for ``kind="sigmoid"``, the mean over its columns.
+class Softening(NamedTuple):
+    """How distributions follow from logits, and what is made of their divergences."""
 
-    Args:
-        s: Student logits.
-        t: Teacher logits.
-        temperature: T.
-        kind: ``"softmax"`` or ``"sigmoid"``: how q and p follow from logits divided by T.
-        degrees: The denominator of the variance by which rows become standard scores; 0 leaves
-            them as they are.
-        reduction: ``"none"``, or the ``"mean"`` or ``"sum"`` of these values.
-    """
-    if degrees:
-        x, y = (unit_rows(centred(z)) * (math.sqrt(degrees) / temperature) for z in (s, t))
+    temperature: float = 1.0
+    kind: str = "softmax"
+    """``"softmax"`` or ``"sigmoid"``, of logits divided by the temperature."""
+    degrees: int = 0
+    """The denominator of the variance by which rows become standard scores; 0: they do not."""
+    reduction: str = "none"
+    """``"none"``, or the ``"mean"`` or ``"sum"`` of the rows' values."""
+
+
+def soft_targets(s: Tensor, t: Tensor, how: Softening) -> Tensor:
+    """T² KL(q_i ‖ p_i) of each row i; for ``kind="sigmoid"``, the mean over its columns."""
+    if how.degrees:
+        factor = math.sqrt(how.degrees) / how.temperature
+        x, y = (unit_rows(centred(z)) * factor for z in (s, t))
     else:
-        x, y = s / temperature, t / temperature
-    if kind == "softmax":
+        x, y = s / how.temperature, t / how.temperature
+    if how.kind == "softmax":
         rows = softmax_kl(y, x)
     else:
         # A sigmoid is a softmax against a logit of zero.
         x, y = (torch.stack([z, torch.zeros_like(z)], dim=-1) for z in (x, y))
         rows = softmax_kl(y, x).mean(dim=1)
-    return reduced((temperature**2 * rows).to(s.dtype), reduction)
-
-
-def reduced(values: Tensor, reduction: str) -> Tensor:
-    """The values, their sum or their mean; the mean of none is 0."""
-    if reduction == "none":
+    values: Tensor = (how.temperature**2 * rows).to(s.dtype)
+    if how.reduction == "none":
         return values
-    if reduction == "sum":
-        return values.sum()
-    if traced() or values.size(0) == 0:
-        return values.sum() / max(values.size(0), 1)
-    return values.mean()
+    return values.sum() if how.reduction == "sum" else mean_of(values)
 
 
 def centred(z: Tensor) -> Tensor:
