@@ -12,7 +12,8 @@ from graphkd.graph import Graph
 from graphkd.losses import *
 from graphkd.rows import rows_of
 from graphkd.store import TeacherStore
-from graphkd.teacher import Tap, freeze
+from graphkd.tap import Tap
+from graphkd.teacher import freeze
 
 __version__ = "0.1.0"
 

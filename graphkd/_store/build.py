@@ -24,7 +24,7 @@ from graphkd._store.fingerprints import (
     teacher_fingerprint,
 )
 from graphkd._store.writer import PartialStore
-from graphkd.teacher import Tap
+from graphkd.tap import Tap
 
 _WHERE = "TeacherStore.build"
 # A graph's rows are cast and written in slices of this size, to avoid a second copy.
