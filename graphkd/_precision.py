@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_NOTHING = nullcontext()
+
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """Switch autocast off, so that arithmetic runs in the dtype of its inputs.
@@ -18,9 +20,10 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     kind = device.type
     if torch.compiler.is_compiling():
         return torch.autocast(device_type=kind, enabled=False)
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+    available = kind == "cpu" or torch.amp.is_autocast_available(kind)
+    if available and torch.is_autocast_enabled(kind):
         return torch.autocast(device_type=kind, enabled=False)
-    return nullcontext()
+    return _NOTHING
 
 
 def traced() -> bool:

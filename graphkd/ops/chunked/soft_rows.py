@@ -33,10 +33,11 @@ _NEAR = 0.5
 _FRACTION = {torch.float32: (7, 5, 3), torch.float64: (17, 15, 13, 11, 9, 7, 5, 3)}
 # Quick values above this have their digits; of n sigmoids, values above this times √n.
 _QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
-# A sum of exponentials whose logarithm is above this has lost no class that counts.
-_LEAST = -58.0
-# If the sides lie so far apart, the logits less the maximum of their row have a better difference.
-_FAR = 4.0
+# A sum of exponentials above this has lost no class that counts.
+_LEAST = 1e-25
+# If the sums of both sides are apart by this factor, the logits less the maximum of their row have
+# a better difference.
+_FAR = 64.0
 # Up to this half of the log-ratios, a short series has all digits of a divergence in float32.
 _CLOSE = 0.1
 # A sigmoid of a logit below this on both sides adds nothing to a sum in float32.
@@ -72,15 +73,16 @@ def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
     """
     if s.size(1) == 1:  # of one class, both are 1
         return torch.mul(difference, 0, out=out).sum(dim=1)
-    powers, sums = _powers(torch.mul(s, scale), torch.mul(t, scale))
-    logs = sums.log()
-    low, high = map(float, logs.aminmax())
-    apart, easy = logs[0] - logs[1], None
-    if not (low > _LEAST and high - low <= _FAR):
-        easy = ((apart.abs() <= _FAR) & (logs.amin(dim=0) > _LEAST)).squeeze(1)
+    powers = torch.mul(s, scale).exp_(), torch.mul(t, scale).exp_()
+    sums = powers[0].sum(dim=1, keepdim=True), powers[1].sum(dim=1, keepdim=True)
+    ratio, easy = torch.div(sums[0], sums[1]), None
+    low, high = map(float, ratio.aminmax())
+    if not (low >= 1 / _FAR and high <= _FAR and float(sums[0].amin()) > _LEAST):
+        near = (ratio >= 1 / _FAR) & (ratio <= _FAR)
+        easy = (near & (sums[0] > _LEAST)).squeeze(1)
         if 2 * int(easy.sum()) < s.size(0):
             return _careful_softmax(s, t, difference, scale, out)
-    values, finite = _values(*_of_classes(difference, scale, powers, sums, apart), out)
+    values, finite = _values(*_of_classes(difference, scale, powers, sums, ratio), out)
     if easy is not None or not finite:
         hard = ~values.isfinite() if easy is None else ~(easy & values.isfinite())
         _again(_careful_softmax, hard, values, s, t, difference, scale, out)
@@ -89,8 +91,6 @@ def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
 
 def sigmoid_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
     """The same for the sigmoids: a row's value is the sum of its columns' divergences."""
-    if _close(difference, 2 * _CLOSE / scale):
-        return _close_sigmoids(s, difference, scale, out)
     p, q = torch.mul(s, scale).sigmoid_(), torch.mul(t, scale).sigmoid_()
     torch.sub(q, p, out=out)
     # KL(q ‖ p) = log(q/p) − (1 − q)(t − s), which is not finite where p vanishes.
@@ -99,6 +99,8 @@ def sigmoid_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
     low, high = map(float, values.aminmax())
     if low >= least and high < math.inf:
         return values
+    if high < least and _close(difference, 2 * _CLOSE / scale):
+        return _close_sigmoids(s, difference, scale, out)
     if not math.isfinite(low + high):
         values = terms.masked_fill_(torch.maximum(s, t) < _VANISHED / scale, 0).sum(dim=1)
     hard = ~((values >= least) & (values < math.inf))
@@ -150,14 +152,11 @@ def _again(
 
 
 def _close(x: Tensor, most: float) -> bool:
-    """Whether a short series serves all numbers; mostly, the first rows know that it does not."""
-    return x.dtype == torch.float32 and _within(x[:4], most) and _within(x, most)
-
-
-def _within(x: Tensor, most: float) -> bool:
-    """Whether all numbers lie between ±``most`` and are finite."""
-    largest = max(-float((ends := x.aminmax()).min), float(ends.max))
-    return largest <= most and largest < math.inf
+    """Whether all numbers lie within ±``most``, where a short series serves in float32."""
+    if x.dtype != torch.float32:
+        return False
+    low, high = map(float, x.aminmax())
+    return -most <= low and high <= most
 
 
 def _careful_softmax(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
@@ -166,11 +165,11 @@ def _careful_softmax(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
     x, z = (torch.sub(z, top).mul_(scale) for z, top in zip((s, t), tops, strict=True))
     apart = tops[1] - tops[0]
     difference = (difference - apart).mul_(scale)
-    far = apart.mul_(scale).abs_() > _FAR
+    far = apart.mul_(scale).abs_() > math.log(_FAR)
     if bool(far.any()):
         difference = torch.where(far, z - x, difference)
-    powers, sums = _powers(x, z)
-    weight, y = _of_classes(difference, 1.0, powers, sums, torch.div(*sums).log_())
+    sums = x.exp_().sum(dim=1, keepdim=True), z.exp_().sum(dim=1, keepdim=True)
+    weight, y = _of_classes(difference, 1.0, (x, z), sums, torch.div(*sums))
     lost = _tame_(y, weight)
     values, _ = _values(weight, y, out)
     return values if lost is None else values.masked_fill_(lost.any(dim=1), math.inf)
@@ -179,25 +178,17 @@ def _careful_softmax(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
 def _values(weight: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, bool]:
     """Each row's divergence, and whether all are finite; q − p goes to ``out``."""
     tilt = _pull(weight, y, 1, out)
-    if _close(y, _CLOSE / 2):
-        # Of the excess y − tanh y, two terms of its series are enough.
-        terms = torch.mul(y, y).mul_(-2 / 15).add_(1 / 3).mul_(y).mul_(y).mul_(weight)
-        return terms.add_(out).mul_(y).sum(dim=1).clamp_(min=0), True
     values = torch.add(weight, out).mul_(y).sum(dim=1).sub_(tilt.squeeze(1))
     low, high = map(float, values.aminmax())
-    if not low >= _QUICK_SOFTMAX:
+    if high < _QUICK_SOFTMAX and _close(y, _CLOSE / 2):
+        # Of the excess y − tanh y, two terms of its series are enough.
+        terms = torch.mul(y, y).mul_(-2 / 15).add_(1 / 3).mul_(y).mul_(y).mul_(weight)
+        values = terms.add_(out).mul_(y).sum(dim=1).clamp_(min=0)
+    elif not low >= _QUICK_SOFTMAX:
         few = (values < _QUICK_SOFTMAX).nonzero().squeeze(1)
         parts = (x.index_select(0, few) for x in (weight, y, out))
         values[few] = _total(*parts).sum(dim=1).clamp_(min=0)
     return values, math.isfinite(low + high)
-
-
-def _powers(x: Tensor, z: Tensor) -> tuple[Pair, Tensor]:
-    """The exponentials of both sides, in place, and the sums of their rows, [2, N, 1]."""
-    sums = x.new_empty(2, x.size(0), 1)
-    for side, total in zip((x, z), sums, strict=True):
-        torch.sum(side.exp_(), dim=1, keepdim=True, out=total)
-    return (x, z), sums
 
 
 def _careful_sigmoid(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Tensor) -> Tensor:
@@ -219,11 +210,10 @@ def _careful_sigmoid(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
     return _total(weight, y, pull, lost).sum(dim=0).clamp_(min=0).sum(dim=1)
 
 
-def _of_classes(
-    difference: Tensor, scale: float, powers: Pair, sums: Tensor, apart: Tensor
-) -> Pair:
+def _of_classes(difference: Tensor, scale: float, powers: Pair, sums: Pair, ratio: Tensor) -> Pair:
     """The sum p + q, and half the log-ratio up to a small constant of each row."""
-    y = torch.add(apart / 2, difference, alpha=scale / 2).clamp_(min=_BOUND[difference.dtype])
+    constant = ratio.log().mul_(0.5)
+    y = torch.add(constant, difference, alpha=scale / 2).clamp_(min=_BOUND[difference.dtype])
     return powers[0].div_(sums[0]).addcdiv_(powers[1], sums[1]), y
 
 
