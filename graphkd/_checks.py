@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from graphkd._precision import traced
-from graphkd._slips import for_dimensions, for_ids, for_numbers, for_rows
+from graphkd._slips import for_dimensions, for_ids, for_numbers, for_rows, for_weight
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -158,6 +158,33 @@ def check_devices(loss: str, **tensors: Tensor) -> None:
                 f"{loss}: {first} and {name} must be on the same device; got "
                 f"{reference.device} and {tensor.device}. Move one with .to(...)."
             )
+
+
+def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> None:
+    """Raise unless ``weight`` has one number for each entry of ``like``, finite and not negative.
+
+    The numbers are read on a CPU only: elsewhere a step would wait for them.
+    """
+    n = like.size(0)
+    if not isinstance(weight, Tensor) or not weight.is_floating_point():
+        raise TypeError(
+            f"{loss}: {name} must be a floating-point tensor, one number per {what}; got "
+            f"{describe(weight)}. {for_weight(weight, n, what)}"
+        )
+    if weight.shape != like.shape[:1]:
+        raise ValueError(
+            f"{loss}: {name} must have one number per {what}, shape ({n},); got "
+            f"{describe(weight)}. {for_weight(weight, n, what)}"
+        )
+    check_devices(loss, **{f"the {what}s": like, name: weight})
+    if traced() or weight.device.type != "cpu" or n == 0:
+        return
+    low, high = map(float, weight.detach().aminmax())
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(
+            f"{loss}: {name} must be finite and not negative; got numbers from {low:g} to {high:g}."
+            f" Use 0 to leave a {what} out."
+        )
 
 
 def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy: str) -> None:

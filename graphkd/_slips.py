@@ -132,6 +132,22 @@ def for_ids(ids: Any, rows: int, remedy: str) -> str:
     return remedy if ids.dtype in _INTEGERS else f"Call .long() on it. {remedy}"
 
 
+def for_weight(weight: Any, n: int, what: str) -> str:
+    """What to pass as the weights of ``n`` rows or edges instead."""
+    if isinstance(weight, int | float):
+        return "To weigh the whole loss, multiply it by the number, or put it into a WeightedSum."
+    if isinstance(weight, Mapping):
+        return "Weights by type are for HeteroLoss; here, pass those of one type."
+    if not isinstance(weight, Tensor):
+        return "Convert it with torch.as_tensor."
+    if weight.dim() == 2 and 1 in weight.shape and weight.numel() == n:
+        return "Call .view(-1) on it."
+    if not weight.is_floating_point():
+        return "Call .float() on it."
+    whole = "Give each edge of edge_index its weight, in the same order."
+    return whole if what == "edge" else "index selects from it too: pass the weights of all rows."
+
+
 def _from(value: Any, package: str) -> bool:
     """Whether the value's class, or one that it derives from, is of the package."""
     return any(kind.__module__.startswith(package) for kind in type(value).__mro__)

@@ -15,7 +15,7 @@ from graphkd.distributed import Ranks, meet, reporting
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
 from graphkd.functional._options import PairOptions
 from graphkd.functional._precomputed import GlobalLSPTeacher
-from graphkd.functional._rows import check_generator, matched_rows
+from graphkd.functional._rows import check_generator, matched_rows, weigh
 from graphkd.ops import ring
 from graphkd.similarity import Gamma, Kernel, unit_and_inverse, unit_gradient_
 
@@ -139,15 +139,27 @@ def ranked_contrast(
     return _attached(total, [p, q], [grad_p, grad_q], each * _factor(ranks, how.ddp))
 
 
-def ranked_sum(rows: Tensor, count: Tensor, reduction: str, ranks: Ranks, ddp: bool) -> Tensor:
-    """The sum of all ranks' row values, or their mean over all ranks' counts."""
-    own = rows.sum()
+def ranked_sum(
+    rows: Tensor,
+    weight: Tensor | None,
+    counted: Tensor,
+    reduction: str,
+    ranks: Ranks,
+    ddp: bool,
+) -> Tensor:
+    """The weighted sum of all ranks' row values, or their mean over the counted rows of all."""
+    if weight is not None:
+        rows, counted = weigh(rows, weight), weight * counted
+    own, count = rows.sum(), exact(counted).sum()
     with torch.no_grad():
-        both = torch.stack([exact(rows.detach()).sum(), count.to(exact(rows[:0]).dtype)])
-        total, counted = ranks.sum(both).unbind()
-        each = 1 / counted.clamp(min=1) if reduction == "mean" else torch.ones_like(counted)
-        gradient = (each * _factor(ranks, ddp)).to(own.dtype)
-    return _attached(total * each, [own], [gradient], 1)
+        total, divisor = ranks.sum(torch.stack([exact(rows).sum(), count])).unbind()
+        each = 1 / divisor.masked_fill(divisor == 0, 1)
+        if reduction == "sum":
+            each = torch.ones_like(each)
+        gradients = [each.to(own.dtype), -total * each.square()]
+    # A sum has no divisor, from which a weight would get a gradient.
+    inputs = [own, count] if reduction == "mean" else [own]
+    return _attached(total * each, inputs, gradients[: len(inputs)], _factor(ranks, ddp))
 
 
 def _factor(ranks: Ranks, ddp: bool) -> int:

@@ -1,12 +1,13 @@
 """What every loss does to its inputs and to its row values: the gate, and the reduction."""
 
+import functools
 import warnings
 
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_devices, check_pair, describe
-from graphkd._precision import student_and_teacher, traced
+from graphkd._checks import check_devices, check_pair, check_weight, describe
+from graphkd._precision import has_rows, student_and_teacher, traced, upcast
 from graphkd._slips import for_index
 from graphkd.ops.backends import mean_of
 
@@ -162,18 +163,68 @@ def sample_rows(
     return order[:max_samples].to(device)
 
 
-def reduce_rows(rows: Tensor, reduction: str, count: Tensor | None = None) -> Tensor:
-    """The row values, their sum, or their mean; the mean of none is zero.
+def row_weights(
+    loss: str, weight: Tensor | None, like: Tensor, chosen: Tensor | None
+) -> Tensor | None:
+    """The user's ``weight`` of the selected rows, in float32 or wider; None stands for ones.
+
+    Args:
+        loss: The loss that errors name.
+        weight: The user's weights, one for each row before the selection.
+        like: The rows before the selection.
+        chosen: The numbers of the selected rows; None stands for all rows.
+    """
+    if weight is None:
+        return None
+    check_weight(loss, "weight", weight, like, "row")
+    return select_rows(loss, upcast(weight), chosen)
+
+
+def refuse_weight(loss: str, weight: Tensor | None, whose: str) -> None:
+    """Raise if a weight for each row is given to a loss whose values belong to something else."""
+    if weight is not None:
+        raise ValueError(
+            f"{loss}: weight has one number per row, but this loss has one value per {whose}; got "
+            f"{describe(weight)}. Leave it out, or multiply the loss by a number."
+        )
+
+
+def weigh(rows: Tensor, weight: Tensor) -> Tensor:
+    """Row values times their weights. A row of weight 0 adds 0, even if its value is not finite."""
+    left_out = (weight == 0) & ~rows.isfinite()
+    return rows.masked_fill(left_out, 0) * weight.to(rows.dtype)
+
+
+def reduce_rows(
+    rows: Tensor,
+    reduction: str,
+    weight: Tensor | None = None,
+    counted: Tensor | None = None,
+) -> Tensor:
+    """The weighted row values, their sum, or their mean; the mean of none is zero.
 
     Args:
         rows: One value per row.
         reduction: ``"none"``, ``"sum"`` or ``"mean"``.
-        count: The number of rows that the mean counts, if it is not all of them.
+        weight: One weight per row; None stands for ones. The mean divides by their sum.
+        counted: True for the rows that the mean counts; None counts all. The others' values are 0.
     """
+    if weight is None and counted is None and reduction == "mean":
+        return mean_of(rows)
+    if reduction == "mean" and weight is not None and has_rows(weight):
+        # The mean has the same value for any multiple of the weights, but not the same overflow.
+        most = weight.detach().amax()
+        weight = weight / most.masked_fill(most == 0, 1)
+    values = rows if weight is None else weigh(rows, weight)
     if reduction == "none":
-        return rows
+        return values
     if reduction == "sum":
-        return rows.sum()
-    if count is not None:
-        return rows.sum() / count.clamp(min=1)
-    return mean_of(rows)
+        return values.sum()
+    return values.sum() / divisor(weight, counted).to(values.dtype)
+
+
+def divisor(weight: Tensor | None, counted: Tensor | None) -> Tensor:
+    """What a mean divides by: the weights of the counted rows, or their number; 1 instead of 0."""
+    given = [x for x in (weight, counted) if x is not None]
+    total = functools.reduce(torch.mul, given).sum()
+    return total.masked_fill(total == 0, 1)

@@ -131,6 +131,9 @@ class Loss:
     """Whether a boolean index compiles: BatchNorm and sampled rows need a known row count."""
     poisonable: bool = True
     """Whether an infinite entry must show in the value."""
+    counts: Callable[[Tensor, Tensor, Any], Tensor] | None = None
+    """How much each row counts in the mean, such as its observed entries; default: as any other,
+    and for edges alone only the rows with an edge into them."""
     smooth: bool = True
     """Whether second derivatives exist and are checked."""
 
@@ -175,6 +178,15 @@ class Loss:
         """One value per row, or the value itself if the loss has none per row."""
         each = {"reduction": "none"} if self.row_wise else {}
         return self.call(h_s, h_t, edge_index, **options, **each)
+
+    def counted(self, h_s: Tensor, h_t: Tensor, edge_index: Any) -> Tensor:
+        """How much each row counts in the mean."""
+        if self.counts is not None:
+            return self.counts(h_s, h_t, edge_index)
+        ones = h_s.detach().new_ones(h_s.size(0))
+        if not (self.edges and self.edges_only):
+            return ones
+        return (ones * 0).index_fill(0, edge_index[1], 1)
 
     def _seeded(self, options: Options) -> Options:
         draws = any(options.get(name) is not None for name in self.draws)

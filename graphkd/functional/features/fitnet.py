@@ -7,7 +7,7 @@ from torch import Tensor
 
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.ops.row_primitives import unit_gap
 
 
@@ -15,6 +15,7 @@ def fitnet_loss(
     h_s: Tensor,
     h_t: Tensor,
     *,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -32,17 +33,20 @@ def fitnet_loss(
     Args:
         h_s: Student rows.
         h_t: Teacher rows of the same width; they get no gradient.
+        weight: A weight for each row, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
 
     Shapes:
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
-            option is out of range.
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional,
+            ``weight`` is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -58,11 +62,11 @@ def fitnet_loss(
     loss = "fitnet_loss"
     check_reduction(loss, reduction)
     remedy = "FitNetLoss(dim_s, dim_t) projects the student."
-    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
-    return match_rows(s, t, reduction)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    return match_rows(s, t, row_weights(loss, weight, h_s, chosen), reduction)
 
 
-def match_rows(s: Tensor, t: Tensor, reduction: str) -> Tensor:
+def match_rows(s: Tensor, t: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """FitNet of rows that passed the checks; here both sides may learn."""
     with full_precision(s.device):
-        return reduce_rows(unit_gap(s, t), reduction)
+        return reduce_rows(unit_gap(s, t), reduction, weight)

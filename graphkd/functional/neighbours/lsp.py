@@ -20,7 +20,13 @@ from graphkd.functional._bandwidth import (
 )
 from graphkd.functional._options import check_blocked_options, check_kernel_backend
 from graphkd.functional._precomputed import LSPTeacher, lasting
-from graphkd.functional._rows import matched_rows, reduce_rows, resolve_index, select_rows
+from graphkd.functional._rows import (
+    matched_rows,
+    reduce_rows,
+    resolve_index,
+    row_weights,
+    select_rows,
+)
 from graphkd.functional.neighbours._edges import edges_into
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops.backends import pick_backend
@@ -76,6 +82,7 @@ def lsp_loss(
     kernel: str | KernelFunction = "cosine",
     gamma: Gamma = 0.5,
     divergence: str = "kl",
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -108,6 +115,8 @@ def lsp_loss(
         gamma: The rbf bandwidth, or ``"median"``: 1/(2m²) for the median length m of the edges
             (without self loops), for student and teacher separately.
         divergence: ``"kl"``, or ``"mse"`` for :math:`\sum_j (p^t_{ij} - p^s_{ij})^2`.
+        weight: A weight for each centre, not negative, before ``index``. The mean divides by the
+            weights of the centres that have a neighbour. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
         backend: ``"auto"``, ``"reference"``, ``"chunked"``, ``"triton"`` (for GPUs) or
@@ -123,11 +132,12 @@ def lsp_loss(
         - **h_s:** :math:`[N, d_s]` or :math:`([N_{src}, d_s], [N_{dst}, d_s])`
         - **h_t:** :math:`[N, d_t]` or :math:`([N_{src}, d_t], [N_{dst}, d_t])`
         - **edge_index:** :math:`[2, E]`
+        - **weight:** :math:`[N_{dst}]`
         - **output:** scalar, or one value per (selected) centre for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, shapes are wrong, or an option is out of
-            range.
+        ValueError: If row counts or devices differ, shapes are wrong, ``weight`` is negative, or
+            an option is out of range.
         TypeError: If embeddings are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
         ImportError: If the backend's package, torch_scatter or triton, is not installed.
@@ -160,7 +170,8 @@ def lsp_loss(
         src, centres = student
         chosen = resolve_index(loss, index, centres)
         every = resolve_edges(loss, edge_index, src.size(0), centres.size(0), centres.device)
-        counted = (select_rows(loss, every.ptr.diff(), chosen) > 0).sum()
+        counted = select_rows(loss, every.ptr.diff(), chosen) > 0
+        weight = row_weights(loss, weight, centres, chosen)
         active = edges_into(every, chosen)
         # Under tracing, shapes must not depend on values: all edges stay.
         edges = every if chosen is None or traced() else every.only(active)
@@ -208,11 +219,11 @@ def lsp_loss(
         rows = edge_divergence(loss, student_values, teacher_values, edges, divergence, backend)
         rows = select_rows(loss, rows, chosen)
         if ranks is None:
-            return reduce_rows(rows, reduction, counted)
+            return reduce_rows(rows, reduction, weight, counted)
         # Imported here, because its module loads torch's compiler.
         from graphkd.functional._ranked import ranked_sum
 
-        return ranked_sum(rows, counted, reduction, ranks, ddp)
+        return ranked_sum(rows, weight, counted, reduction, ranks, ddp)
 
 
 class Sides(NamedTuple):

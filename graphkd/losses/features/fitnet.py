@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from graphkd.functional._options import check_reduction
+from graphkd.functional._rows import row_weights
 from graphkd.functional.features.fitnet import match_rows
 from graphkd.heads import HeadSpec
 from graphkd.losses._base import ProjectedLoss
@@ -36,6 +37,7 @@ class FitNetLoss(ProjectedLoss):
     Shapes:
         - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -68,8 +70,10 @@ class FitNetLoss(ProjectedLoss):
         h_t: Tensor,
         edge_index: Any = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        s, t, _ = self.projected(h_s, h_t, edge_index, index)
-        return match_rows(s, t, self.reduction)
+        s, t, chosen = self.projected(h_s, h_t, edge_index, index)
+        weight = row_weights(type(self).__name__, weight, h_s, chosen)
+        return match_rows(s, t, weight, self.reduction)

@@ -42,6 +42,7 @@ class LSPLoss(DistillationLoss):
         - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`; for a bipartite graph, a pair
           (sources, targets) each; or h_t from :meth:`precompute`
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
+        - **weight:** a weight for each centre, :math:`[N]`
         - **index:** :math:`[M]`, or a mask over the centres
         - **output:** a scalar, or a value for each selected centre
 
@@ -93,10 +94,11 @@ class LSPLoss(DistillationLoss):
         h_t: Embeddings | LSPTeacher,
         edge_index: Any,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's on a graph."""
-        return lsp_loss(h_s, h_t, edge_index, index=index, **self.options)
+        return lsp_loss(h_s, h_t, edge_index, weight=weight, index=index, **self.options)
 
     def precompute(
         self, h_t: Embeddings, edge_index: Any, *, index: Tensor | None = None
