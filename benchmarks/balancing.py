@@ -83,7 +83,7 @@ def main() -> None:
     console.print(f"{args.seeds} teachers trained")
     report: dict = {"seeds": args.seeds, "epochs": args.epochs, "losses": {}}
     for name in LOSSES:
-        tuned = demo.WEIGHTS["MLP"][name]
+        tuned = demo.SETTINGS["MLP"][name].weight
         ways = {"tuned": (tuned, False), "one": (1.0, False), "balanced": (1.0, True)}
         row: dict = {"tuned_weight": tuned}
         for way, (weight, balance) in ways.items():

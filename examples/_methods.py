@@ -1,4 +1,4 @@
-"""The losses that quickstart.py compares: their construction, arguments and weights.
+"""The losses that quickstart.py compares: their construction, arguments and settings.
 
 Every loss is a line `graphkd.SomeLoss(...)` here. Most need only the widths of the two models. They
 take the tensors of each step by the names of their arguments. The others get more from `Case`.
@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
@@ -34,6 +35,17 @@ class Case(NamedTuple):
     second: Teacher | None  # for the loss that takes several teachers
 
 
+class Setting(NamedTuple):
+    """What is chosen on validation nodes: a weight and, of some losses, a temperature."""
+
+    weight: float
+    temperature: float | None = None
+
+    def options(self) -> dict[str, float]:
+        """The arguments for the loss's line below."""
+        return {} if self.temperature is None else {"temperature": self.temperature}
+
+
 class Term(NamedTuple):
     """A loss, and the arguments that it takes beyond the common ones."""
 
@@ -41,15 +53,18 @@ class Term(NamedTuple):
     given: Mapping[str, Any] = MappingProxyType({})
 
 
-# 1. The paper's six. `max_samples` bounds the two over all pairs of nodes; the digits have fewer.
+# 1. The paper's six. `o` holds a temperature, if one is tuned. `max_samples` bounds the two over all
+# pairs of nodes; the digits have fewer.
 
-CORE: dict[str, Callable[[Case], Term]] = {
-    "kd": lambda c: Term(graphkd.KDLoss()),
+CORE: dict[str, Callable[..., Term]] = {
+    "kd": lambda c, **o: Term(graphkd.KDLoss(**o)),
     "fitnet": lambda c: Term(graphkd.FitNetLoss(c.dim_s, c.dim_t)),
     "at": lambda c: Term(graphkd.AttentionTransferLoss()),
     "lsp": lambda c: Term(graphkd.LSPLoss()),
     "glsp": lambda c: Term(graphkd.GlobalLSPLoss(max_samples=4096)),
-    "gcrd": lambda c: Term(graphkd.GCRDLoss(c.dim_s, c.dim_t, proj_dim=64, max_samples=4096)),
+    "gcrd": lambda c, **o: Term(
+        graphkd.GCRDLoss(c.dim_s, c.dim_t, proj_dim=64, max_samples=4096, **o)
+    ),
 }
 
 # 2. The others. A loss comes with the arguments that it takes beside the outputs of the models. An
@@ -119,7 +134,7 @@ def teachers(c: Case) -> Term:
     return Term(loss, {"z_t": logits})
 
 
-FAMILY: dict[str, Callable[[Case], Term]] = {
+FAMILY: dict[str, Callable[..., Term]] = {
     "kd_std": lambda c: Term(graphkd.KDLoss(standardize=True)),
     # The labels of most nodes are unknown: the teacher's predictions replace them.
     "dkd": lambda c: Term(graphkd.DKDLoss(), {"y": c.teacher.z.argmax(dim=1)}),
@@ -170,33 +185,41 @@ METHODS = [*PAPER, *FAMILY, *(f"kd+{name}" for name in FAMILY if name != "teache
 EVERY = ["none", *LOSSES]  # for --losses all
 QUICK = ["none", *CORE, "kd+gcrd"]
 
-# The values of the losses differ by orders of magnitude, and so do their weights.
-# The candidates of the paper's six were found by hand. Those of the others lie around the weight at
-# which the loss pulls on the student's parameters as hard as the labels do, before and after thirty
-# epochs of training.
-GRID = {
-    "kd": (0.1, 1.0, 10.0, 100.0),
-    "fitnet": (10.0, 100.0, 1000.0, 10000.0, 100000.0),
-    "at": (10.0, 100.0, 1000.0, 10000.0, 100000.0),
-    "lsp": (1.0, 10.0, 100.0, 1000.0, 10000.0),
-    "glsp": (1.0, 10.0, 100.0, 1000.0, 10000.0),
-    "gcrd": (0.01, 0.1, 1.0, 10.0, 100.0),
-    **dict.fromkeys(("ab", "nosmog"), (0.001, 0.01, 0.1, 1.0)),
-    **dict.fromkeys(("dkd", "crd", "mugsi", "tined"), (0.01, 0.1, 1.0, 10.0)),
-    **dict.fromkeys(("kd_std", "dist", "ft", "fsp", "simkd"), (0.1, 1.0, 10.0, 100.0)),
-    **dict.fromkeys(("rkd", "cka", "ff_g2m", "krd", "vqgraph"), (0.1, 1.0, 10.0, 100.0)),
-    "teachers": (0.1, 1.0, 10.0, 100.0),
-    **dict.fromkeys(("nst", "layers"), (1.0, 10.0, 100.0, 1000.0)),
-    **dict.fromkeys(("vid", "pkt", "cc", "gkd", "llp"), (10.0, 100.0, 1000.0, 10000.0)),
-    "sp": (1000.0, 10000.0, 100000.0, 1000000.0),
+# The values of the losses differ by orders of magnitude, and so do their weights. The ranges of the
+# paper's six were found by hand. Those of the others lie around the weight at which the loss pulls
+# on the student's parameters as hard as the labels do, before and after thirty epochs of training.
+RANGES = {
+    **dict.fromkeys(("fitnet", "at"), (10.0, 100000.0)),
+    **dict.fromkeys(("lsp", "glsp"), (1.0, 10000.0)),
+    **dict.fromkeys(("ab", "nosmog"), (0.001, 1.0)),
+    **dict.fromkeys(("dkd", "crd", "mugsi", "tined"), (0.01, 10.0)),
+    **dict.fromkeys(("kd", "gcrd", "kd_std", "dist", "ft", "fsp", "simkd"), (0.1, 100.0)),
+    **dict.fromkeys(("rkd", "cka", "ff_g2m", "krd", "vqgraph", "teachers"), (0.1, 100.0)),
+    **dict.fromkeys(("nst", "layers"), (1.0, 1000.0)),
+    **dict.fromkeys(("vid", "pkt", "cc", "gkd", "llp"), (10.0, 10000.0)),
+    "sp": (1000.0, 1000000.0),
 }
-# The weights for the digits, chosen on validation nodes. `quickstart.py --full --tune` chose the
+# The paper's temperature of G-CRD is 0.075.
+TEMPERATURES = {"kd": (1.0, 2.0, 4.0), "gcrd": (0.075, 0.5, 1.0)}
+TRIALS = 12
+
+
+def trials(method: str) -> list[Setting]:
+    """As many candidates for each method: weights, or fewer weights at each temperature."""
+    name = method.removeprefix("kd+")
+    temperatures = TEMPERATURES.get(name, (None,))
+    weights = np.geomspace(*RANGES[name], TRIALS // len(temperatures))
+    return [Setting(float(f"{w:.2g}"), t) for t in temperatures for w in weights]
+
+
+# The settings for the digits, chosen on validation nodes. `quickstart.py --full --tune` chose the
 # paper's six, alone and beside KD, on three seeds. `quickstart.py --losses all --tune --seeds 1
 # --students MLP GCN` chose the others, on one. Some lie at an edge of their grid. "kd+lsp" is the
-# weight of LSP beside KD; KD keeps the weight that it has alone.
-WEIGHTS = {
+# weight of LSP beside KD; KD keeps the settings that it has alone. A pair is (weight, temperature).
+_CHOSEN: dict[str, dict[str, Any]] = {
     "MLP": {
-        "kd": 10.0, "fitnet": 10000.0, "at": 10000.0, "lsp": 1000.0, "glsp": 100.0, "gcrd": 10.0,
+        "kd": (10.0, 4.0), "gcrd": 10.0,
+        "fitnet": 10000.0, "at": 10000.0, "lsp": 1000.0, "glsp": 100.0,
         "kd+fitnet": 100000.0, "kd+at": 100.0, "kd+lsp": 100.0, "kd+glsp": 10.0, "kd+gcrd": 0.01,
         "kd_std": 100.0, "dkd": 10.0, "dist": 100.0, "vid": 10000.0, "nst": 100.0, "ab": 0.1,
         "ft": 100.0, "fsp": 100.0, "simkd": 100.0, "sp": 100000.0, "rkd": 100.0, "pkt": 1000.0,
@@ -205,7 +228,8 @@ WEIGHTS = {
         "layers": 100.0, "teachers": 1.0,
     },
     "GCN": {
-        "kd": 100.0, "fitnet": 10000.0, "at": 1000.0, "lsp": 1.0, "glsp": 10000.0, "gcrd": 0.1,
+        "kd": (100.0, 4.0), "gcrd": 0.1,
+        "fitnet": 10000.0, "at": 1000.0, "lsp": 1.0, "glsp": 10000.0,
         "kd+fitnet": 10000.0, "kd+at": 10.0, "kd+lsp": 1000.0, "kd+glsp": 1000.0, "kd+gcrd": 10.0,
         "kd_std": 1.0, "dkd": 0.1, "dist": 10.0, "vid": 1000.0, "nst": 1000.0, "ab": 0.01,
         "ft": 1.0, "fsp": 100.0, "simkd": 10.0, "sp": 10000.0, "rkd": 1.0, "pkt": 10000.0,
@@ -214,3 +238,7 @@ WEIGHTS = {
         "teachers": 10.0,
     },
 }  # fmt: skip
+SETTINGS = {
+    student: {name: Setting(*(v if isinstance(v, tuple) else (v,))) for name, v in chosen.items()}
+    for student, chosen in _CHOSEN.items()
+}

@@ -3,7 +3,7 @@
     python examples/quickstart.py                   # 3 seeds, MLP student: a minute or two
     python examples/quickstart.py --losses all      # every loss alone: five to ten minutes
     python examples/quickstart.py --full            # 10 seeds, both students, the paper's methods
-    python examples/quickstart.py --full --tune     # choose the weight of each loss anew first
+    python examples/quickstart.py --full --tune     # choose the settings of each loss anew first
     python examples/quickstart.py --dataset Cora --root data    # any of PyG's sets in DATASETS
 
 The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
@@ -13,10 +13,10 @@ graph, and a GCN with one hidden layer of eight units. They learn from the same 
 the teacher on all 1,797 nodes (the transductive setting).
 
 The labels of training nodes serve the cross-entropy of teacher and students. Validation nodes
-choose the best epoch of each model. With --tune they also choose the weight of each loss: the best
-on average over the first three seeds. The constants in _methods.py were chosen in this way for the
-digits. A method without a constant is tuned first; for any other dataset, every method is. Test
-nodes are scored at the end.
+choose the best epoch of each model. With --tune they also choose the weight of each loss, and the
+temperature of KD and G-CRD: the best of twelve settings for every method, on average over the first
+three seeds. The constants in _methods.py were chosen in this way for the digits. A method without a
+constant is tuned first; for any other dataset, every method is. Test nodes are scored at the end.
 """
 
 import argparse
@@ -36,15 +36,17 @@ import torch
 import torch.nn.functional as F
 from _methods import (
     EVERY,
-    GRID,
     LOSSES,
     METHODS,
     PAPER,
     QUICK,
-    WEIGHTS,
+    SETTINGS,
+    TRIALS,
     Case,
+    Setting,
     Teacher,
     sides,
+    trials,
 )
 from _nodes import DATASETS, HIDDEN, build, cost, forward, load, predict, score, split
 from rich.console import Console
@@ -55,12 +57,12 @@ from torch_geometric.data import Data
 import graphkd
 
 # 1. Losses ----------------------------------------------------------------------------------------
-# Each loss is one line `graphkd.SomeLoss(...)` in _methods.py, beside its weight. Data and models
+# Each loss is one line `graphkd.SomeLoss(...)` in _methods.py, beside its settings. Data and models
 # are in _nodes.py.
 
 
 def objective(
-    method: str, weights: dict[str, float], case: Case
+    method: str, settings: dict[str, Setting], case: Case
 ) -> tuple[graphkd.WeightedSum | None, dict[str, Any]]:
     """The weighted sum of a method's distillation losses, for example of "kd+gcrd".
 
@@ -70,8 +72,9 @@ def objective(
         return None, {}
     terms, given = {}, {}
     for name in method.split("+"):
-        loss, more = LOSSES[name](case)
-        terms[name] = (weights["kd" if name == "kd" else method], loss)
+        setting = settings["kd" if name == "kd" else method]
+        loss, more = LOSSES[name](case, **setting.options())
+        terms[name] = (setting.weight, loss)
         given.update(more)
     return graphkd.WeightedSum(**terms), given
 
@@ -147,44 +150,46 @@ class Run(NamedTuple):
 
 
 def distil(
-    run: Run, student: str, method: str, weights: dict[str, float], args: argparse.Namespace
+    run: Run, student: str, method: str, settings: dict[str, Setting], args: argparse.Namespace
 ) -> tuple[float, float]:
     torch.manual_seed(run.seed)  # every method starts from the same student ...
     model = build(student, run.data)
     layer, width = HIDDEN[student]
     case = Case(width, HIDDEN["GAT"][1], run.data, run.teacher, run.second)
-    distill, given = objective(method, weights, case)
+    distill, given = objective(method, settings, case)
     if distill is not None:
         distill.to(run.data.x.device)
     torch.manual_seed(run.seed)  # ... and drops the same units, whatever heads its loss drew
-    used = "-".join(str(weights[key]) for key in dict.fromkeys(["kd", method]) if key in weights)
+    own = [settings[key] for key in dict.fromkeys(["kd", method]) if key in settings]
+    used = "-".join(str(number) for setting in own for number in setting if number is not None)
     name = f"{student}-{method}-{used}-{run.seed}"
     return fit(name, model, layer, run.data, args, method, distill, case, given)
 
 
-def unknown(methods: list[str], weights: dict[str, float]) -> list[str]:
-    """The methods that have no weight yet, and need one."""
-    return [method for method in methods if method != "none" and method not in weights]
+def unknown(methods: list[str], settings: dict[str, Setting]) -> list[str]:
+    """The methods that have no settings yet, and need some."""
+    return [method for method in methods if method != "none" and method not in settings]
 
 
 def tune(
     runs: list[Run],
     student: str,
-    weights: dict[str, float],
+    settings: dict[str, Setting],
     args: argparse.Namespace,
     advance: Callable[[], None],
-) -> dict[str, float]:
-    """Add the weights that are best on the validation nodes, on average over the runs."""
-    weights = dict(weights)
-    for method in unknown(args.losses, weights):  # KD comes before the sums that contain it
+) -> dict[str, Setting]:
+    """Add the settings that are best on the validation nodes, on average over the runs."""
+    settings = dict(settings)
+    for method in unknown(args.losses, settings):  # KD comes before the sums that contain it
         vals = {}
-        for weight in GRID[method.removeprefix("kd+")]:
-            trial = {**weights, method: weight}
-            scores = [distil(run, student, method, trial, args)[0] for run in runs]
-            vals[weight] = round(float(np.mean(scores)), 3)
-        weights[method] = max(vals, key=lambda weight: vals[weight])  # the smallest of equals
-        advance()
-    return weights
+        for setting in trials(method):
+            scores = [
+                distil(run, student, method, {**settings, method: setting}, args)[0] for run in runs
+            ]
+            vals[setting] = round(float(np.mean(scores)), 3)
+            advance()
+        settings[method] = max(vals, key=lambda setting: vals[setting])  # the first of equals
+    return settings
 
 
 # 3. All together ----------------------------------------------------------------------------------
@@ -234,9 +239,9 @@ def main() -> None:
         console.print(f"{minutes:3} min {seconds:2} s  {text}", markup=False, soft_wrap=True)
 
     data = load(args.dataset, args.root)
-    known = {name: {} if args.tune else WEIGHTS[name] for name in args.students}
+    known = {name: {} if args.tune else SETTINGS[name] for name in args.students}
     steps = args.seeds * (1 + len(args.students) * len(args.losses))
-    steps += sum(len(unknown(args.losses, weights)) for weights in known.values())
+    steps += TRIALS * sum(len(unknown(args.losses, settings)) for settings in known.values())
     runs, teacher_tests, students = [], [], {}
     # In a log, the notes on the way replace the bar.
     with Progress(console=console, disable=not console.is_terminal) as progress:
@@ -252,15 +257,15 @@ def main() -> None:
             progress.advance(bar)
         note(f"teachers trained: {args.seeds}")
         for name in args.students:
-            weights = tune(runs[:3], name, known[name], args, partial(progress.advance, bar))
-            if chosen := {k: v for k, v in weights.items() if k not in known[name]}:
-                note(f'weights chosen: "{name}": {json.dumps(chosen)}')
+            settings = tune(runs[:3], name, known[name], args, partial(progress.advance, bar))
+            if chosen := {k: v for k, v in settings.items() if k not in known[name]}:
+                note(f'settings chosen: "{name}": {json.dumps(chosen)}')
             tests: dict[str, list[float]] = {method: [] for method in args.losses}
             for run, method in itertools.product(runs, args.losses):
-                tests[method].append(distil(run, name, method, weights, args)[1])
+                tests[method].append(distil(run, name, method, settings, args)[1])
                 progress.advance(bar)
             methods = _common.compare(tests)
-            students[name] = {**cost(name, part), "weights": weights, "methods": methods}
+            students[name] = {**cost(name, part), "settings": settings, "methods": methods}
             note(f"{name} students distilled: {args.seeds * len(methods)}")
 
     result = {
