@@ -53,8 +53,8 @@ class Term(NamedTuple):
     given: Mapping[str, Any] = MappingProxyType({})
 
 
-# 1. The paper's six. `o` holds a temperature, if one is tuned. `max_samples` bounds the two over all
-# pairs of nodes; the digits have fewer.
+# 1. The paper's six. `o` holds a temperature, if one is tuned. `max_samples` bounds the two losses
+# over all pairs of nodes; the digits have fewer.
 
 CORE: dict[str, Callable[..., Term]] = {
     "kd": lambda c, **o: Term(graphkd.KDLoss(**o)),
