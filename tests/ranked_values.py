@@ -65,6 +65,31 @@ def gcrd(part: Part) -> None:
 
 
 @case
+def gcrd_with_weights_that_learn(part: Part) -> None:
+    p, q, weight = doubles(N, 5), doubles(N, 5), doubles(N).abs()
+    p[3], weight[2], weight[5] = 0, 0, 1e3
+    seeded = torch.Generator().manual_seed
+    for layout in part.layouts(N):
+        mine = q[part.rows(layout)]
+        for o in ({}, {"reduction": "sum", "symmetric": True}, {"num_negatives": 6}):
+            part.check(
+                lambda x, w, o=o: G.gcrd_loss(x, q, weight=w, generator=seeded(1), **o),
+                lambda x, w, y=mine, o=o: G.gcrd_loss(
+                    x, y, weight=w, generator=seeded(1), **o, process_group=part.group
+                ),
+                [p, weight],
+                layout,
+            )
+    # No weight on any rank: 0, and each row's value is the gradient for its weight.
+    part.check(
+        lambda x, w: G.gcrd_loss(x, q, weight=w),
+        lambda x, w: G.gcrd_loss(x, mine, weight=w, process_group=part.group),
+        [p, 0 * weight],
+        layout,
+    )
+
+
+@case
 def gcrd_with_a_teacher_side_that_learns(part: Part) -> None:
     for symmetric, few in ((False, None), (True, None), (False, 6), (True, 6)):
         pair = nn.Identity(), nn.Identity()
@@ -76,9 +101,9 @@ def gcrd_with_a_teacher_side_that_learns(part: Part) -> None:
             one.head_t, shared.head_t = nn.Linear(5, 5).double(), nn.Linear(5, 5).double()
             shared.head_t.load_state_dict(one.head_t.state_dict())
             rows, h_s, h_t = part.rows(layout), doubles(N, 5), doubles(N, 5)
-            one(h_s, h_t, generator=torch.Generator().manual_seed(1)).backward()
-            own = torch.Generator().manual_seed(1)
-            shared(h_s[rows], h_t[rows], generator=own).backward()
+            weight, own = torch.rand(N), torch.Generator().manual_seed(1)
+            one(h_s, h_t, weight=weight, generator=torch.Generator().manual_seed(1)).backward()
+            shared(h_s[rows], h_t[rows], weight=weight[rows], generator=own).backward()
             for a, b in zip(one.parameters(), shared.parameters(), strict=True):
                 dist.all_reduce(b.grad, group=part.group)
                 torch.testing.assert_close(b.grad / part.world, a.grad)

@@ -84,6 +84,7 @@ def ranked_contrast(
     p: Tensor,
     q: Tensor,
     more: Tensor,
+    weight: Tensor | None,
     temperature: float,
     symmetric: bool,
     num_negatives: int | None,
@@ -106,11 +107,13 @@ def ranked_contrast(
         temperature=float(temperature),
         symmetric=symmetric,
         num_negatives=num_negatives,
+        weighted=weight is not None,
         reduction=how.reduction,
     )
     n, further = ranks.total(), ranks.rows(1)
     if n == 0:
-        return p.sum() + q.sum()
+        zero = p.sum() + q.sum()
+        return zero if weight is None else zero + weight.sum().to(zero.dtype)
     needs = _learns(p), _learns(q)
     with torch.no_grad(), full_precision(p.device):
         (unit_p, inverse_p), (unit_q, inverse_q) = (unit_and_inverse(x.detach()) for x in (p, q))
@@ -118,25 +121,39 @@ def ranked_contrast(
         drawn = None
         if num_negatives is not None and num_negatives < n:
             drawn = ranks.draw(num_negatives, generator, p.device)
+        each, shares = 1.0 / n if how.reduction == "mean" else 1.0, None
+        if weight is not None:
+            each, shares = 1.0, _shares(weight, how.reduction, ranks).to(p.dtype)
         rest = temperature, how.chunk_size, ranks, drawn
-        total, grad_p, grad_q = ring.infonce(
-            unit_p, unit_q, unit_more, further, *rest, (*needs, ranks.needed(1))
+        rows, grad_p, grad_q = ring.infonce(
+            shares, unit_p, unit_q, unit_more, further, *rest, (*needs, ranks.needed(1))
         )
         if symmetric:
             back, back_q, back_p = ring.infonce(
-                unit_q, unit_p, unit_more[:0], [0] * ranks.world, *rest,
+                shares, unit_q, unit_p, unit_more[:0], [0] * ranks.world, *rest,
                 (*needs[::-1], ranks.needed(0)),
             )  # fmt: skip
-            total, grad_p, grad_q = total + back, grad_p + back_p, grad_q + back_q
+            each, rows = each / 2, (rows + back) / 2
+            grad_p, grad_q = grad_p + back_p, grad_q + back_q
         for need, gradient, unit, inverse in (
             (needs[0], grad_p, unit_p, inverse_p),
             (needs[1], grad_q, unit_q, inverse_q),
         ):
             if need:
                 unit_gradient_(gradient, unit, inverse)
-        each = 1 / ((2 if symmetric else 1) * (n if how.reduction == "mean" else 1))
-        total = ranks.sum(total) * each
-    return _attached(total, [p, q], [grad_p, grad_q], each * _factor(ranks, how.ddp))
+    with full_precision(p.device):
+        value = ranked_sum(rows, weight, torch.ones_like(rows), how.reduction, ranks, how.ddp)
+    zero, factor = torch.zeros_like(value), each * _factor(ranks, how.ddp)
+    return value.to(p.dtype) + _attached(zero, [p, q], [grad_p, grad_q], factor)
+
+
+def _shares(weight: Tensor, reduction: str, ranks: Ranks) -> Tensor:
+    """What each of this rank's rows counts in the value of all ranks."""
+    weight = exact(weight)
+    if reduction == "sum":
+        return weight
+    total = ranks.sum(weight.sum())
+    return weight / total.masked_fill(total == 0, 1)
 
 
 def ranked_sum(

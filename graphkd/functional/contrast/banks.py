@@ -18,6 +18,7 @@ def contrast_with_banks(
     bank_s: Tensor,
     bank_t: Tensor,
     nodes: Tensor,
+    weight: Tensor | None,
     *,
     temperature: float,
     num_negatives: int | None,
@@ -49,7 +50,7 @@ def contrast_with_banks(
             args = unit_rows(anchors), positives, keys, own, shift, temperature
             return nce("crd_loss", *args, backend, chunk_size)
 
-        return reduce_rows(one_way(p, bank_t) + one_way(q, bank_s), reduction)
+        return reduce_rows(one_way(p, bank_t) + one_way(q, bank_s), reduction, weight)
 
 
 def _number(value: Any, like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from graphkd._checks import check_count, check_positive, describe
 from graphkd.functional._options import check_blocked_options
-from graphkd.functional._rows import matched_rows
+from graphkd.functional._rows import matched_rows, row_weights
 from graphkd.functional.contrast.banks import check_banks, contrast_with_banks, node_ids
 
 
@@ -38,6 +38,7 @@ def crd_loss(
     temperature: float = 0.07,
     num_negatives: int | None = None,
     log_z: float | None = None,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     generator: torch.Generator | None = None,
     reduction: str = "mean",
@@ -79,6 +80,8 @@ def crd_loss(
         num_negatives: K; None: all other nodes.
         log_z: :math:`\log Z/M`, about the logarithm of the mean of :math:`\exp(\cos/\tau)` over all
             pairs. Default: a closed form for independent directions of this width.
+        weight: A weight for each row, not negative, before ``index``; in the second direction, too.
+            The mean divides by the weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         generator: Source of randomness for ``num_negatives``; default: torch's global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
@@ -91,11 +94,12 @@ def crd_loss(
         - **bank_s:** :math:`[M, d]`
         - **bank_t:** :math:`[M, d]`
         - **ids:** :math:`[N]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
-            option is out of range.
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional,
+            ``weight`` is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor, or ids are needed and missing.
         IndexError: If ``index`` names a row or ``ids`` a node that does not exist.
 
@@ -125,4 +129,5 @@ def crd_loss(
     s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
     check_banks(loss, h_s, bank_s, bank_t)
     nodes = node_ids(loss, ids, bank_s.size(0), h_s, chosen)
-    return contrast_with_banks(s, t, bank_s, bank_t, nodes, generator=generator, **options)
+    weight = row_weights(loss, weight, h_s, chosen)
+    return contrast_with_banks(s, t, bank_s, bank_t, nodes, weight, generator=generator, **options)

@@ -12,7 +12,13 @@ from graphkd._checks import check_count, check_devices, check_matrix, check_posi
 from graphkd._precision import full_precision
 from graphkd.distributed import refuse, reporting
 from graphkd.functional._options import PairOptions
-from graphkd.functional._rows import matched_rows, reduce_rows, sample_rows, select_rows
+from graphkd.functional._rows import (
+    matched_rows,
+    reduce_rows,
+    row_weights,
+    sample_rows,
+    select_rows,
+)
 from graphkd.functional.contrast.positives import (
     LabelPositives,
     PairPositives,
@@ -47,6 +53,7 @@ def gcrd_loss(
     *,
     temperature: float = 0.075,
     symmetric: bool = False,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     extra_keys: Tensor | None = None,
     labels: Tensor | None = None,
@@ -100,6 +107,9 @@ def gcrd_loss(
         h_t: Teacher rows of the same width; they get no gradient.
         temperature: :math:`\tau`, without a unit; the paper uses 0.05 to 0.1.
         symmetric: Average with the loss whose anchors are the teacher's rows.
+        weight: A weight for each row as an anchor, not negative, before ``index``; the row stays a
+            negative of the others. The mean divides by the weights' sum. It gets a gradient if it
+            requires one.
         index: Boolean mask or row numbers; the selected rows are anchors and negatives alike.
             A row number given twice makes a row its own negative.
         extra_keys: Further teacher rows, as from a queue: negatives of every anchor (if symmetric,
@@ -132,15 +142,17 @@ def gcrd_loss(
     Shapes:
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
+        - **weight:** :math:`[N]`
         - **extra_keys:** :math:`[K, d]`
         - **labels:** :math:`[N]`
         - **positives:** :math:`[2, P]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, an
-            option is out of range, ``num_negatives`` is given with ``max_samples``, or
-            ``positives`` with ``labels`` or with an ``index`` that names a row twice.
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional,
+            ``weight`` is negative, an option is out of range, ``num_negatives`` is given with
+            ``max_samples``, or ``positives`` with ``labels`` or with an ``index`` that names a row
+            twice.
         TypeError: If an input is not a floating-point tensor, or labels or pairs not integers.
         IndexError: If ``index`` or ``positives`` names a row that does not exist.
         ImportError: If ``backend="triton"`` and triton is not installed.
@@ -176,14 +188,16 @@ def gcrd_loss(
         several = resolve_positives(loss, labels, positives, h_s)
         if several is not None:
             several = several.select(chosen)
+        weight = row_weights(loss, weight, h_s, chosen)
     terms = temperature, symmetric, num_negatives
-    return contrast(s, t, several, *terms, extra_keys, generator, how)
+    return contrast(s, t, several, weight, *terms, extra_keys, generator, how)
 
 
 def contrast(
     p: Tensor,
     q: Tensor,
     several: LabelPositives | PairPositives | None,
+    weight: Tensor | None,
     temperature: float,
     symmetric: bool,
     num_negatives: int | None,
@@ -202,11 +216,12 @@ def contrast(
         from graphkd.functional._ranked import ranked_contrast
 
         terms = temperature, symmetric, num_negatives
-        value: Tensor = ranked_contrast(p, q, more, *terms, generator, how)
+        value: Tensor = ranked_contrast(p, q, more, weight, *terms, generator, how)
         return value
     with full_precision(p.device):
         sample = sample_rows(p.size(0), how.max_samples, generator, p.device)
         p, q = (select_rows(loss, h, sample) for h in (p, q))
+        weight = None if weight is None else select_rows(loss, weight, sample)
         more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
         drawn = sample_rows(p.size(0), num_negatives, generator, p.device)
         formula = symmetric_infonce if symmetric else infonce
@@ -223,7 +238,7 @@ def contrast(
             if symmetric:
                 gap = (gap + several.gap(q, p, similarity)) / 2
             rows = rows + gap / temperature
-        return reduce_rows(rows, how.reduction)
+        return reduce_rows(rows, how.reduction, weight)
 
 
 def checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from graphkd._checks import check_count, check_matrix, describe, memory_of
 from graphkd._precision import has_rows
 from graphkd.distributed import check_own_buffers
+from graphkd.functional._rows import row_weights
 from graphkd.functional.contrast.banks import contrast_with_banks, move_entries, node_ids
 from graphkd.functional.contrast.crd import check_crd_options
 from graphkd.heads import HeadSpec
@@ -57,6 +58,7 @@ class CRDLoss(ProjectedLoss):
         - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **ids:** the nodes of all rows, before ``index``, :math:`[N]`; default: all nodes in order
         - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -139,6 +141,7 @@ class CRDLoss(ProjectedLoss):
         ids: Tensor | None = None,
         edge_index: Any = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -147,6 +150,7 @@ class CRDLoss(ProjectedLoss):
         check_own_buffers(loss, self)
         s, t, chosen = self.projected(h_s, h_t, edge_index, index)
         nodes = node_ids(loss, ids, self.num_nodes, h_s, chosen)
+        weight = row_weights(loss, weight, h_s, chosen)
         rows = has_rows(s)
         if rows and s.size(1) != self.bank_s.size(1):
             raise ValueError(
@@ -163,6 +167,7 @@ class CRDLoss(ProjectedLoss):
             self.bank_s.clone() if held else self.bank_s,
             self.bank_t.clone() if held else self.bank_t,
             nodes,
+            weight,
             generator=generator,
             **self.options,
         )

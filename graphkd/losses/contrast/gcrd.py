@@ -8,6 +8,7 @@ from torch import Tensor
 from graphkd._precision import has_rows
 from graphkd.distributed import check_own_buffers, refuse, reporting
 from graphkd.functional._options import PairOptions
+from graphkd.functional._rows import row_weights
 from graphkd.functional.contrast.gcrd import check_gcrd_options, checked_keys, contrast
 from graphkd.functional.contrast.positives import resolve_positives
 from graphkd.heads import HeadSpec
@@ -61,6 +62,7 @@ class GCRDLoss(ProjectedLoss):
     Shapes:
         - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **weight:** a weight for each row as an anchor, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **extra_keys:** projected teacher rows, further negatives, :math:`[K, proj\_dim]`
         - **labels:** :math:`[N]`, or **positives:** :math:`[2, P]`: further positives
@@ -157,6 +159,7 @@ class GCRDLoss(ProjectedLoss):
         h_t: Tensor,
         edge_index: Any = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
         extra_keys: Tensor | None = None,
         labels: Tensor | None = None,
@@ -179,11 +182,12 @@ class GCRDLoss(ProjectedLoss):
             several = resolve_positives(loss, labels, positives, h_s)
             if several is not None:
                 several = several.select(chosen)
+            weight = row_weights(loss, weight, h_s, chosen)
         if self.queue is None or not has_rows(s):
             # Without rows, the width of keys is unknown, except for ranks, whose heads have run.
             ranked = self.process_group is not None
             more = extra_keys if ranked or has_rows(s) else None
-            return contrast(s, t, several, *formula, more, generator, how)
+            return contrast(s, t, several, weight, *formula, more, generator, how)
         if several is not None:
             raise ValueError(
                 f"{loss}: a queue does not know the labels of its keys, and would take a row's "
@@ -193,7 +197,7 @@ class GCRDLoss(ProjectedLoss):
         more = self.queue.others(t, nodes)
         if extra_keys is not None:
             more = torch.cat([more, checked_keys(loss, extra_keys, t)])
-        value = contrast(s, t, None, *formula, more, generator, how)
+        value = contrast(s, t, None, weight, *formula, more, generator, how)
         if self.training and torch.is_grad_enabled():
             self.queue.put(t, nodes)
         return value

@@ -24,6 +24,7 @@ from graphkd.ops.chunked.infonce import (
 
 
 def infonce(
+    weights: Tensor | None,
     p: Tensor,
     q: Tensor,
     more: Tensor,
@@ -34,9 +35,10 @@ def infonce(
     drawn: Tensor | None,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The sum of this rank's row values, and the gradients of all ranks' sum for its p and q.
+    """This rank's rows, and the gradients for its p and q of all ranks' Σ weight_i · row_i.
 
     Args:
+        weights: The weights of this rank's rows; None: ones.
         p: Unit anchors.
         q: Unit keys, their positives.
         more: Further unit keys, negatives of all ranks' anchors.
@@ -48,7 +50,8 @@ def infonce(
         needs: Whether this rank needs the gradient for p; this rank, for q; any rank, for q.
     """
     if drawn is not None:
-        return _infonce_drawn(p, q, more, further, temperature, chunk_size, ranks, drawn, needs)
+        rest = temperature, chunk_size, ranks, drawn, needs
+        return _infonce_drawn(weights, p, q, more, further, *rest)
     need_p, need_q, any_q = needs
     n, counts = p.size(0), [a + b for a, b in zip(ranks.rows(), further, strict=True)]
     longest = max(counts)
@@ -67,15 +70,17 @@ def infonce(
     grad_p, grad_q = empty_gradient(p, need_p), q.new_empty(0)
     # Each anchor's row, shift and pull, for the second round.
     anchors = torch.cat([p, p.new_empty(n, 2)], dim=1)
-    value = exact((own - own).sum())  # the NaN of a row that is its own only key
+    rows = exact(own - own)  # the NaN of a row that is its own only key
     for i, known in zip(blocks, sums, strict=True):
-        value += exact(known.rows()).sum()
+        rows[i] += known.rows()
         pull = known.pull(temperature)
+        if weights is not None:
+            pull *= weights[i]
         anchors[i, -2], anchors[i, -1] = own[i] + known.peak, pull
         if need_p:
             known.gradient(q[i], pull, grad_p[i])
     if not any_q:
-        return value, grad_p, grad_q
+        return rows, grad_p, grad_q
     if need_q:
         grad_q = torch.zeros_like(q)
         for i, known in zip(blocks, sums, strict=True):
@@ -83,16 +88,17 @@ def infonce(
     del sums
     for owner, block in ranks.ring(anchors, ranks.rows()):
         for i in slices(block.size(0), height) if need_q else ():
-            rows, shift, pull = block[i, :-2], block[i, -2], block[i, -1]
-            scaled, pushed = rows / temperature, rows * pull[:, None]
+            others, shift, pull = block[i, :-2], block[i, -2], block[i, -1]
+            scaled, pushed = others / temperature, others * pull[:, None]
             for j in slices(n, width):
                 at = (i, j) if owner == ranks.rank else None
                 tile = exponentials(room, scaled, shift, q[j], at)
                 grad_q[j].addmm_(tile.T, pushed)
-    return value, grad_p, grad_q
+    return rows, grad_p, grad_q
 
 
 def _infonce_drawn(
+    weights: Tensor | None,
     p: Tensor,
     q: Tensor,
     more: Tensor,
@@ -111,8 +117,8 @@ def _infonce_drawn(
     few = Drawn(ranks.pick(q, drawn), column, ranks.total())
     more = torch.cat([keys for _, keys in ranks.ring(more, further)])
     rest = temperature, chunk_size or 0, need_p, any_q
-    rows, grad_p, grad_q, grad_keys = sweep_keys(None, p, q, more, few, *rest)
+    rows, grad_p, grad_q, grad_keys = sweep_keys(weights, p, q, more, few, *rest)
     if any_q:
         ranks.sum(grad_keys)
         grad_q.index_add_(0, local[here], grad_keys[here])
-    return exact(rows).sum(), grad_p, grad_q if need_q else q.new_empty(0)
+    return exact(rows), grad_p, grad_q if need_q else q.new_empty(0)
