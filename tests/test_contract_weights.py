@@ -21,6 +21,9 @@ def of_rows(loss: Loss) -> bool:
 
 def weighted_mean(loss: Loss, inputs: tuple, weight: torch.Tensor, options: dict) -> torch.Tensor:
     """Σ w_i L_i over Σ w_i by the values per row, with the share that each row has in the mean."""
+    if loss.terms is not None:
+        terms = loss.terms(*inputs, **options)
+        return sum((weight * r).mean() * c.sum() / (weight * c).sum() for r, c in terms)
     rows = loss.call(*inputs, **options, reduction="none")
     counts = loss.counted(*inputs)
     plain = loss.call(*inputs, **options)

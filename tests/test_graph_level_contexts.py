@@ -22,6 +22,9 @@ def test_llp_shows_a_teachers_nan_and_takes_few_columns() -> None:
         index = torch.tensor([3, 0])
         chosen = function(z_s, z_t, index=index, reduction="none")
         torch.testing.assert_close(chosen, function(z_s, z_t, reduction="none")[index])
+        weight = torch.tensor([1.0, 5.0, 5.0, 3.0])
+        mean = function(z_s, z_t, index=index, weight=weight)
+        torch.testing.assert_close(mean, (3 * chosen[0] + chosen[1]) / 4)
         with pytest.raises(ValueError, match="score the same context"):
             function(z_s, z_t[:, :2])
         with pytest.raises(ValueError, match=r"z_s and z_t must have one row"):

@@ -95,6 +95,15 @@ def test_an_index_takes_the_mean_over_the_pairs_of_its_centres(name: str) -> Non
     torch.testing.assert_close(rows.mean(), wanted)
 
 
+@pytest.mark.parametrize("name", ["low", "high"])
+def test_the_terms_alone_take_weights(name: str) -> None:
+    edge_index, weight = undirected(12, 20), torch.rand(12, dtype=torch.float64)
+    z_s, z_t = double(12, 4).requires_grad_(), double(12, 4)
+    alone = getattr(G, f"{name}_frequency_loss")(z_s, z_t, edge_index, weight=weight)
+    without = {"low": "high_weight", "high": "low_weight"}[name]
+    same(G.ff_g2m_loss(z_s, z_t, edge_index, weight=weight, **{without: 0.0}), alone, z_s)
+
+
 def test_the_low_frequencies_lead_to_the_mean_prediction_around_a_node() -> None:
     edge_index = undirected(10, 20)
     z_t = double(10, 4)

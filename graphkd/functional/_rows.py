@@ -207,7 +207,8 @@ def reduce_rows(
         rows: One value per row.
         reduction: ``"none"``, ``"sum"`` or ``"mean"``.
         weight: One weight per row; None stands for ones. The mean divides by their sum.
-        counted: True for the rows that the mean counts; None counts all. The others' values are 0.
+        counted: True for the rows that the mean counts, or how much it counts each; None counts
+            all. Rows that it does not count have the value 0.
     """
     if weight is None and counted is None and reduction == "mean":
         return mean_of(rows)

@@ -9,7 +9,13 @@ from torch import Tensor, triu_indices
 from graphkd._checks import check_node_ids, check_positive, describe
 from graphkd._precision import exact, full_precision, upcast
 from graphkd.functional._options import check_blocked_options, check_reduction, check_weights
-from graphkd.functional._rows import matched_rows, reduce_rows, resolve_index, select_rows
+from graphkd.functional._rows import (
+    matched_rows,
+    reduce_rows,
+    resolve_index,
+    row_weights,
+    select_rows,
+)
 from graphkd.ops.primitives import star_products
 from graphkd.ops.reference.soft_targets import Softening
 from graphkd.ops.row_primitives import soft_targets
@@ -63,6 +69,7 @@ def llp_loss(
     margin: float = 0.1,
     distribution_weight: float = 1.0,
     rank_weight: float = 1.0,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -92,6 +99,8 @@ def llp_loss(
         margin: The margin δ of the order, in units of the scores.
         distribution_weight: :math:`w_D`; 0 switches the term off.
         rank_weight: :math:`w_R`; 0 switches the term off.
+        weight: A weight for each anchor, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the anchors (the rows of ``context``) that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected anchor).
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
@@ -102,10 +111,12 @@ def llp_loss(
         - **h_t:** :math:`[N, d_t]`
         - **context:** :math:`[M, k]`
         - **anchors:** :math:`[M]`
+        - **weight:** :math:`[M]`
         - **output:** scalar, or one value per selected anchor for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, shapes or devices do not fit, or an option is out of range.
+        ValueError: If row counts, shapes or devices do not fit, ``weight`` is negative, or an
+            option is out of range.
         TypeError: If embeddings are not floating-point tensors, or ids are not integer tensors.
         IndexError: If ``context`` or ``anchors`` names a node, or ``index`` a row, that does not
             exist.
@@ -138,6 +149,7 @@ def llp_loss(
     check_node_ids(loss, "context", context, h_s, 2, _CONTEXT)
     anchors = _anchors(loss, anchors, context, s)
     chosen = resolve_index(loss, index, context)
+    weight = row_weights(loss, weight, context, chosen)
     context, anchors = (select_rows(loss, ids.long(), chosen) for ids in (context, anchors))
     with full_precision(s.device):
         if isinstance(decoder, str):
@@ -151,7 +163,7 @@ def llp_loss(
             terms.append(distribution_weight * _distribution_rows(z_s, z_t, temperature))
         if rank_weight:
             terms.append(rank_weight * _rank_rows(z_s, z_t, margin))
-        return reduce_rows(torch.stack(terms).sum(dim=0).to(s.dtype), reduction)
+        return reduce_rows(torch.stack(terms).sum(dim=0).to(s.dtype), reduction, weight)
 
 
 def llp_distribution_loss(
@@ -159,6 +171,7 @@ def llp_distribution_loss(
     z_t: Tensor,
     *,
     temperature: float = 1.0,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -178,16 +191,20 @@ def llp_distribution_loss(
         z_s: The student's scores of the links from each anchor (row) to its context.
         z_t: The teacher's scores; they get no gradient.
         temperature: T.
+        weight: A weight for each anchor, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the anchors that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected anchor).
 
     Shapes:
         - **z_s:** :math:`[M, k]`
         - **z_t:** :math:`[M, k]`
+        - **weight:** :math:`[M]`
         - **output:** scalar, or one value per selected anchor for ``reduction="none"``
 
     Raises:
-        ValueError: If shapes or devices differ, or an option is out of range.
+        ValueError: If shapes or devices differ, ``weight`` is negative, or an option is out of
+            range.
         TypeError: If scores are not floating-point tensors.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -201,9 +218,9 @@ def llp_distribution_loss(
     """
     loss = "llp_distribution_loss"
     check_positive(f"{loss}: temperature", temperature)
-    s, t = _scores(loss, z_s, z_t, index, reduction)
+    s, t, weight = _scores(loss, z_s, z_t, weight, index, reduction)
     with full_precision(s.device):
-        return reduce_rows(_distribution_rows(s, t, temperature), reduction)
+        return reduce_rows(_distribution_rows(s, t, temperature), reduction, weight)
 
 
 def llp_rank_loss(
@@ -211,6 +228,7 @@ def llp_rank_loss(
     z_t: Tensor,
     *,
     margin: float = 0.1,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -231,16 +249,20 @@ def llp_rank_loss(
         z_s: The student's scores of the links from each anchor (row) to its context.
         z_t: The teacher's scores; they get no gradient.
         margin: The margin δ, in units of the scores.
+        weight: A weight for each anchor, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the anchors that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each anchor's mean over its pairs).
 
     Shapes:
         - **z_s:** :math:`[M, k]`
         - **z_t:** :math:`[M, k]`
+        - **weight:** :math:`[M]`
         - **output:** scalar, or one value per selected anchor for ``reduction="none"``
 
     Raises:
-        ValueError: If shapes or devices differ, or an option is out of range.
+        ValueError: If shapes or devices differ, ``weight`` is negative, or an option is out of
+            range.
         TypeError: If scores are not floating-point tensors.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -254,19 +276,25 @@ def llp_rank_loss(
     """
     loss = "llp_rank_loss"
     check_positive(f"{loss}: margin", margin)
-    s, t = _scores(loss, z_s, z_t, index, reduction)
+    s, t, weight = _scores(loss, z_s, z_t, weight, index, reduction)
     with full_precision(s.device):
-        return reduce_rows(_rank_rows(s, t, margin), reduction)
+        return reduce_rows(_rank_rows(s, t, margin), reduction, weight)
 
 
 def _scores(
-    loss: str, z_s: Tensor, z_t: Tensor, index: Tensor | None, reduction: str
-) -> tuple[Tensor, Tensor]:
-    """Checked scores, which must be of one context."""
+    loss: str,
+    z_s: Tensor,
+    z_t: Tensor,
+    weight: Tensor | None,
+    index: Tensor | None,
+    reduction: str,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Checked scores, which must be of one context, and the anchors' weights."""
     check_reduction(loss, reduction)
     names, remedy = ("z_s", "z_t"), "Both must score the same context."
-    s, t, _ = matched_rows(loss, z_s, z_t, index, names=names, what="scores", projecting=remedy)
-    return s, t
+    gate: Any = {"names": names, "what": "scores", "projecting": remedy}
+    s, t, chosen = matched_rows(loss, z_s, z_t, index, **gate)
+    return s, t, row_weights(loss, weight, z_s, chosen)
 
 
 def _distribution_rows(s: Tensor, t: Tensor, temperature: float) -> Tensor:

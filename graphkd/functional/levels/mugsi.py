@@ -8,7 +8,7 @@ from torch import Tensor
 from graphkd._checks import check_node_ids, check_row_ids, describe
 from graphkd._precision import exact, full_precision
 from graphkd.functional._options import check_blocked_options, check_weights
-from graphkd.functional._rows import count_groups, group_numbers, matched_rows
+from graphkd.functional._rows import count_groups, group_numbers, matched_rows, refuse_weight
 from graphkd.ops.primitives import grouped_gap, star_products
 from graphkd.ops.row_primitives import soft_targets
 from graphkd.similarity import unit_rows
@@ -40,6 +40,7 @@ def mugsi_loss(
     graph_weight: float = 1.0,
     cluster_weight: float = 1.0,
     path_weight: float = 1.0,
+    weight: Tensor | None = None,
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
@@ -66,6 +67,7 @@ def mugsi_loss(
         graph_weight: :math:`w_G`; 0 switches the term off.
         cluster_weight: :math:`w_C`; 0 switches the term off, and ``clusters`` is not needed.
         path_weight: :math:`w_P`; 0 switches the term off, and ``paths`` is not needed.
+        weight: Refused: a weight belongs to a row, but each value here to a graph or a path.
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
         chunk_size: Clusters per block of the chunked backend; changes memory, not the value.
 
@@ -78,8 +80,8 @@ def mugsi_loss(
         - **output:** scalar
 
     Raises:
-        ValueError: If row counts, widths, shapes or devices do not fit, or an option is out of
-            range.
+        ValueError: If row counts, widths, shapes or devices do not fit, ``weight`` is given, or an
+            option is out of range.
         TypeError: If embeddings are not floating-point tensors, ids are not integer tensors, or an
             input of a term with a weight is missing.
         IndexError: If a path names a node that does not exist.
@@ -106,6 +108,7 @@ def mugsi_loss(
         "chunk_size": chunk_size,
     }
     check_mugsi_options(loss, **options)
+    refuse_weight(loss, weight, "graph or path")
     remedy = "MuGSILoss(dim_s, dim_t) projects the student." if graph_weight else None
     s, t, _ = matched_rows(loss, h_s, h_t, projecting=remedy)
     return levels(loss, (s, t), None, batch, clusters, paths, **options)

@@ -9,7 +9,7 @@ from torch import Tensor
 from graphkd._checks import check_choice, check_matrix, describe
 from graphkd._precision import exact, full_precision, upcast
 from graphkd.functional._options import check_blocked_options
-from graphkd.functional._rows import matched_rows
+from graphkd.functional._rows import matched_rows, refuse_weight
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops.primitives import edge_squares
 
@@ -33,6 +33,7 @@ def tined_loss(
     *,
     measure: str = "ratio",
     normalized: bool = False,
+    weight: Tensor | None = None,
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
@@ -61,6 +62,7 @@ def tined_loss(
         measure: The compared value: the ``"ratio"``, its ``"root"``, or its ``"log"`` (which also
             takes the ratio as 1 if the energy after is zero).
         normalized: Whether the Laplacian is the symmetrically normalised one.
+        weight: Refused: a weight belongs to a row, but each value here to an operation.
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
         chunk_size: Edges per block of the chunked backend; changes memory, not the value.
 
@@ -72,7 +74,8 @@ def tined_loss(
 
     Raises:
         ValueError: If student and teacher differ in their numbers of operations or rows or in
-            their devices, there is no operation, or an option is out of range.
+            their devices, there is no operation, ``weight`` is given, or an option is out of
+            range.
         TypeError: If the embeddings are not sequences of floating-point tensors, or the graph has
             no known format.
         IndexError: If an edge names a node that does not exist.
@@ -95,6 +98,7 @@ def tined_loss(
     check_tined_options(
         loss, measure=measure, normalized=normalized, backend=backend, chunk_size=chunk_size
     )
+    refuse_weight(loss, weight, "operation")
     student, teacher = _read(loss, h_s, h_t)
     first = student[0][0]
     edges = resolve_edges(loss, edge_index, first.size(0), first.size(0), first.device)

@@ -7,7 +7,7 @@ from torch import Tensor
 from graphkd._checks import check_choice, check_devices, check_matrix, check_positive
 from graphkd._precision import full_precision, student_and_teacher
 from graphkd.functional._options import check_blocked_options
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.ops.primitives import code_divergence
 from graphkd.ops.reference.code_divergence import SIMILARITIES
 
@@ -34,6 +34,7 @@ def vqgraph_loss(
     *,
     temperature: float = 4.0,
     similarity: str = "l2",
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -57,6 +58,8 @@ def vqgraph_loss(
         codebook: The codes, as rows; they get no gradient.
         temperature: T.
         similarity: ``"l2"`` or ``"cosine"``.
+        weight: A weight for each row, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's divergence times T²).
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
@@ -66,11 +69,12 @@ def vqgraph_loss(
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
         - **codebook:** :math:`[K, d]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
         ValueError: If row counts, widths or devices differ, an input is not two-dimensional, there
-            is no code, or an option is out of range.
+            is no code, ``weight`` is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -97,13 +101,14 @@ def vqgraph_loss(
         chunk_size=chunk_size,
     )
     remedy = "VQGraphLoss(dim_s, dim_t) projects the student."
-    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    weight = row_weights(loss, weight, h_s, chosen)
     check_codebook(loss, codebook, h_t)
     codes = student_and_teacher(s, codebook)[1].to(s.dtype)
     with full_precision(s.device):
         args = s, t, codes, similarity, temperature
         divergence = code_divergence(loss, *args, backend, chunk_size)
-        return reduce_rows(temperature**2 * divergence, reduction)
+        return reduce_rows(temperature**2 * divergence, reduction, weight)
 
 
 def check_codebook(loss: str, codebook: Any, h_t: Tensor) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from graphkd._precision import exact, traced
-from graphkd.functional._rows import matched_logits, select_rows
+from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops.chunked.neighbours import neighbour_sums
 from graphkd.ops.row_primitives import soft_targets
@@ -55,18 +55,33 @@ def between_nodes(edges: Edges) -> Tensor:
     return exact((edges.src != edges.dst).float())
 
 
-def per_pair(loss: str, sums: Tensor, pairs: Tensor, chosen: Tensor | None) -> Tensor:
-    """Row values whose mean is the mean over all pairs of the chosen rows.
+def reduce_pairs(
+    loss: str,
+    sums: Tensor,
+    pairs: Tensor,
+    chosen: Tensor | None,
+    weight: Tensor | None,
+    reduction: str,
+) -> Tensor:
+    """The reduced row values; their mean is the mean over all pairs of the chosen rows.
+
+    With weights it is Σ w_i sums_i / Σ w_i pairs_i, so that a weight of 0 leaves a centre out.
 
     Args:
         loss: The loss's name.
         sums: Each row's sum over its pairs.
         pairs: The number of each row's pairs, or their weight.
         chosen: The rows that count.
+        weight: The weights of the chosen rows.
+        reduction: ``"none"``, ``"sum"`` or ``"mean"``.
     """
     sums, pairs = select_rows(loss, sums, chosen), select_rows(loss, pairs, chosen)
     total = pairs.sum()
-    return sums * (sums.size(0) / total.masked_fill(total == 0, 1)).to(sums.dtype)
+    scale = sums.size(0) / total.masked_fill(total == 0, 1)
+    rows = sums * scale.to(sums.dtype)
+    if weight is None:
+        return reduce_rows(rows, reduction)
+    return reduce_rows(rows, reduction, weight, pairs * scale)
 
 
 def neighbourhood_divergence(

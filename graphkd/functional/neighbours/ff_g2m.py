@@ -7,12 +7,12 @@ from torch import Tensor
 from graphkd._checks import check_positive
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_blocked_options, check_reduction, check_weights
-from graphkd.functional._rows import reduce_rows, resolve_index
+from graphkd.functional._rows import resolve_index, row_weights
 from graphkd.functional.neighbours._edges import (
     between_nodes,
     edges_of,
     neighbourhood_divergence,
-    per_pair,
+    reduce_pairs,
     several_classes,
 )
 from graphkd.graph import Edges
@@ -50,6 +50,7 @@ def ff_g2m_loss(
     high_weight: float = 1.0,
     low_temperature: float = 1.0,
     high_temperature: float = 1.5,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -72,6 +73,8 @@ def ff_g2m_loss(
         high_weight: The weight of the high frequencies; 0 switches them off.
         low_temperature: The temperature of the predictions.
         high_temperature: The temperature of the differences.
+        weight: A weight for each centre, not negative, before ``index``; in the mean of
+            each term it multiplies the centre's pairs. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
             the loss.
@@ -82,11 +85,12 @@ def ff_g2m_loss(
         - **z_s:** :math:`[N, C]`
         - **z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
-        ValueError: If shapes or devices differ, there is a single class, or an option is out of
-            range.
+        ValueError: If shapes or devices differ, there is a single class, ``weight`` is negative, or
+            an option is out of range.
         TypeError: If logits are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
@@ -114,16 +118,18 @@ def ff_g2m_loss(
     )
     s, t = several_classes(loss, z_s, z_t)
     chosen = resolve_index(loss, index, s)
+    weight = row_weights(loss, weight, s, chosen)
     edges = edges_of(loss, edge_index, s, chosen)
     with full_precision(s.device):
-        parts = []
+        parts, how = [], (chosen, weight, reduction)
         if low_weight:
-            parts.append(low_weight * _low_rows(loss, s, t, edges, chosen, low_temperature))
+            sums, pairs = _low(s, t, edges, low_temperature)
+            parts.append(low_weight * reduce_pairs(loss, sums, pairs, *how))
         if high_weight:
             blocks = backend, chunk_size
-            rows = _high_rows(loss, s, t, edges, chosen, high_temperature, *blocks)
-            parts.append(high_weight * rows)
-        return reduce_rows(parts[0] + parts[1] if len(parts) == 2 else parts[0], reduction)
+            sums, pairs = _high(loss, s, t, edges, high_temperature, *blocks)
+            parts.append(high_weight * reduce_pairs(loss, sums, pairs, *how))
+        return parts[0] + parts[1] if len(parts) == 2 else parts[0]
 
 
 def low_frequency_loss(
@@ -132,6 +138,7 @@ def low_frequency_loss(
     edge_index: Any,
     *,
     temperature: float = 1.0,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -154,6 +161,8 @@ def low_frequency_loss(
         z_t: Teacher logits; they get no gradient.
         edge_index: Edges, as in :func:`ff_g2m_loss`.
         temperature: T. The value is not multiplied by its square.
+        weight: A weight for each centre, not negative, before ``index``; in the mean it
+            multiplies the centre's pairs. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
             the loss.
@@ -162,6 +171,7 @@ def low_frequency_loss(
         - **z_s:** :math:`[N, C]`
         - **z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
@@ -183,9 +193,11 @@ def low_frequency_loss(
     check_reduction(loss, reduction)
     s, t = several_classes(loss, z_s, z_t)
     chosen = resolve_index(loss, index, s)
+    weight = row_weights(loss, weight, s, chosen)
     edges = edges_of(loss, edge_index, s, chosen)
     with full_precision(s.device):
-        return reduce_rows(_low_rows(loss, s, t, edges, chosen, temperature), reduction)
+        sums, pairs = _low(s, t, edges, temperature)
+        return reduce_pairs(loss, sums, pairs, chosen, weight, reduction)
 
 
 def high_frequency_loss(
@@ -194,6 +206,7 @@ def high_frequency_loss(
     edge_index: Any,
     *,
     temperature: float = 1.5,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -214,6 +227,8 @@ def high_frequency_loss(
         z_t: Teacher logits; they get no gradient.
         edge_index: Edges, as in :func:`ff_g2m_loss`.
         temperature: T. The value is not multiplied by its square.
+        weight: A weight for each centre, not negative, before ``index``; in the mean it
+            multiplies the centre's pairs. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
             the loss.
@@ -224,6 +239,7 @@ def high_frequency_loss(
         - **z_s:** :math:`[N, C]`
         - **z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
@@ -245,33 +261,30 @@ def high_frequency_loss(
     check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
     s, t = several_classes(loss, z_s, z_t)
     chosen = resolve_index(loss, index, s)
+    weight = row_weights(loss, weight, s, chosen)
     edges = edges_of(loss, edge_index, s, chosen)
     with full_precision(s.device):
-        rows = _high_rows(loss, s, t, edges, chosen, temperature, backend, chunk_size)
-        return reduce_rows(rows, reduction)
+        sums, pairs = _high(loss, s, t, edges, temperature, backend, chunk_size)
+        return reduce_pairs(loss, sums, pairs, chosen, weight, reduction)
 
 
-def _low_rows(
-    loss: str, s: Tensor, t: Tensor, edges: Edges, chosen: Tensor | None, temperature: float
-) -> Tensor:
-    """Values of the centres whose mean is the loss on low frequencies."""
-    sums, pairs = neighbourhood_divergence(s / temperature, t / temperature, edges)
-    return per_pair(loss, sums, pairs, chosen)
+def _low(s: Tensor, t: Tensor, edges: Edges, temperature: float) -> tuple[Tensor, Tensor]:
+    """The sum of each centre's pairs in the loss on low frequencies, and their number."""
+    return neighbourhood_divergence(s / temperature, t / temperature, edges)
 
 
-def _high_rows(
+def _high(
     loss: str,
     s: Tensor,
     t: Tensor,
     edges: Edges,
-    chosen: Tensor | None,
     temperature: float,
     backend: str,
     chunk_size: int | None,
-) -> Tensor:
-    """Values of the centres whose mean is the loss on high frequencies."""
+) -> tuple[Tensor, Tensor]:
+    """The sum of each centre's pairs in the loss on high frequencies, and their number."""
     # Two ends that are masked by −∞ in one class do not differ there.
     s, t = (z.clamp(min=_LEAST) for z in (s, t))
     sums = difference_divergence(loss, s, t, edges, temperature, backend, chunk_size)
     pairs = segment_sum(between_nodes(edges), edges.dst, edges.num_dst)
-    return per_pair(loss, sums, pairs, chosen)
+    return sums, pairs

@@ -15,6 +15,7 @@ from graphkd.functional._rows import (
     matched_rows,
     reduce_rows,
     resolve_index,
+    row_weights,
     sample_rows,
     select_rows,
 )
@@ -77,6 +78,7 @@ def gkd_loss(
     gamma: Gamma = DEFAULT_GAMMA,
     delta: float = 0.1,
     num_features: int | None = None,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     generator: torch.Generator | None = None,
     reduction: str = "mean",
@@ -109,6 +111,8 @@ def gkd_loss(
             i < j of at most 1,024 rows, for student and teacher separately.
         delta: The weight of a pair that no edge joins.
         num_features: m, the number of random features; default: twice the width.
+        weight: A weight for each centre i, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres i; the rows j are not restricted.
         generator: Source of randomness for W and the median; default: torch's global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each centre's weighted mean over all j).
@@ -119,11 +123,12 @@ def gkd_loss(
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`; ``kernel="random"`` needs equal widths
         - **edge_index:** :math:`[2, E]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
         ValueError: If row counts or devices differ, widths differ with ``kernel="random"``, an
-            input is not two-dimensional, or an option is out of range.
+            input is not two-dimensional, ``weight`` is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
@@ -154,6 +159,7 @@ def gkd_loss(
     remedy = shared if kernel == "random" else None
     s, t, _ = matched_rows(loss, h_s, h_t, projecting=remedy)
     chosen = resolve_index(loss, index, s)
+    weight = row_weights(loss, weight, s, chosen)
     edges = edges_of(loss, edge_index, s, chosen)
     spec, n = _KERNELS[kernel], s.size(0)
     with full_precision(s.device):
@@ -171,7 +177,7 @@ def gkd_loss(
         if delta:
             args = loss, s, t, spec, gammas, backend, chunk_size
             rows = rows + delta * pairwise_gap(*args, moments=spec.inner)
-        return reduce_rows(select_rows(loss, rows, chosen), reduction)
+        return reduce_rows(select_rows(loss, rows, chosen), reduction, weight)
 
 
 def _random_features(

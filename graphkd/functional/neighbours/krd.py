@@ -7,11 +7,11 @@ from torch import Tensor
 from graphkd._checks import check_positive
 from graphkd._precision import exact, full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import reduce_rows, resolve_index
+from graphkd.functional._rows import resolve_index, row_weights
 from graphkd.functional.neighbours._edges import (
     edges_of,
     neighbourhood_divergence,
-    per_pair,
+    reduce_pairs,
     several_classes,
 )
 from graphkd.functional.neighbours.reliability import check_reliability
@@ -35,6 +35,7 @@ def krd_loss(
     *,
     alpha: float | Tensor = 1.0,
     temperature: float = 1.0,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -61,6 +62,8 @@ def krd_loss(
         alpha: The power; if it is larger, neighbours count more. See
             :func:`fit_reliability_power`, which KRD calls during training.
         temperature: T. The value is not multiplied by its square.
+        weight: A weight for each centre, not negative, before ``index``; in the mean it multiplies
+            the centre's two sums above. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
             the loss.
@@ -70,11 +73,12 @@ def krd_loss(
         - **z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`
         - **reliability:** :math:`[N]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
         ValueError: If shapes or devices differ, there is a single class, a reliability does not lie
-            between 0 and 1, or an option is out of range.
+            between 0 and 1, ``weight`` is negative, or an option is out of range.
         TypeError: If logits are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
@@ -96,8 +100,9 @@ def krd_loss(
     s, t = several_classes(loss, z_s, z_t)
     check_reliability(loss, reliability, s)
     chosen = resolve_index(loss, index, s)
+    weight = row_weights(loss, weight, s, chosen)
     edges = edges_of(loss, edge_index, s, chosen)
     with full_precision(s.device):
-        weight = 1 - (1 - exact(reliability.detach())) ** alpha
-        sums, pairs = neighbourhood_divergence(s / temperature, t / temperature, edges, weight)
-        return reduce_rows(per_pair(loss, sums, pairs, chosen), reduction)
+        lent = 1 - (1 - exact(reliability.detach())) ** alpha
+        sums, pairs = neighbourhood_divergence(s / temperature, t / temperature, edges, lent)
+        return reduce_pairs(loss, sums, pairs, chosen, weight, reduction)

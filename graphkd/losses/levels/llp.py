@@ -31,6 +31,7 @@ class LLPLoss(DistillationLoss):
         - **context:** :math:`[M, k]`, nodes to score with each anchor, from
           :func:`graphkd.functional.link_context`
         - **anchors:** :math:`[M]`; all nodes, unless given
+        - **weight:** a weight for each anchor, :math:`[M]`
         - **index:** :math:`[L]`, or a mask :math:`[M]`, over the anchors
         - **output:** a scalar, or a value for each selected anchor
 
@@ -86,7 +87,8 @@ class LLPLoss(DistillationLoss):
         context: Tensor,
         anchors: Tensor | None = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's, over contexts of anchors."""
-        return llp_loss(h_s, h_t, context, anchors, index=index, **self.options)
+        return llp_loss(h_s, h_t, context, anchors, weight=weight, index=index, **self.options)

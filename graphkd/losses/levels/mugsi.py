@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd.functional._rows import matched_rows
+from graphkd.functional._rows import matched_rows, refuse_weight
 from graphkd.functional.levels.mugsi import check_mugsi_options, levels
 from graphkd.heads import HeadSpec, ProjectionHead, student_head
 from graphkd.losses._base import ProjectedLoss
@@ -98,9 +98,12 @@ class MuGSILoss(ProjectedLoss):
         clusters: Tensor | None = None,
         paths: Tensor | None = None,
         edge_index: Any = None,
+        *,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
         loss, projected = type(self).__name__, None
+        refuse_weight(loss, weight, "graph or path")
         if self.graph_weight:
             projected = self.projected(h_s, h_t, edge_index, None)[:2]
         rows = matched_rows(loss, h_s, h_t)[:2]

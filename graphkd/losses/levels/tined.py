@@ -55,6 +55,8 @@ class TINEDLoss(DistillationLoss):
             measure=measure, normalized=normalized, backend=backend, chunk_size=chunk_size
         )
 
-    def forward(self, h_s: Operations, h_t: Operations, edge_index: Any) -> Tensor:
+    def forward(
+        self, h_s: Operations, h_t: Operations, edge_index: Any, *, weight: Tensor | None = None
+    ) -> Tensor:
         """The loss of the student's operations against the teacher's on a graph."""
-        return tined_loss(h_s, h_t, edge_index, **self.options)
+        return tined_loss(h_s, h_t, edge_index, weight=weight, **self.options)

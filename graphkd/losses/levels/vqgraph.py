@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from graphkd.functional._rows import row_weights
 from graphkd.functional.levels.vqgraph import check_vqgraph_options, vqgraph_loss
 from graphkd.heads import HeadSpec
 from graphkd.losses._base import ProjectedLoss
@@ -37,6 +38,7 @@ class VQGraphLoss(ProjectedLoss):
         - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **codebook:** :math:`[K, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -90,8 +92,10 @@ class VQGraphLoss(ProjectedLoss):
         codebook: Tensor,
         edge_index: Any = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's, over a codebook."""
-        s, t, _ = self.projected(h_s, h_t, edge_index, index)
-        return vqgraph_loss(s, t, codebook, **self.options)
+        s, t, chosen = self.projected(h_s, h_t, edge_index, index)
+        weight = row_weights(type(self).__name__, weight, h_s, chosen)
+        return vqgraph_loss(s, t, codebook, weight=weight, **self.options)

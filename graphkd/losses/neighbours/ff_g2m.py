@@ -28,6 +28,7 @@ class FFG2MLoss(DistillationLoss):
     Shapes:
         - **z_s, z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
+        - **weight:** a weight for each centre, :math:`[N]`
         - **index:** :math:`[M]`, or a mask over the centres
         - **output:** a scalar, or a value for each selected centre
 
@@ -70,7 +71,13 @@ class FFG2MLoss(DistillationLoss):
         )
 
     def forward(
-        self, z_s: Tensor, z_t: Tensor, edge_index: Any, *, index: Tensor | None = None
+        self,
+        z_s: Tensor,
+        z_t: Tensor,
+        edge_index: Any,
+        *,
+        weight: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student logits against the teacher's on a graph."""
-        return ff_g2m_loss(z_s, z_t, edge_index, index=index, **self.options)
+        return ff_g2m_loss(z_s, z_t, edge_index, weight=weight, index=index, **self.options)

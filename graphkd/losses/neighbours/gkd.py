@@ -30,6 +30,7 @@ class GKDLoss(DistillationLoss):
     Shapes:
         - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`; ``"random"`` needs equal widths
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
+        - **weight:** a weight for each centre, :math:`[N]`
         - **index:** :math:`[M]`, or a mask over the centres
         - **output:** a scalar, or a value for each selected centre
 
@@ -77,8 +78,17 @@ class GKDLoss(DistillationLoss):
         h_t: Tensor,
         edge_index: Any,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's on a graph."""
-        return gkd_loss(h_s, h_t, edge_index, index=index, generator=generator, **self.options)
+        return gkd_loss(
+            h_s,
+            h_t,
+            edge_index,
+            weight=weight,
+            index=index,
+            generator=generator,
+            **self.options,
+        )

@@ -34,6 +34,7 @@ class KRDLoss(DistillationLoss):
         - **z_s, z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **reliability:** :math:`[N]`, from 0 to 1
+        - **weight:** a weight for each centre, :math:`[N]`
         - **index:** :math:`[M]`, or a mask over the centres
         - **output:** a scalar, or a value for each selected centre
 
@@ -80,11 +81,19 @@ class KRDLoss(DistillationLoss):
         edge_index: Any,
         reliability: Tensor,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student logits against the teacher's on a graph."""
         return krd_loss(
-            z_s, z_t, edge_index, reliability, alpha=self.alpha, index=index, **self.options
+            z_s,
+            z_t,
+            edge_index,
+            reliability,
+            alpha=self.alpha,
+            weight=weight,
+            index=index,
+            **self.options,
         )
 
     @torch.no_grad()

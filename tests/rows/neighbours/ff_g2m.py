@@ -1,9 +1,28 @@
 """The contract row of FF-G2M."""
 
+from typing import Any
+
+from torch import Tensor
+
 import graphkd
 import graphkd.functional as G
-from tests.oracles.neighbours.ff_g2m import ff_g2m
+from tests.oracles.neighbours.ff_g2m import edges_of, ff_g2m
 from tests.rows.row import DENSE, Loss
+
+
+def _terms(
+    z_s: Tensor, z_t: Tensor, edge_index: Tensor, *, backend: str = "", **options: Any
+) -> list[tuple[Tensor, Tensor]]:
+    """Low and high frequencies, each with the number of every node's pairs."""
+    pairs = z_t.new_zeros(z_t.size(0))
+    for _, i in edges_of(edge_index):
+        pairs[i] += 1
+    low, high = (
+        ff_g2m(z_s, z_t, edge_index, **{**options, without: 0.0})
+        for without in ("high_weight", "low_weight")
+    )
+    return [(low, pairs + 1), (high, pairs)]
+
 
 LOSS = Loss(
     "ff_g2m",
@@ -20,6 +39,7 @@ LOSS = Loss(
     edges=True,
     edges_only=False,  # each node is compared with itself, too
     selects_first=False,  # the mean is over the pairs of the selected centres
+    terms=_terms,
     zero_at_self=False,  # a prediction cannot equal several neighbours that disagree
     bad_options=(
         {"low_weight": -1.0},
