@@ -7,7 +7,7 @@
 True
 """
 
-from graphkd import functional, losses
+from graphkd import functional, losses, weights
 from graphkd.graph import Graph
 from graphkd.losses import *
 from graphkd.rows import rows_of
@@ -27,4 +27,5 @@ __all__ = [
     "freeze",
     "functional",
     "rows_of",
+    "weights",
 ]

@@ -29,6 +29,7 @@ OTHERS = {
     "freeze",
     "functional",
     "rows_of",
+    "weights",
 }
 # Functions without a Module of their own: the teacher's side, and the parts that a Module sums.
 FUNCTIONS_ALONE = {
@@ -62,8 +63,10 @@ def test_the_api_page_lists_the_public_names() -> None:
             module = said[1]
         elif name := re.fullmatch(r" +(\w+)", line):  # a dotted name belongs to another module
             listed.setdefault(module, []).append(name[1])
-    assert sorted(listed["graphkd"]) == sorted({*graphkd.__all__} - {"__version__", "functional"})
+    others = {"__version__", "functional", "weights"}
+    assert sorted(listed["graphkd"]) == sorted({*graphkd.__all__} - others)
     assert sorted(listed["graphkd.functional"]) == sorted(G.__all__)
+    assert sorted(listed["graphkd.weights"]) == sorted(graphkd.weights.__all__)
 
 
 def test_importing_takes_torch_only() -> None:
