@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 import graphkd
 import graphkd.functional as G
-from graphkd.ops.primitives import infonce, symmetric_infonce
+from graphkd.ops.contrast_primitives import infonce, symmetric_infonce
 from tests.contract import RELATIVE
 from tests.oracles.contrast.gcrd import gcrd
 

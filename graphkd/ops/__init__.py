@@ -1,8 +1,9 @@
 """The hot primitives, and which backend runs each.
 
 A primitive carries a loss whose obvious form is quadratic in memory, or holds all edges at once.
-``primitives.py`` has one function for each primitive; losses call these functions. A function names
-its backends, and ``backends.py`` chooses among them:
+``primitives.py``, and ``contrast_primitives.py`` for the contrastive losses, have one function for
+each primitive; losses call these functions. A function names its backends, and ``backends.py``
+chooses among them:
 
 - ``reference/``: the obvious form, dense, which all others must match,
 - ``chunked/``: plain torch with linear memory,

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TypeAlias
 
 import torch
@@ -111,6 +112,13 @@ def mean_of(rows: Tensor) -> Tensor:
     if not traced() and rows.size(0):
         return rows.mean()  # one step for autograd, not two
     return rows.sum() / max(rows.size(0), 1)
+
+
+def programs_for_gpus() -> ModuleType:
+    """The programs for GPUs, imported when they are first used."""
+    from graphkd.ops import triton
+
+    return triton
 
 
 def by_hand_serves(like: Tensor) -> bool:

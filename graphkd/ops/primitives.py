@@ -1,86 +1,16 @@
 """Each primitive with all its backends: the functions that losses call.
 
-``backend`` is the user's choice. ``loss`` is the name that errors and the log give.
+``backend`` is the user's choice. ``loss`` is the name that errors and the log give. The primitives
+of the contrastive losses are in ``contrast_primitives.py``.
 """
-
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from graphkd.graph import Edges
 from graphkd.ops import chunked, reference, scatter, segments
-from graphkd.ops.backends import Ways, mean_of, run, run_rows
+from graphkd.ops.backends import Ways, mean_of, programs_for_gpus, run, run_rows
 from graphkd.similarity import Kernel, KernelFunction
-
-
-def infonce(
-    loss: str,
-    p: Tensor,
-    q: Tensor,
-    more: Tensor,
-    drawn: Tensor | None,
-    temperature: float,
-    backend: str,
-    chunk_size: int | None,
-    precision: str,
-) -> Tensor:
-    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more.
-
-    Of q, only the rows with the numbers ``drawn`` are negatives, if it is given. A row's sum over
-    them is scaled to the number of all other rows.
-    """
-    args = p, q, more, drawn, temperature
-    ways: Ways = {
-        "reference": lambda: reference.infonce(*args),
-        "chunked": lambda: chunked.infonce(*args, chunk_size),
-        "triton": lambda: _triton().infonce(*args, precision),
-    }
-    return run_rows(loss, backend, chunk_size, p, q, ways, precision)
-
-
-def symmetric_infonce(
-    loss: str,
-    p: Tensor,
-    q: Tensor,
-    more: Tensor,
-    drawn: Tensor | None,
-    temperature: float,
-    backend: str,
-    chunk_size: int | None,
-    precision: str,
-) -> Tensor:
-    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
-    args = p, q, more, drawn, temperature
-    ways: Ways = {
-        "reference": lambda: reference.symmetric_infonce(*args),
-        "chunked": lambda: chunked.symmetric_infonce(*args, chunk_size),
-        "triton": lambda: _triton().symmetric_infonce(*args, precision),
-    }
-    return run_rows(loss, backend, chunk_size, p, q, ways, precision)
-
-
-def nce(
-    loss: str,
-    anchors: Tensor,
-    positives: Tensor,
-    keys: Tensor,
-    own: Tensor,
-    shift: Tensor,
-    temperature: float,
-    backend: str,
-    chunk_size: int | None,
-) -> Tensor:
-    """log(1 + exp(−x_i)) + Σ_k log(1 + exp(x_ik)), k ≠ own_i, for x = ⟨p, key⟩/temperature − shift.
-
-    x_i belongs to the anchor's positive, x_ik to a key.
-    """
-    args = anchors, positives, keys, own, shift, temperature
-    ways: Ways = {
-        "reference": lambda: reference.nce(*args),
-        "chunked": lambda: chunked.nce(*args, chunk_size),
-    }
-    return run_rows(loss, backend, chunk_size, anchors, positives, ways)
 
 
 def pairwise_gap(
@@ -116,7 +46,9 @@ def pairwise_gap(
             ways["triton"] = ways["chunked"]
         else:
             ways["chunked"] = lambda: chunked.pairwise_gap(s, t, known, *gammas, chunk_size)
-            ways["triton"] = lambda: _triton().pairwise_gap(s, t, known, *gammas, precision)
+            ways["triton"] = lambda: programs_for_gpus().pairwise_gap(
+                s, t, known, *gammas, precision
+            )
         if precision is None:
             del ways["triton"]
     return run_rows(loss, backend, chunk_size, s, t, ways, precision or "float32")
@@ -296,7 +228,7 @@ def edge_similarity(
         ways["chunked"] = lambda: chunked.edge_similarity(*args, known, gamma, chunk_size, relative)
         ways["scatter"] = ways["chunked"]
         if programs:
-            ways["triton"] = lambda: _triton().edge_similarity(*args, known, gamma)
+            ways["triton"] = lambda: programs_for_gpus().edge_similarity(*args, known, gamma)
     return run(loss, backend, chunk_size, x_src, ways)
 
 
@@ -342,10 +274,3 @@ def star_products(
         "chunked": lambda: chunked.star_products(rows, h, leaves, chunk_size),
     }
     return run(loss, backend, chunk_size, h, ways)
-
-
-def _triton() -> ModuleType:
-    """The programs for GPUs, imported when they are first used."""
-    from graphkd.ops import triton
-
-    return triton

@@ -8,7 +8,7 @@ from torch import Tensor
 from graphkd._checks import check_devices, check_matrix, check_row_ids, describe
 from graphkd._precision import full_precision, traced
 from graphkd.functional._rows import group_numbers, reduce_rows, sample_rows, select_rows
-from graphkd.ops.primitives import nce
+from graphkd.ops.contrast_primitives import nce
 from graphkd.similarity import unit_rows
 
 

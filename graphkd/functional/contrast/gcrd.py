@@ -25,7 +25,8 @@ from graphkd.functional.contrast.positives import (
     resolve_positives,
 )
 from graphkd.graph import Edges
-from graphkd.ops.primitives import edge_similarity, infonce, symmetric_infonce
+from graphkd.ops.contrast_primitives import infonce, symmetric_infonce
+from graphkd.ops.primitives import edge_similarity
 from graphkd.similarity import KERNELS
 
 

@@ -1,0 +1,75 @@
+"""The primitives of the contrastive losses with all their backends, as in ``primitives.py``."""
+
+from torch import Tensor
+
+from graphkd.ops import chunked, reference
+from graphkd.ops.backends import Ways, programs_for_gpus, run_rows
+
+
+def infonce(
+    loss: str,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    drawn: Tensor | None,
+    temperature: float,
+    backend: str,
+    chunk_size: int | None,
+    precision: str,
+) -> Tensor:
+    """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more.
+
+    Of q, only the rows with the numbers ``drawn`` are negatives, if it is given. A row's sum over
+    them is scaled to the number of all other rows.
+    """
+    args = p, q, more, drawn, temperature
+    ways: Ways = {
+        "reference": lambda: reference.infonce(*args),
+        "chunked": lambda: chunked.infonce(*args, chunk_size),
+        "triton": lambda: programs_for_gpus().infonce(*args, precision),
+    }
+    return run_rows(loss, backend, chunk_size, p, q, ways, precision)
+
+
+def symmetric_infonce(
+    loss: str,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    drawn: Tensor | None,
+    temperature: float,
+    backend: str,
+    chunk_size: int | None,
+    precision: str,
+) -> Tensor:
+    """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
+    args = p, q, more, drawn, temperature
+    ways: Ways = {
+        "reference": lambda: reference.symmetric_infonce(*args),
+        "chunked": lambda: chunked.symmetric_infonce(*args, chunk_size),
+        "triton": lambda: programs_for_gpus().symmetric_infonce(*args, precision),
+    }
+    return run_rows(loss, backend, chunk_size, p, q, ways, precision)
+
+
+def nce(
+    loss: str,
+    anchors: Tensor,
+    positives: Tensor,
+    keys: Tensor,
+    own: Tensor,
+    shift: Tensor,
+    temperature: float,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """log(1 + exp(−x_i)) + Σ_k log(1 + exp(x_ik)), k ≠ own_i, for x = ⟨p, key⟩/temperature − shift.
+
+    x_i belongs to the anchor's positive, x_ik to a key.
+    """
+    args = anchors, positives, keys, own, shift, temperature
+    ways: Ways = {
+        "reference": lambda: reference.nce(*args),
+        "chunked": lambda: chunked.nce(*args, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, anchors, positives, ways)
