@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +37,30 @@ console = Console(highlight=False)
 
 # The flags that may differ between runs that share a folder of checkpoints.
 _FREE_FLAGS = {"checkpoint", "device", "figure", "losses", "methods", "out", "root", "seeds"}
-_FREE_FLAGS |= {"check", "full", "students", "tune"}
+_FREE_FLAGS |= {"check", "full", "settings", "students", "tune"}
+
+
+class Setting(NamedTuple):
+    """What is chosen on validation data: the weight of a loss and, of some, its temperature."""
+
+    weight: float
+    temperature: float | None = None
+
+    def options(self) -> dict[str, float]:
+        """The arguments for the loss's constructor."""
+        return {} if self.temperature is None else {"temperature": self.temperature}
+
+    def __str__(self) -> str:
+        return "@".join(str(x) for x in self if x is not None)
+
+
+Settings = dict[str, Setting]
+
+
+def a_setting(text: str) -> tuple[str, Setting]:
+    """ "gcrd=0.1@0.5" as the name of a method and its setting."""
+    method, _, numbers = text.partition("=")
+    return method, Setting(*map(float, numbers.split("@")))
 
 
 def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) -> Any:
@@ -50,6 +73,10 @@ def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) 
     add("--seeds", type=int, default=seeds)
     add("--epochs", type=int, default=epochs)
     add("--methods", nargs="+", choices=methods, default=methods)
+    add(
+        "--settings", nargs="+", default=[], type=a_setting, metavar="METHOD=WEIGHT[@TEMPERATURE]",
+        help="other ones than the script's, such as gcrd=0.1@0.5; tune.py looks for the best",
+    )  # fmt: skip
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", type=torch.device)
     add("--amp", action="store_true", help="autocast to bfloat16")
     add("--compile", action="store_true", help="torch.compile the student")
@@ -84,6 +111,23 @@ def compiled(args: argparse.Namespace, *modules: nn.Module) -> None:
     for module in modules:
         if args.compile:
             module.compile(dynamic=True)
+
+
+def terms(method: str, settings: Settings, losses: dict[str, Any]) -> dict[str, Any]:
+    """The (weight, loss) pairs of a method such as "kd+gcrd", for WeightedSum.
+
+    The setting of "kd+gcrd" is that of G-CRD beside KD; KD keeps the one that it has alone.
+    """
+    if method == "none":
+        return {"none": (0.0, losses["kd"]())}
+    chosen = {name: settings["kd" if name == "kd" else method] for name in method.split("+")}
+    return {name: (one.weight, losses[name](**one.options())) for name, one in chosen.items()}
+
+
+def run_name(seed: int, method: str, settings: Settings) -> str:
+    """The name of a student's run, and of its checkpoint."""
+    used = [str(settings[key]) for key in dict.fromkeys(["kd", method]) if key in settings]
+    return "-".join([str(seed), method, *(used if method != "none" else [])])
 
 
 def seed_everything(seed: int) -> None:

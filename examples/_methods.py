@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from _common import Setting
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -33,17 +34,6 @@ class Case(NamedTuple):
     data: Data
     teacher: Teacher
     second: Teacher | None  # for the loss that takes several teachers
-
-
-class Setting(NamedTuple):
-    """What is chosen on validation nodes: a weight and, of some losses, a temperature."""
-
-    weight: float
-    temperature: float | None = None
-
-    def options(self) -> dict[str, float]:
-        """The arguments for the loss's line below."""
-        return {} if self.temperature is None else {"temperature": self.temperature}
 
 
 class Term(NamedTuple):

@@ -19,11 +19,13 @@ A truncated SVD reduces the 8,415 features of Physics to 256.
 
 import argparse
 import os
+from functools import partial
 
 import _common
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from _common import Setting
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch.nn.parallel import DistributedDataParallel
 from torch_geometric import transforms
@@ -37,19 +39,19 @@ import graphkd
 METHODS = ["none", "kd", "lsp", "glsp", "gcrd", "kd+gcrd"]
 LAYERS, WIDTH, TEACHER_WIDTH = 2, 64, 128
 # Chosen on the validation nodes of the digits, seeds 0 to 2. The weight of KD was not searched.
-WEIGHTS = {
-    "none": {"kd": 0.0},
-    "kd": {"kd": 1.0},
-    "lsp": {"lsp": 100.0},
-    "glsp": {"glsp": 10.0},
-    "gcrd": {"gcrd": 0.1},
-    "kd+gcrd": {"kd": 1.0, "gcrd": 0.1},
+SETTINGS = {
+    "kd": Setting(1.0, 4.0),
+    "lsp": Setting(100.0),
+    "glsp": Setting(10.0),
+    "gcrd": Setting(0.1, 0.075),
+    "kd+gcrd": Setting(0.1, 0.075),
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=60)
 parser.add_argument("--dataset", default="Digits", choices=["Digits", "Physics"])
 parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=True)
 args = parser.parse_args()
+SETTINGS.update(args.settings)
 
 # Ranks: torchrun says which one this is; without it, there is one ---------------------------------
 
@@ -153,13 +155,15 @@ def make_student(method, group):
     student = MLP([part.num_features, WIDTH, classes], norm=None).to(args.device)
     losses = {
         # A loss of single rows, like the labels' loss: a sum over this rank's, which DDP averages.
-        "kd": (ranks / whole.num_nodes, graphkd.KDLoss(reduction="sum")),
+        "kd": partial(graphkd.KDLoss, reduction="sum"),
         # These compare rows. Each is the loss of all ranks' rows, with the same value on all ranks.
-        "lsp": (1.0, graphkd.LSPLoss(process_group=group)),
-        "glsp": (1.0, graphkd.GlobalLSPLoss(process_group=group)),
-        "gcrd": (1.0, graphkd.GCRDLoss(WIDTH, TEACHER_WIDTH, 64, process_group=group)),
+        "lsp": partial(graphkd.LSPLoss, process_group=group),
+        "glsp": partial(graphkd.GlobalLSPLoss, process_group=group),
+        "gcrd": partial(graphkd.GCRDLoss, WIDTH, TEACHER_WIDTH, 64, process_group=group),
     }
-    terms = {k: (w * losses[k][0], losses[k][1]) for k, w in WEIGHTS[method].items()}
+    terms = _common.terms(method, SETTINGS, losses)
+    if "kd" in terms:
+        terms["kd"] = terms["kd"][0] * ranks / whole.num_nodes, terms["kd"][1]
     return student, graphkd.WeightedSum(**terms).to(args.device)
 
 
@@ -222,7 +226,8 @@ def train_student(seed, method):
     def evaluate():
         return accuracy(student, "val_mask", part.x)
 
-    name, others = f"{seed}-{method}", {"optimizer": optimizer, "distill": distill}
+    name = _common.run_name(seed, method, SETTINGS)
+    others = {"optimizer": optimizer, "distill": distill}
     best = _common.fit(name, args, student, step, evaluate, writes=rank == 0, **others)
     return best, accuracy(student, "test_mask", part.x)
 
@@ -241,5 +246,5 @@ for seed in range(args.seeds):
 if rank == 0:
     title = f"{args.dataset}, {whole.num_nodes:,} nodes, {num_train} labelled, {world} rank(s)"
     facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}}
-    _common.report(title, "accuracy", args, teacher_tests, tests, weights=WEIGHTS, **facts)
+    _common.report(title, "accuracy", args, teacher_tests, tests, settings=SETTINGS, **facts)
 dist.destroy_process_group()

@@ -16,11 +16,13 @@ are known, another 500 nodes validate, and one half of all nodes tests. A trunca
 8,415 features of Physics to 256.
 """
 
+from functools import partial
 from itertools import product
 
 import _common
 import torch
 import torch.nn.functional as F
+from _common import Setting
 from rich.table import Column, Table
 from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
@@ -36,12 +38,11 @@ DATASETS = {"Cora": Planetoid, "PubMed": Planetoid, "Photo": Amazon, "Physics": 
 METHODS = ["none", "kd", "fitnet", "gcrd", "kd+gcrd"]
 WIDTH, TEACHER_WIDTH = 64, 128
 # Chosen on the validation nodes of the digits, seeds 0 to 2.
-WEIGHTS = {
-    "none": {"kd": 0.0},
-    "kd": {"kd": 10.0},
-    "fitnet": {"fitnet": 100000.0},
-    "gcrd": {"gcrd": 1.0},
-    "kd+gcrd": {"kd": 10.0, "gcrd": 0.01},
+SETTINGS = {
+    "kd": Setting(10.0, 4.0),
+    "fitnet": Setting(100000.0),
+    "gcrd": Setting(1.0, 0.075),
+    "kd+gcrd": Setting(0.01, 0.075),
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=60)
@@ -50,6 +51,7 @@ parser.add_argument("--students", nargs="+", choices=["MLP", "SIGN"], default=["
 parser.add_argument("--batch-size", type=int, default=256)
 parser.add_argument("--hops", type=int, default=3, help="of SIGN")
 args = parser.parse_args()
+SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
@@ -148,11 +150,11 @@ def train_student(seed, name, method, h_teacher, z_teacher):
     _common.seed_everything(seed)  # every method starts from the same student ...
     student = make_student(x)
     losses = {
-        "kd": graphkd.KDLoss(),
-        "fitnet": graphkd.FitNetLoss(WIDTH, TEACHER_WIDTH),
-        "gcrd": graphkd.GCRDLoss(WIDTH, TEACHER_WIDTH, proj_dim=64),
+        "kd": graphkd.KDLoss,
+        "fitnet": partial(graphkd.FitNetLoss, WIDTH, TEACHER_WIDTH),
+        "gcrd": partial(graphkd.GCRDLoss, WIDTH, TEACHER_WIDTH, proj_dim=64),
     }
-    terms = {key: (weight, losses[key]) for key, weight in WEIGHTS[method].items()}
+    terms = _common.terms(method, SETTINGS, losses)
     distill = graphkd.WeightedSum(**terms).to(args.device)
     tap = graphkd.Tap(student, "act")
     _common.compiled(args, student)
@@ -181,7 +183,7 @@ def train_student(seed, name, method, h_teacher, z_teacher):
     def evaluate():
         return accuracy(student, val, x)
 
-    run = f"{seed}-{name}-{method}"
+    run = f"{name}-{_common.run_name(seed, method, SETTINGS)}"
     best = _common.fit(run, args, student, step, evaluate, optimizer=optimizer, distill=distill)
     return best, accuracy(student, test, x)
 
@@ -219,6 +221,6 @@ _common.console.print(
 )
 
 vals, tests = ({key: [x[k] for x in pairs] for key, pairs in scores.items()} for k in (0, 1))
-facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "weights": WEIGHTS}
+facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "settings": SETTINGS}
 title = f"{args.dataset}, {int(train.sum())} labelled nodes of {data.num_nodes:,}"
 _common.report(title, "accuracy", args, teacher_tests, tests, costs=costs, **facts)

@@ -20,10 +20,13 @@ On a whole graph the teacher teaches all nodes of the classified type. In batche
 seeds, which are the training nodes. Its outputs are computed once and looked up by node id.
 """
 
+from functools import partial
+
 import _common
 import torch
 import torch.nn.functional as F
 import torch_geometric.typing
+from _common import Setting
 from torch import nn
 from torch_geometric import transforms as T
 from torch_geometric.data import HeteroData
@@ -40,13 +43,20 @@ TEACHER, STUDENT = (64, 2, 0.5), (16, 1, 0.2)  # width, rounds, dropout
 # Chosen on the validation nodes of the generated graph, from few values (KD 1 and 10, G-CRD 0.1 to
 # 10, LSP 10 to 1000). "kd+lsp" is the weight of LSP beside KD. Other graphs need other weights: on
 # DBLP this weight of LSP is too large.
-WEIGHTS = {"kd": 10.0, "gcrd": 1.0, "lsp": 1000.0, "kd+gcrd": 0.1, "kd+lsp": 100.0}
+SETTINGS = {
+    "kd": Setting(10.0, 4.0),
+    "gcrd": Setting(1.0, 0.075),
+    "lsp": Setting(1000.0),
+    "kd+gcrd": Setting(0.1, 0.075),
+    "kd+lsp": Setting(100.0),
+}
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=100)
 parser.add_argument("--dataset", default="generated", choices=TARGETS)
 parser.add_argument("--batch-size", type=int, help="sampled batches of so many seeds")
 parser.add_argument("--fan-out", type=int, default=10, help="neighbours per edge type and round")
 args = parser.parse_args()
+SETTINGS.update(args.settings)
 if args.dataset == "mag" and not args.batch_size:
     parser.error("ogbn-mag is too big for one batch: pass --batch-size, such as 1024.")
 samplers = torch_geometric.typing.WITH_PYG_LIB or torch_geometric.typing.WITH_TORCH_SPARSE
@@ -186,17 +196,18 @@ def outputs(model):
 
 def objective(method):
     """Losses by node type and edge type. Each has heads of its own."""
-    losses = {}
-    if "kd" in method:
-        losses[target] = {"kd": (WEIGHTS["kd"], graphkd.KDLoss())}
-    if "gcrd" in method:
-        gcrd = graphkd.GCRDLoss(STUDENT[0], TEACHER[0], proj_dim=64)
-        losses[target] = {**losses.get(target, {}), "gcrd": (WEIGHTS[method], gcrd)}
-    if "lsp" in method:
-        into_target = [edge_type for edge_type in data.edge_types if edge_type[2] == target]
-        for edge_type in into_target:
-            losses[edge_type] = (WEIGHTS[method] / len(into_target), graphkd.LSPLoss())
-    return graphkd.HeteroLoss(losses, metadata=data.metadata()).to(args.device)
+    gcrd = partial(graphkd.GCRDLoss, STUDENT[0], TEACHER[0], proj_dim=64)
+    losses = {"kd": graphkd.KDLoss, "gcrd": gcrd, "lsp": graphkd.LSPLoss}
+    terms = _common.terms(method, SETTINGS, losses)
+    edge_types = [edge_type for edge_type in data.edge_types if edge_type[2] == target]
+    if "lsp" in terms:
+        weight, lsp = terms.pop("lsp")
+        terms_by_type = {edge_type: (weight / len(edge_types), lsp) for edge_type in edge_types}
+    else:
+        terms_by_type = {}
+    if terms:
+        terms_by_type[target] = terms
+    return graphkd.HeteroLoss(terms_by_type, metadata=data.metadata()).to(args.device)
 
 
 def train(name, model, distill=None, teacher=None):
@@ -227,15 +238,16 @@ def train(name, model, distill=None, teacher=None):
             optimizer.step()
 
     others = {"optimizer": optimizer, **({} if distill is None else {"distill": distill})}
-    _common.fit(name, args, model, step, lambda: accuracy(model, "val"), **others)
-    return accuracy(model, "test")
+    best = _common.fit(name, args, model, step, lambda: accuracy(model, "val"), **others)
+    return best, accuracy(model, "test")
 
 
-teacher_tests, tests = [], {method: [] for method in args.methods}
+teacher_tests = []
+vals, tests = ({method: [] for method in args.methods} for _ in range(2))
 for seed in range(args.seeds):
     _common.seed_everything(seed)
     model = RGCN(*TEACHER).to(args.device)
-    teacher_tests.append(train(f"{args.dataset}-teacher-{seed}", model))
+    teacher_tests.append(train(f"{args.dataset}-teacher-{seed}", model)[1])
     teacher = outputs(graphkd.freeze(model))
     for method in args.methods:
         _common.seed_everything(seed)  # every method starts from the same student
@@ -243,6 +255,11 @@ for seed in range(args.seeds):
         _common.compiled(args, student)
         distill = objective(method) if method != "none" else None
         _common.seed_everything(seed)  # and drops the same units, whatever heads its loss drew
-        tests[method].append(train(f"{args.dataset}-{method}-{seed}", student, distill, teacher))
+        name = f"{args.dataset}-{_common.run_name(seed, method, SETTINGS)}"
+        val, test = train(name, student, distill, teacher)
+        vals[method].append(val)
+        tests[method].append(test)
 
-_common.report(f"{args.dataset} ({data.num_nodes} nodes)", "accuracy", args, teacher_tests, tests)
+title = f"{args.dataset} ({data.num_nodes} nodes)"
+facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "settings": SETTINGS}
+_common.report(title, "accuracy", args, teacher_tests, tests, **facts)

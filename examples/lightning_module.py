@@ -17,12 +17,14 @@ A truncated SVD reduces the 8,415 features of Physics to 256. Needs `pip install
 import logging
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
 
 import _common
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from _common import Setting
 from torch.utils.data import DataLoader, DistributedSampler
 from torch_geometric import transforms
 from torch_geometric.datasets import Coauthor
@@ -40,11 +42,10 @@ except ImportError:
 METHODS = ["none", "kd", "gcrd", "kd+gcrd"]
 WIDTH, TEACHER_WIDTH = 64, 128
 # The weights of graph_agnostic.py, which were chosen on the validation nodes of the digits.
-WEIGHTS = {
-    "none": {"kd": 0.0},
-    "kd": {"kd": 1.0},
-    "gcrd": {"gcrd": 0.1},
-    "kd+gcrd": {"kd": 1.0, "gcrd": 0.1},
+SETTINGS = {
+    "kd": Setting(1.0, 4.0),
+    "gcrd": Setting(0.1, 0.075),
+    "kd+gcrd": Setting(0.1, 0.075),
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=60)
@@ -52,6 +53,7 @@ parser.add_argument("--dataset", default="Digits", choices=["Digits", "Physics"]
 parser.add_argument("--devices", type=int, default=1)
 parser.add_argument("--batch-size", type=int, default=256, help="of each device")
 args = parser.parse_args()
+SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
@@ -95,8 +97,8 @@ class Student(lightning.LightningModule):
         for name, value in {"x": data.x, "y": data.y, "known": data.train_mask}.items():
             self.register_buffer(name, value, persistent=False)
         # Distillation: the losses, and the teacher's outputs for every node.
-        losses = {"kd": graphkd.KDLoss(), "gcrd": graphkd.GCRDLoss(WIDTH, TEACHER_WIDTH, 64)}
-        terms = {key: (weight, losses[key]) for key, weight in WEIGHTS[method].items()}
+        gcrd = partial(graphkd.GCRDLoss, WIDTH, TEACHER_WIDTH, 64)
+        terms = _common.terms(method, SETTINGS, {"kd": graphkd.KDLoss, "gcrd": gcrd})
         self.distill = graphkd.WeightedSum(**terms)
         self.register_buffer("h_teacher", h_teacher, persistent=False)
         self.register_buffer("z_teacher", z_teacher, persistent=False)
@@ -157,8 +159,9 @@ def train_student(seed, method, h_teacher, z_teacher, folder):
     student = Student(seed, method, h_teacher, z_teacher)
     if args.compile:
         student.mlp.compile(dynamic=True)
+    folder = folder / _common.run_name(seed, method, SETTINGS)
     best = ModelCheckpoint(
-        folder / f"{seed}-{method}", monitor="accuracy", mode="max", save_last=True,
+        folder, monitor="accuracy", mode="max", save_last=True,
         save_on_train_epoch_end=True, enable_version_counter=False,
     )  # fmt: skip
     trainer = lightning.Trainer(
@@ -168,7 +171,7 @@ def train_student(seed, method, h_teacher, z_teacher, folder):
         num_sanity_val_steps=0, use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1,
         enable_progress_bar=_common.console.is_terminal, enable_model_summary=False,
     )  # fmt: skip
-    last = folder / f"{seed}-{method}" / "last.ckpt"
+    last = folder / "last.ckpt"
     trainer.fit(student, val_dataloaders=nodes_of(data.val_mask),
                 ckpt_path=last if last.exists() else None)  # fmt: skip
     path = trainer.strategy.broadcast(best.best_model_path)
@@ -194,4 +197,4 @@ with tempfile.TemporaryDirectory() as temporary:
 if not dist.is_initialized() or dist.get_rank() == 0:
     title = f"{args.dataset}, {data.num_nodes:,} nodes, {args.devices} device(s)"
     facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}}
-    _common.report(title, "accuracy", args, teacher_tests, tests, weights=WEIGHTS, **facts)
+    _common.report(title, "accuracy", args, teacher_tests, tests, settings=SETTINGS, **facts)

@@ -17,10 +17,12 @@ under the ROC curve, averaged over labels; for esol, freesolv and lipo, root mea
 """
 
 import random
+from functools import partial
 
 import _common
 import torch
 import torch.nn.functional as F
+from _common import Setting
 from torch import Tensor, nn
 from torch.utils.data import random_split
 from torch_geometric.data import Data
@@ -40,7 +42,13 @@ REGRESSION = ["esol", "freesolv", "lipo"]
 DATASETS = ["generated", "ogbg-molhiv", "tox21", "bbbp", "bace", "sider", "clintox", *REGRESSION]
 METHODS = ["none", "kd", "at", "lsp", "gcrd", "kd+gcrd"]
 # Chosen on the validation molecules of the generated data, seeds 0 to 2.
-WEIGHTS = {"kd": 10.0, "at": 100.0, "lsp": 100.0, "gcrd": 1.0}
+SETTINGS = {
+    "kd": Setting(10.0, 1.0),
+    "at": Setting(100.0),
+    "lsp": Setting(100.0),
+    "gcrd": Setting(1.0, 0.075),
+    "kd+gcrd": Setting(1.0, 0.075),
+}
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=25)
 parser.set_defaults(methods=[name for name in METHODS if name != "lsp"])
@@ -50,8 +58,11 @@ parser.add_argument("--batch-size", type=int, default=64)
 parser.add_argument("--teacher-width", type=int, default=64)
 parser.add_argument("--student-width", type=int, default=32)
 args = parser.parse_args()
+SETTINGS.update(args.settings)
 regression = args.dataset in REGRESSION
-kd = {"task": "regression"} if regression else {"task": "multilabel", "temperature": 1.0}
+if regression:  # which has no temperature
+    SETTINGS["kd"] = Setting(SETTINGS["kd"].weight)
+kd = partial(graphkd.KDLoss, task="regression" if regression else "multilabel")
 
 # Data ---------------------------------------------------------------------------------------------
 
@@ -185,8 +196,10 @@ loader = DataLoader(train_set, args.batch_size, shuffle=True, drop_last=True)
 val, test = ([d.to(args.device) for d in DataLoader(x, 1024)] for x in (val_set, test_set))
 
 
-def train(name: str, model: Net, lr: float, distill: nn.ModuleDict) -> float:
-    """Train the model and give its test score; with losses to distil by, it is a student."""
+def train(
+    name: str, model: Net, lr: float, distill: nn.ModuleDict, weights: dict[str, float]
+) -> tuple[float, float]:
+    """Train the model and give its validation and test score; with losses, it is a student."""
     # New in a training loop: the heads of the losses learn, too ...
     optimizer = torch.optim.Adam([*model.parameters(), *distill.parameters()], lr=lr)
 
@@ -199,31 +212,32 @@ def train(name: str, model: Net, lr: float, distill: nn.ModuleDict) -> float:
             # ... predictions for molecules are compared, if wanted for missing labels too ...
             if "kd" in distill:
                 mask = ~data.y.isnan() if args.known_only else None
-                loss = loss + WEIGHTS["kd"] * distill["kd"](z_s, z_t[data.idx], mask=mask)
+                loss = loss + weights["kd"] * distill["kd"](z_s, z_t[data.idx], mask=mask)
             # ... embeddings of molecules are compared with the others of the batch ...
             if "gcrd" in distill:
-                loss = loss + WEIGHTS["gcrd"] * distill["gcrd"](g_s, g_t[data.idx])
+                loss = loss + weights["gcrd"] * distill["gcrd"](g_s, g_t[data.idx])
             # ... and embeddings of atoms within each molecule.
             if "at" in distill:
-                loss = loss + WEIGHTS["at"] * distill["at"](h_s, h_t[data.n_id], data.batch)
+                loss = loss + weights["at"] * distill["at"](h_s, h_t[data.n_id], data.batch)
             if "lsp" in distill:
-                loss = loss + WEIGHTS["lsp"] * distill["lsp"](h_s, h_t[data.n_id], data.edge_index)
+                loss = loss + weights["lsp"] * distill["lsp"](h_s, h_t[data.n_id], data.edge_index)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
     others = {"optimizer": optimizer, "distill": distill}
-    _common.fit(name, args, model, step, lambda: score(model, val), **others)
-    return abs(score(model, test))
+    best = _common.fit(name, args, model, step, lambda: score(model, val), **others)
+    return best, abs(score(model, test))
 
 
 wide, narrow = args.teacher_width, args.student_width
-teachers, tests = [], {method: [] for method in args.methods}
+teachers = []
+vals, tests = ({method: [] for method in args.methods} for _ in range(2))
 for seed in range(args.seeds):
     _common.seed_everything(seed)
     options = {"norm": "batch_norm", "jk": "last"}  # with "last", a BatchNorm after the last layer
     teacher = Net(GINE(wide, wide, num_layers=4, dropout=0.2, **options)).to(args.device)
-    teachers.append(train(f"teacher-{seed}", teacher, 0.003, nn.ModuleDict()))
+    teachers.append(train(f"teacher-{seed}", teacher, 0.003, nn.ModuleDict(), {})[1])
     # The teacher no longer changes: its outputs are computed once for every epoch and method.
     graphkd.freeze(teacher)
     with torch.no_grad():
@@ -233,18 +247,22 @@ for seed in range(args.seeds):
         _common.seed_everything(seed)
         student = Net(GCN(narrow, narrow, num_layers=3, **options)).to(args.device)
         losses = {
-            "kd": graphkd.KDLoss(**kd),
-            "at": graphkd.AttentionTransferLoss(),
-            "lsp": graphkd.LSPLoss(),
-            "gcrd": graphkd.GCRDLoss(dim_s=narrow, dim_t=wide, proj_dim=64),
+            "kd": kd,
+            "at": graphkd.AttentionTransferLoss,
+            "lsp": graphkd.LSPLoss,
+            "gcrd": partial(graphkd.GCRDLoss, dim_s=narrow, dim_t=wide, proj_dim=64),
         }
-        distill = nn.ModuleDict(
-            {name: losses[name] for name in method.split("+") if name in losses}
-        )
+        terms = _common.terms(method, SETTINGS, losses)
+        distill = nn.ModuleDict({name: loss for name, (_, loss) in terms.items()})
+        weights = {name: weight for name, (weight, _) in terms.items()}
         _common.compiled(args, student)
         _common.seed_everything(seed)  # the same order of molecules, whatever a head has drawn
-        tests[method].append(train(f"{method}-{seed}", student, 0.01, distill.to(args.device)))
+        run, distill = _common.run_name(seed, method, SETTINGS), distill.to(args.device)
+        scores = train(run, student, 0.01, distill, weights)
+        for found, value in zip((vals, tests), scores, strict=True):
+            found[method].append(value)
 
 title = f"{args.dataset}, {len(train_set):,} molecules to learn from"
 metric, digits = ("RMSE (less is better)", 3) if regression else ("ROC-AUC, %", 1)
-_common.report(title, metric, args, teachers, tests, digits=digits)
+facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "settings": SETTINGS}
+_common.report(title, metric, args, teachers, tests, digits=digits, **facts)

@@ -15,9 +15,12 @@ under noise. The rest must be learned from the neighbours. PPI has 24 graphs of 
 50 features and 121 labels. Scores are micro-averaged F1.
 """
 
+from functools import partial
+
 import _common
 import torch
 import torch.nn.functional as F
+from _common import Setting
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.datasets import PPI
@@ -30,8 +33,13 @@ import graphkd
 
 METHODS = ["none", "kd", "lsp", "gcrd", "kd+gcrd"]
 # Chosen on the validation graphs of the generated data, seeds 0 to 2.
-TEMPERATURE = 1.0
-WEIGHTS = {"kd": 10.0, "lsp": 1.0, "gcrd": 0.1}
+SETTINGS = {
+    "kd": Setting(10.0, 1.0),
+    "lsp": Setting(1.0),
+    "gcrd": Setting(0.1, 0.075),
+    "kd+lsp": Setting(1.0),
+    "kd+gcrd": Setting(0.1, 0.075),
+}
 
 parser = _common.parser(__doc__, methods=[*METHODS, "kd+lsp"], epochs=40)
 parser.set_defaults(methods=METHODS)
@@ -41,6 +49,7 @@ parser.add_argument("--batch-size", type=int, default=2, help="graphs")
 parser.add_argument("--teacher-width", type=int, default=128)
 parser.add_argument("--student-width", type=int, default=32)
 args = parser.parse_args()
+SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
@@ -101,8 +110,8 @@ def train(
     hidden: graphkd.Tap,
     distill: graphkd.WeightedSum | None = None,
     **taught: Tensor,
-) -> float:
-    """Train the model and give its test score; with losses to distil by, it is a student."""
+) -> tuple[float, float]:
+    """Train the model and give its validation and test score; with losses, it is a student."""
     # New in a training loop: the heads of the losses learn, too ...
     heads = [] if distill is None else [*distill.parameters()]
     optimizer = torch.optim.Adam([*model.parameters(), *heads], lr=lr)
@@ -125,20 +134,21 @@ def train(
             optimizer.step()
 
     others = {"optimizer": optimizer, **({} if distill is None else {"distill": distill})}
-    _common.fit(name, args, model, step, lambda: score(model, val_set), **others)
-    return score(model, test_set)
+    best = _common.fit(name, args, model, step, lambda: score(model, val_set), **others)
+    return best, score(model, test_set)
 
 
 wide, narrow = args.teacher_width, args.student_width
 students = {"GAT": {"heads": 4}, "GCN": {}}
-teachers, tests = [], {method: [] for method in args.methods}
+teachers = []
+vals, tests = ({method: [] for method in args.methods} for _ in range(2))
 for seed in range(args.seeds):
     _common.seed_everything(seed)
     # Jumping knowledge: the hidden states of all layers, side by side, make the prediction.
     options = {"heads": 4, "dropout": 0.2, "norm": "batch_norm", "jk": "cat"}
     teacher = GAT(features, wide, 3, labels, **options).to(args.device)
     hidden = graphkd.Tap(teacher, "jk")
-    teachers.append(train(f"teacher-{seed}", teacher, 0.005, hidden))
+    teachers.append(train(f"teacher-{seed}", teacher, 0.005, hidden)[1])
     graphkd.freeze(teacher)
     with torch.no_grad():
         rows = [(predict(teacher, data.to(args.device)), hidden.value) for data in train_set]
@@ -148,19 +158,20 @@ for seed in range(args.seeds):
         build = {"GAT": GAT, "GCN": GCN}[args.student]
         student = build(features, narrow, 2, labels, norm="batch_norm", **students[args.student])
         losses = {
-            "kd": graphkd.KDLoss(TEMPERATURE, task="multilabel"),
-            "lsp": graphkd.LSPLoss(),
-            "gcrd": graphkd.GCRDLoss(dim_s=narrow, dim_t=3 * wide, proj_dim=64),
+            "kd": partial(graphkd.KDLoss, task="multilabel"),
+            "lsp": graphkd.LSPLoss,
+            "gcrd": partial(graphkd.GCRDLoss, dim_s=narrow, dim_t=3 * wide, proj_dim=64),
         }
-        terms = {
-            name: (WEIGHTS[name], losses[name]) for name in method.split("+") if name in losses
-        }
-        distill = graphkd.WeightedSum(**terms).to(args.device) if terms else None
+        terms = _common.terms(method, SETTINGS, losses)
+        distill = graphkd.WeightedSum(**terms).to(args.device)
         _common.seed_everything(seed)  # the same order and dropout, whatever a head has drawn
         hidden = graphkd.Tap(student.to(args.device), "dropout")
         _common.compiled(args, student)  # after the Tap
-        test = train(f"{method}-{seed}", student, 0.01, hidden, distill, h_t=h_t, z_t=z_t)
+        run = _common.run_name(seed, method, SETTINGS)
+        val, test = train(run, student, 0.01, hidden, distill, h_t=h_t, z_t=z_t)
+        vals[method].append(val)
         tests[method].append(test)
 
 title = f"{args.dataset}, {len(train_set)} graphs with {labels} labels to learn from"
-_common.report(title, "micro-F1, %", args, teachers, tests)
+facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "settings": SETTINGS}
+_common.report(title, "micro-F1, %", args, teachers, tests, **facts)

@@ -26,6 +26,7 @@ building. Points of other classes stay in the blocks, without a label.
 In S3DIS, areas 1 to 4 train, 5 validates and 6 tests.
 """
 
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,6 +34,7 @@ import _common
 import _tiles
 import torch
 import torch.nn.functional as F
+from _common import Setting
 from sklearn.neighbors import kneighbors_graph
 from torch import nn
 from torch_geometric.datasets import S3DIS
@@ -46,13 +48,12 @@ import graphkd
 METHODS = ["none", "kd", "at", "lsp", "gcrd", "kd+gcrd"]
 WIDTH, TEACHER_WIDTH = 16, 48
 # Chosen on the validation tile of the generated data, seeds 0 to 2.
-WEIGHTS = {
-    "none": {"kd": 0.0},
-    "kd": {"kd": 1.0},
-    "at": {"at": 1000.0},
-    "lsp": {"lsp": 10.0},
-    "gcrd": {"gcrd": 0.1},
-    "kd+gcrd": {"kd": 1.0, "gcrd": 0.001},
+SETTINGS = {
+    "kd": Setting(1.0, 4.0),
+    "at": Setting(1000.0),
+    "lsp": Setting(10.0),
+    "gcrd": Setting(0.1, 0.075),
+    "kd+gcrd": Setting(0.001, 0.075),
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=20)
@@ -63,6 +64,7 @@ parser.add_argument("--block", type=float, default=10.0, help="its edge in metre
 parser.add_argument("--batch-size", type=int, default=4, help="in blocks")
 parser.add_argument("--neighbours", type=int, default=8)
 args = parser.parse_args()
+SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
@@ -174,12 +176,12 @@ def train_student(seed, method, taught):
     _common.seed_everything(seed)  # every method starts from the same student ...
     student = DGCNN(WIDTH, layers=2).to(args.device)
     losses = {
-        "kd": graphkd.KDLoss(),
-        "at": graphkd.AttentionTransferLoss(),
-        "lsp": graphkd.LSPLoss(),
-        "gcrd": graphkd.GCRDLoss(WIDTH, TEACHER_WIDTH, proj_dim=64),
+        "kd": graphkd.KDLoss,
+        "at": graphkd.AttentionTransferLoss,
+        "lsp": graphkd.LSPLoss,
+        "gcrd": partial(graphkd.GCRDLoss, WIDTH, TEACHER_WIDTH, proj_dim=64),
     }
-    terms = {key: (weight, losses[key]) for key, weight in WEIGHTS[method].items()}
+    terms = _common.terms(method, SETTINGS, losses)
     distill = graphkd.WeightedSum(**terms).to(args.device)
     tap = graphkd.Tap(student, "hidden")
     _common.compiled(args, student)
@@ -205,7 +207,7 @@ def train_student(seed, method, taught):
     def evaluate():
         return score(student, val_loader)
 
-    run = f"{seed}-{method}"
+    run = _common.run_name(seed, method, SETTINGS)
     best = _common.fit(run, args, student, step, evaluate, optimizer=optimizer, distill=distill)
     return best, score(student, test_loader)
 
@@ -220,6 +222,6 @@ for seed in range(args.seeds):
         scores[method].append(train_student(seed, method, taught))
 
 vals, tests = ({key: [x[k] for x in pairs] for key, pairs in scores.items()} for k in (0, 1))
-facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "weights": WEIGHTS}
+facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "settings": SETTINGS}
 title = f"{args.dataset} tiles, {args.labelled:.0%} of the training points labelled"
 _common.report(title, "mean IoU", args, teacher_tests, tests, **facts)

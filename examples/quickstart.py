@@ -43,7 +43,6 @@ from _methods import (
     SETTINGS,
     TRIALS,
     Case,
-    Setting,
     Teacher,
     sides,
     trials,
@@ -62,7 +61,7 @@ import graphkd
 
 
 def objective(
-    method: str, settings: dict[str, Setting], case: Case
+    method: str, settings: _common.Settings, case: Case
 ) -> tuple[graphkd.WeightedSum | None, dict[str, Any]]:
     """The weighted sum of a method's distillation losses, for example of "kd+gcrd".
 
@@ -150,7 +149,7 @@ class Run(NamedTuple):
 
 
 def distil(
-    run: Run, student: str, method: str, settings: dict[str, Setting], args: argparse.Namespace
+    run: Run, student: str, method: str, settings: _common.Settings, args: argparse.Namespace
 ) -> tuple[float, float]:
     torch.manual_seed(run.seed)  # every method starts from the same student ...
     model = build(student, run.data)
@@ -166,7 +165,7 @@ def distil(
     return fit(name, model, layer, run.data, args, method, distill, case, given)
 
 
-def unknown(methods: list[str], settings: dict[str, Setting]) -> list[str]:
+def unknown(methods: list[str], settings: _common.Settings) -> list[str]:
     """The methods that have no settings yet, and need some."""
     return [method for method in methods if method != "none" and method not in settings]
 
@@ -174,10 +173,10 @@ def unknown(methods: list[str], settings: dict[str, Setting]) -> list[str]:
 def tune(
     runs: list[Run],
     student: str,
-    settings: dict[str, Setting],
+    settings: _common.Settings,
     args: argparse.Namespace,
     advance: Callable[[], None],
-) -> dict[str, Setting]:
+) -> _common.Settings:
     """Add the settings that are best on the validation nodes, on average over the runs."""
     settings = dict(settings)
     for method in unknown(args.losses, settings):  # KD comes before the sums that contain it

@@ -24,11 +24,13 @@ TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 in the environment.
 """
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import _common
 import torch
 import torch.nn.functional as F
+from _common import Setting
 from torch_geometric import transforms
 from torch_geometric.data import Data
 from torch_geometric.datasets import Coauthor
@@ -50,13 +52,12 @@ METHODS = ["none", "kd", "lsp", "gcrd", "gcrd-queue", "kd+gcrd"]
 _common.LABELS["gcrd-queue"] = "G-CRD, queue"
 LAYERS, WIDTH, TEACHER_LAYERS, TEACHER_WIDTH = 2, 8, 3, 128
 # Chosen on the validation nodes of the generated graph, 10 epochs, seeds 0 and 1.
-WEIGHTS = {
-    "none": {"kd": 0.0},
-    "kd": {"kd": 1.0},
-    "lsp": {"lsp": 100.0},
-    "gcrd": {"gcrd": 0.1},
-    "gcrd-queue": {"gcrd-queue": 0.1},
-    "kd+gcrd": {"kd": 1.0, "gcrd": 0.01},
+SETTINGS = {
+    "kd": Setting(1.0, 4.0),
+    "lsp": Setting(100.0),
+    "gcrd": Setting(0.1, 0.075),
+    "gcrd-queue": Setting(0.1, 0.075),
+    "kd+gcrd": Setting(0.01, 0.075),
 }
 AVAILABLE = {
     "neighbor": WITH_PYG_LIB or WITH_TORCH_SPARSE,
@@ -73,6 +74,7 @@ parser.add_argument("--batch-size", type=int, default=2048, help="seeds of a bat
 parser.add_argument("--fan-out", type=int, nargs=TEACHER_LAYERS, default=[10, 5, 5])
 parser.add_argument("--queue", type=int, default=8192, help="keys; 65536 suits a larger graph")
 args = parser.parse_args()
+SETTINGS.update(args.settings)
 if args.loader is None:
     args.loader = "neighbor" if AVAILABLE["neighbor"] else "random"
     hint = "" if AVAILABLE["neighbor"] else ": no sampler package is installed; try --epochs 40"
@@ -193,12 +195,12 @@ def train_student(seed, method, teacher):
     student.to(args.device)
     dims = {"dim_s": WIDTH, "dim_t": TEACHER_WIDTH, "proj_dim": 64}
     losses = {
-        "kd": graphkd.KDLoss(),
-        "lsp": graphkd.LSPLoss(),
-        "gcrd": graphkd.GCRDLoss(**dims),
-        "gcrd-queue": graphkd.GCRDLoss(**dims, queue_size=args.queue),
+        "kd": graphkd.KDLoss,
+        "lsp": graphkd.LSPLoss,
+        "gcrd": partial(graphkd.GCRDLoss, **dims),
+        "gcrd-queue": partial(graphkd.GCRDLoss, **dims, queue_size=args.queue),
     }
-    terms = {key: (weight, losses[key]) for key, weight in WEIGHTS[method].items()}
+    terms = _common.terms(method, SETTINGS, losses)
     distill = graphkd.WeightedSum(**terms).to(args.device)
     tap = graphkd.Tap(student, "dropout")  # the last hidden layer
     _common.compiled(args, student)
@@ -228,7 +230,7 @@ def train_student(seed, method, teacher):
     def evaluate():
         return accuracy(student, whole.val_mask)
 
-    run = f"{seed}-{method}"
+    run = _common.run_name(seed, method, SETTINGS)
     best = _common.fit(run, args, student, step, evaluate, optimizer=optimizer, distill=distill)
     return best, accuracy(student, whole.test_mask)
 
@@ -244,6 +246,6 @@ with tempfile.TemporaryDirectory() as temporary:
             scores[method].append(train_student(seed, method, store))
 
 vals, tests = ({key: [x[k] for x in pairs] for key, pairs in scores.items()} for k in (0, 1))
-facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "weights": WEIGHTS}
+facts = {"validation": {key: _common.mean_std(x) for key, x in vals.items()}, "settings": SETTINGS}
 title = f"{args.dataset}, {data.num_nodes:,} nodes, {int(data.train_mask.sum()):,} labelled"
 _common.report(f"{title}, --loader {args.loader}", "accuracy", args, teacher_tests, tests, **facts)
