@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from graphkd._precision import traced
-from graphkd._slips import for_dimensions, for_ids, for_numbers, for_rows, for_weight
+from graphkd._slips import (
+    for_dimensions,
+    for_ids,
+    for_numbers,
+    for_rows,
+    for_temperature,
+    for_weight,
+)
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -59,6 +66,33 @@ def check_positive(what: str, value: Any) -> None:
         )
     if not 0 < float(value) < math.inf:
         raise ValueError(f"{what} must be positive and finite; got {value!r}.")
+
+
+def check_temperature(what: str, value: Any, *, of_rows: bool = False) -> None:
+    """Raise unless ``value`` is a positive number or 0-d tensor, or one for each row if allowed.
+
+    The numbers of a tensor are read on a CPU only: elsewhere a step would wait for them.
+    """
+    # A matrix is no temperature of any shape, but most likely a model's output.
+    if not isinstance(value, Tensor) or (value.dim() > 1 and 1 not in value.shape):
+        check_positive(what, value)
+        return
+    if not value.is_floating_point():
+        raise TypeError(
+            f"{what} must be a number or a floating-point tensor; got {describe(value)}. Call "
+            ".float() on it."
+        )
+    if value.dim() > of_rows:
+        raise ValueError(
+            f"{what} must be a number, or a tensor of shape (){' or (N,)' if of_rows else ''}; got "
+            f"{describe(value)}. {for_temperature(value)}"
+        )
+    if traced() or value.device.type != "cpu" or value.numel() == 0:
+        return
+    low, high = map(float, value.detach().aminmax())
+    if not 0 < low <= high < math.inf:
+        numbers = f"numbers from {low:g} to {high:g}" if value.dim() else f"{low:g}"
+        raise ValueError(f"{what} must be positive and finite; got {numbers}.")
 
 
 def check_count(what: str, value: Any, least: int) -> None:

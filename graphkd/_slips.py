@@ -148,6 +148,15 @@ def for_weight(weight: Any, n: int, what: str) -> str:
     return whole if what == "edge" else "index selects from it too: pass the weights of all rows."
 
 
+def for_temperature(temperature: Tensor) -> str:
+    """What to pass as a temperature instead of a tensor of another shape."""
+    if temperature.numel() == 1:
+        return "Call .view(()) on it; one that learns is nn.Parameter(torch.tensor(4.0))."
+    if 1 in temperature.shape:
+        return "Call .view(-1) on it."
+    return "index selects from it too: pass the temperatures of all rows."
+
+
 def _from(value: Any, package: str) -> bool:
     """Whether the value's class, or one that it derives from, is of the package."""
     return any(kind.__module__.startswith(package) for kind in type(value).__mro__)

@@ -30,7 +30,11 @@ class DistillationLoss(nn.Module):
         super().__init__()
         self._names = tuple(options)
         for name, value in options.items():
-            setattr(self, name, value)
+            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+                # It moves with the Module, and is no more part of its state than a number is.
+                self.register_buffer(name, value, persistent=False)
+            else:
+                setattr(self, name, value)
         self._check()
 
     def _check(self) -> None:
@@ -47,7 +51,7 @@ class DistillationLoss(nn.Module):
         options = self.options
         if (group := options.get("process_group")) is not None:
             options["process_group"] = f"{group.name()}, {group.size()} ranks"
-        return ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return ", ".join(f"{name}={_shown(value)}" for name, value in options.items())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "DistillationLoss":
         """A copy with the same process group, because a group cannot be copied."""
@@ -66,6 +70,14 @@ class DistillationLoss(nn.Module):
                 "state_dict(), or set its process_group to None before."
             )
         return self.__dict__
+
+
+def _shown(option: Any) -> str:
+    """An option for ``repr``; of a tensor, its number if it has a single one, else its shape."""
+    if not isinstance(option, Tensor):
+        return repr(option)
+    one = option.dim() == 0 and not option.is_meta
+    return f"{type(option).__name__}({f'{option.item():g}' if one else describe(option)})"
 
 
 class ProjectedLoss(DistillationLoss):

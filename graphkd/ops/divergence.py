@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._precision import differentiated, quick, traced
@@ -16,6 +17,10 @@ _RADIUS = 0.5
 _TERMS = {torch.float32: 8, torch.float64: 16}
 # If the logits of the sides lie so far apart, their difference has lost its digits.
 _FAR = 32.0
+# Up to here, h(y) of the Jensen–Shannon divergence comes from tanh y.
+_MIDDLE = 1.0
+# A class with so large a log-ratio belongs to one side alone.
+_ALL = 200.0
 
 
 def _coefficients(count: int) -> list[float]:
@@ -126,6 +131,54 @@ def log_ratio(
 
 def softmax_kl(logits_q: Tensor, logits_p: Tensor) -> Tensor:
     """KL(softmax(logits_q) ‖ softmax(logits_p)) along the last dimension."""
+    return softmax_divergence(logits_q, logits_p, "kl")
+
+
+def softmax_divergence(logits_q: Tensor, logits_p: Tensor, kind: str) -> Tensor:
+    """The divergence of the softmaxes q and p along the last dimension.
+
+    ``kind`` is ``"kl"`` for KL(q ‖ p), ``"reverse_kl"`` for KL(p ‖ q), or ``"js"`` for the
+    divergence of Jensen and Shannon, which is the mean of both divergences from (p + q) / 2.
+    """
     log_q, log_p = logits_q.log_softmax(dim=-1), logits_p.log_softmax(dim=-1)
     delta = log_ratio(logits_q - logits_p, log_q, log_p)
+    if kind == "reverse_kl":
+        return _reverse_kl(delta, log_q, log_p)
+    if kind == "js":
+        # Rounding may carry the sum past the bound.
+        return js_terms(delta, log_q, log_p).sum(dim=-1).clamp(max=math.log(2))
     return kl_terms(delta, log_q, log_p).sum(dim=-1)
+
+
+def _reverse_kl(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
+    """KL(p ‖ q), which is infinite with a class that q has lost and p has not.
+
+    The gradient is then that of the least probability in q that a number can hold: finite, it
+    still drives p out of this class.
+    """
+    range_ = torch.finfo(delta.dtype)
+    # Beyond, the product with a temperature may overflow. No mask in use but −∞ comes near.
+    lost = (delta < -(range_.max**0.5)) & (log_p.detach().exp() > 0)
+    against = (-delta).masked_fill(lost, -math.log(range_.tiny))
+    values = kl_terms(against, log_p, log_q).sum(dim=-1)
+    return values + torch.zeros_like(values).masked_fill(lost.any(dim=-1), torch.inf)
+
+
+def js_terms(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
+    r"""Non-negative terms whose sum is the divergence of Jensen and Shannon of q and p.
+
+    .. math:: \tfrac12 (p + q)\, h(\tfrac\Delta2), \qquad h(y) = y \tanh y - \log\cosh y
+
+    Here h is :math:`\log 2` minus the entropy of q's share of a class, accurate where q and p
+    nearly agree: :math:`\log\cosh y = -\frac12 \log(1 - \tanh^2 y)`. For large y, it comes from
+    :math:`e^{-2|y|}`. The arguments are those of :func:`kl_terms`.
+    """
+    near = delta.abs() <= 2 * _MIDDLE
+    y = delta.masked_fill(~near, 0) / 2
+    tanh = y.tanh()
+    close = y * tanh + (-tanh.square()).log1p() / 2
+    # Where one branch is taken, the other one sees harmless values, as in ``kl_terms``; and at
+    # infinity a product would be NaN.
+    size = delta.abs().masked_fill(near, 1).clamp(max=_ALL)
+    far = math.log(2) - size * (-size).sigmoid() - F.softplus(-size)
+    return (log_q.exp() + log_p.exp()) / 2 * torch.where(near, close, far)

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from graphkd.ops import chunked, reference
 from graphkd.ops.backends import by_hand_serves
-from graphkd.ops.reference.soft_targets import Softening
+from graphkd.ops.reference.soft_targets import Softening, usual
 
 
 def unit_gap(s: Tensor, t: Tensor) -> Tensor:
@@ -32,7 +32,8 @@ def boundary_gap(s: Tensor, t: Tensor, margin: float) -> Tensor:
 
 
 def soft_targets(s: Tensor, t: Tensor, how: Softening | None = None) -> Tensor:
-    """T² KL(q_i ‖ p_i) of each row i, from student logits s and teacher logits t."""
-    by_hand = by_hand_serves(s) and not t.requires_grad
+    """T² D(q_i, p_i) of each row i, from student logits s and teacher logits t."""
+    how = how or Softening()
+    by_hand = usual(how) and by_hand_serves(s) and not t.requires_grad
     way = chunked.soft_targets if by_hand else reference.soft_targets
-    return way(s, t, how or Softening())
+    return way(s, t, how)

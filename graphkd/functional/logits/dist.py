@@ -6,7 +6,7 @@ from torch import Tensor
 from graphkd._checks import check_positive
 from graphkd._precision import exact, full_precision, has_rows
 from graphkd.functional._options import check_reduction, check_weights
-from graphkd.functional._rows import matched_logits, reduce_rows
+from graphkd.functional._rows import matched_logits, reduce_rows, row_weights
 from graphkd.similarity import unit_rows
 
 # Added to the product of two lengths. It matters: a rarely predicted class has short ones.
@@ -29,6 +29,7 @@ def dist_loss(
     beta: float = 1.0,
     gamma: float = 1.0,
     temperature: float = 1.0,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -60,6 +61,9 @@ def dist_loss(
         beta: Weight of the rows ("inter-class" in the paper).
         gamma: Weight of the columns ("intra-class").
         temperature: T, without a unit.
+        weight: A weight for each row's value, not negative, before ``index``. The mean divides by
+            the weights' sum; the columns take all rows alike. It gets a gradient if it requires
+            one.
         index: Boolean mask or row numbers of the rows that take part. The columns run over these.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``. One value per row, whose mean is the loss:
             its own distance, and N / C times its part of the columns' distances.
@@ -67,11 +71,12 @@ def dist_loss(
     Shapes:
         - **z_s:** :math:`[N, C]`
         - **z_t:** :math:`[N, C]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If shapes or devices differ, there is a single class, or an option is out of
-            range.
+        ValueError: If shapes or devices differ, there is a single class, ``weight`` is negative,
+            or an option is out of range.
         TypeError: If logits are not floating-point tensors.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -89,21 +94,22 @@ def dist_loss(
     """
     loss = "dist_loss"
     check_dist_options(loss, beta=beta, gamma=gamma, temperature=temperature, reduction=reduction)
-    s, t, _ = matched_logits(loss, z_s, z_t, index)
+    s, t, chosen = matched_logits(loss, z_s, z_t, index)
     if z_s.size(1) < 2:
         raise ValueError(
             f"{loss}: it needs at least two classes; got logits of shape {tuple(z_s.shape)}. Use "
             "KDLoss(task='multilabel') for a single binary output."
         )
+    weight = row_weights(loss, weight, z_s, chosen)
     if not has_rows(s):
-        return reduce_rows(s.sum(dim=1), reduction)
+        return reduce_rows(s.sum(dim=1), reduction, weight)
     n, classes = s.shape
     with full_precision(s.device):
         log_p, log_q = ((exact(z) / temperature).log_softmax(dim=1) for z in (s, t))
         within_rows = _uncorrelated(log_p, log_q).sum(dim=1)
         within_classes = _uncorrelated(log_p.t(), log_q.t()).sum(dim=0) * (n / classes)
         values = temperature**2 * (beta * within_rows + gamma * within_classes)
-        return reduce_rows(values.to(s.dtype), reduction)
+        return reduce_rows(values.to(s.dtype), reduction, weight)
 
 
 def _uncorrelated(log_x: Tensor, log_y: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 from graphkd._checks import check_positive, check_row_ids
 from graphkd._precision import exact, full_precision, traced
 from graphkd.functional._options import check_reduction, check_weights
-from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
+from graphkd.functional._rows import matched_logits, reduce_rows, row_weights, select_rows
 from graphkd.ops.row_primitives import soft_targets
 
 
@@ -27,6 +27,7 @@ def dkd_loss(
     alpha: float = 1.0,
     beta: float = 8.0,
     temperature: float = 4.0,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -54,6 +55,8 @@ def dkd_loss(
         alpha: Weight of the class y against the others (TCKD in the paper).
         beta: Weight of the others among themselves (NCKD).
         temperature: T, without a unit.
+        weight: A weight for each row, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part; applies to ``y`` too.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per row).
 
@@ -61,11 +64,12 @@ def dkd_loss(
         - **z_s:** :math:`[N, C]`
         - **z_t:** :math:`[N, C]`
         - **y:** :math:`[N]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If shapes or devices differ, there are fewer than three classes, or an option is
-            out of range.
+        ValueError: If shapes or devices differ, there are fewer than three classes, ``weight`` is
+            negative, or an option is out of range.
         TypeError: If logits are not floating-point tensors, or ``y`` not an integer one.
         IndexError: If ``index`` names a row, or ``y`` a class, that does not exist.
 
@@ -91,6 +95,7 @@ def dkd_loss(
         )
     check_row_ids(loss, "y", y, z_s, "class ids", "Pass data.y.view(-1), one class per node.")
     y = select_rows(loss, y, chosen)
+    weight = row_weights(loss, weight, z_s, chosen)
     with full_precision(s.device):
         (own_s, others_s), (own_t, others_t) = (
             _split(loss, exact(z) / temperature, y.long()) for z in (s, t)
@@ -100,7 +105,7 @@ def dkd_loss(
         among = soft_targets(others_s.masked_fill(alone, 0), others_t.masked_fill(alone, 0))
         target = soft_targets(_against_all(own_s, others_s), _against_all(own_t, others_t))
         values = temperature**2 * (alpha * target + beta * among)
-        return reduce_rows(values.to(s.dtype), reduction)
+        return reduce_rows(values.to(s.dtype), reduction, weight)
 
 
 def _split(loss: str, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,36 +6,52 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_devices, check_positive, describe
+from graphkd._checks import check_choice, check_devices, check_temperature, describe
 from graphkd._precision import full_precision, traced
+from graphkd._slips import for_temperature
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
+from graphkd.functional._rows import matched_logits, reduce_rows, row_weights, select_rows
 from graphkd.ops.reference.soft_targets import Softening
 from graphkd.ops.row_primitives import soft_targets
 
 TASKS = ("multiclass", "multilabel", "regression")
+DIVERGENCES = ("kl", "reverse_kl", "js")
 DEFAULT_TEMPERATURE = 4.0
 
 Standardize: TypeAlias = bool | Literal["population"]
+Temperature: TypeAlias = float | Tensor
 
 
 def check_kd_options(
-    loss: str, *, temperature: float | None, task: str, standardize: Standardize, reduction: str
+    loss: str,
+    *,
+    temperature: Temperature | None,
+    task: str,
+    standardize: Standardize,
+    divergence: str,
+    reduction: str,
 ) -> None:
     """Raise on an option of KD that is out of range."""
     check_choice(f"{loss}: task", task, TASKS)
+    check_choice(f"{loss}: divergence", divergence, DIVERGENCES)
     check_reduction(loss, reduction)
     _check_standardize(loss, standardize, task)
+    if divergence != "kl" and task != "multiclass":
+        raise ValueError(
+            f"{loss}: divergence={divergence!r} goes with task='multiclass'; got task={task!r}. "
+            "Leave it out."
+        )
     if temperature is None:
         return
     if task == "regression":
         raise ValueError(
-            f"{loss}: task='regression' has no temperature; got {temperature!r}. Leave it out."
+            f"{loss}: task='regression' has no temperature; got {describe(temperature)}. Leave it "
+            "out."
         )
-    check_positive(f"{loss}: temperature", temperature)
+    check_temperature(f"{loss}: temperature", temperature, of_rows=True)
 
 
-def default_temperature(temperature: float | None, task: str) -> float | None:
+def default_temperature(temperature: Temperature | None, task: str) -> Temperature | None:
     """The temperature of the task: the given one, else 4; regression has none."""
     return DEFAULT_TEMPERATURE if temperature is None and task != "regression" else temperature
 
@@ -44,10 +60,12 @@ def kd_loss(
     z_s: Tensor,
     z_t: Tensor,
     *,
-    temperature: float | None = None,
+    temperature: Temperature | None = None,
     task: str = "multiclass",
     standardize: Standardize = False,
+    divergence: str = "kl",
     mask: Tensor | None = None,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -69,19 +87,36 @@ def kd_loss(
     distances of the teacher's logits but not their scale. A row of equal logits becomes zero, and
     gets no gradient. The scores are computed in float64.
 
+    With the teacher's distribution q and the student's p, :math:`\mathrm{KL}(q \Vert p)` may give
+    way to another ``divergence``. :math:`\mathrm{KL}(p \Vert q)` punishes what the teacher rules
+    out, and not what the student leaves out. The divergence of Jensen and Shannon,
+    :math:`\frac12 \mathrm{KL}(q \Vert m) + \frac12 \mathrm{KL}(p \Vert m)` with
+    :math:`m = (p + q)/2`, is symmetric, and at most :math:`\log 2`. Each counts times :math:`T^2`.
+
     A class whose logit is −∞, or a large negative number, has probability 0. If that holds on both
     sides, or in the teacher, it adds what the limit says; a class that only the student has lost
-    makes the value infinite. The gradient is finite.
+    makes the value infinite. Of ``"reverse_kl"``, a class that only the teacher has lost does, and
+    ``"js"`` is always finite. The student's gradient is finite.
+
+    A temperature may be a tensor, and gets an exact gradient if it requires one. With one number
+    for each row, row i's value is :math:`T_i^2` times its divergence. Such values, and those of
+    ``"reverse_kl"`` and ``"js"``, are computed in float64.
 
     Args:
         z_s: Student logits (or predictions).
         z_t: Teacher logits (or predictions); they get no gradient.
-        temperature: T, without a unit; default 4.0. Refused for regression, which has none.
+        temperature: T, without a unit; default 4.0. A number, a 0-d tensor or Parameter, or a
+            number for each row, before ``index``. Refused for regression, which has none.
         task: ``"multiclass"``, ``"multilabel"`` or ``"regression"``.
         standardize: Whether to divide each row of multiclass logits, minus its mean, by its
             standard deviation s. True takes the unbiased s (C - 1 in its denominator),
             ``"population"`` the s with C.
+        divergence: ``"kl"``, the teacher's from the student's; ``"reverse_kl"``, the student's from
+            the teacher's; or ``"js"``. The last two are for multiclass.
         mask: Boolean, true where an entry is observed (for multilabel and regression).
+        weight: A weight for each row, not negative, before ``index``. The mean divides by the
+            weights' sum; with a ``mask``, by the sum of the weights of all observed entries. It
+            gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part; applies to ``mask`` too.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``. One value per row, whose mean is the loss:
             with a ``mask``, a row's sum over its observed entries times N / (observed entries).
@@ -89,13 +124,16 @@ def kd_loss(
     Shapes:
         - **z_s:** :math:`[N, C]`
         - **z_t:** :math:`[N, C]`
+        - **temperature:** a number, :math:`[]` or :math:`[N]`
         - **mask:** :math:`[N, C]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
         ValueError: If shapes or devices differ, there is a single class in multiclass, a
             temperature is given for regression, ``mask`` is given for multiclass or
-            ``standardize`` for another task, or an option is out of range.
+            ``standardize`` or another divergence for another task, a number is negative that must
+            not be, or an option is out of range. Numbers in tensors are looked at on a CPU only.
         TypeError: If logits are not floating-point tensors or ``mask`` is not boolean.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -122,7 +160,12 @@ def kd_loss(
     """
     loss = "kd_loss"
     check_kd_options(
-        loss, temperature=temperature, task=task, standardize=standardize, reduction=reduction
+        loss,
+        temperature=temperature,
+        task=task,
+        standardize=standardize,
+        divergence=divergence,
+        reduction=reduction,
     )
     scale = default_temperature(temperature, task)
     s, t, chosen = matched_logits(loss, z_s, z_t, index)
@@ -134,16 +177,38 @@ def kd_loss(
     _check_mask(loss, mask, z_s, task)
     if mask is not None:
         mask = select_rows(loss, mask, chosen)
+        # A NaN where nothing is observed must not reach arithmetic.
+        s, t = s.masked_fill(~mask, 0), t.masked_fill(~mask, 0)
+    if isinstance(scale, Tensor):
+        scale = _selected(loss, scale, z_s, chosen)
+    weight = row_weights(loss, weight, z_s, chosen)
     with full_precision(s.device):
         if scale is None:
-            return _squared_error(s, t, mask, reduction)
+            return _squared_error(s, t, mask, weight, reduction)
         kind = "softmax" if task == "multiclass" else "sigmoid"
-        if mask is None:
-            degrees = _degrees(standardize, z_s.size(1))
-            return soft_targets(s, t, Softening(scale, kind, degrees, reduction))
-        s, t = _observed(s, t, mask)
-        rows = soft_targets(s, t, Softening(scale, kind))
-        return reduce_rows(rows * _share(mask, rows), reduction)
+        whole = mask is None and weight is None
+        how = Softening(
+            scale,
+            kind,
+            _degrees(standardize, z_s.size(1)),
+            reduction if whole else "none",
+            divergence,
+        )
+        rows = soft_targets(s, t, how)
+        return rows if whole else _reduced(rows, mask, weight, reduction)
+
+
+def _selected(loss: str, temperature: Tensor, z: Tensor, chosen: Tensor | None) -> Tensor:
+    """The temperatures of the selected rows, or the one of all."""
+    check_devices(loss, z_s=z, temperature=temperature)
+    if temperature.dim() == 0:
+        return temperature
+    if temperature.shape != z.shape[:1]:
+        raise ValueError(
+            f"{loss}: temperature must be one number, shape (), or one per row, shape "
+            f"({z.size(0)},); got {describe(temperature)}. {for_temperature(temperature)}"
+        )
+    return select_rows(loss, temperature, chosen)
 
 
 def _degrees(standardize: Standardize, classes: int) -> int:
@@ -153,27 +218,25 @@ def _degrees(standardize: Standardize, classes: int) -> int:
     return classes - 1 if standardize is True else classes
 
 
-def _squared_error(s: Tensor, t: Tensor, mask: Tensor | None, reduction: str) -> Tensor:
-    if mask is not None:
-        s, t = _observed(s, t, mask)
-        rows = (s - t).square().mean(dim=1)
-        return reduce_rows(rows * _share(mask, rows), reduction)
-    if reduction == "none":
-        return (s - t).square().mean(dim=1)
+def _squared_error(
+    s: Tensor, t: Tensor, mask: Tensor | None, weight: Tensor | None, reduction: str
+) -> Tensor:
+    if mask is not None or weight is not None or reduction == "none":
+        return _reduced((s - t).square().mean(dim=1), mask, weight, reduction)
     if reduction == "mean" and not traced() and s.size(0):
         return F.mse_loss(s, t)
     count = 1 if reduction == "sum" else max(s.size(0), 1)
     return F.mse_loss(s, t, reduction="sum") / (count * s.size(1))
 
 
-def _observed(s: Tensor, t: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sides with zeros where nothing is observed: a NaN there must not reach arithmetic."""
-    return s.masked_fill(~mask, 0), t.masked_fill(~mask, 0)
-
-
-def _share(mask: Tensor, like: Tensor) -> Tensor:
-    """What makes row means over all entries into values whose mean is that of the observed ones."""
-    return mask.numel() / mask.sum().clamp(min=1).to(like.dtype)
+def _reduced(rows: Tensor, mask: Tensor | None, weight: Tensor | None, reduction: str) -> Tensor:
+    """Reduce row means over all entries, of which a mask says the observed ones."""
+    if mask is None:
+        return reduce_rows(rows, reduction, weight)
+    # It makes the mean of the rows' values that of the observed entries.
+    share = mask.numel() / mask.sum().clamp(min=1).to(rows.dtype)
+    counted = None if weight is None else mask.sum(dim=1) * (share / mask.size(1))
+    return reduce_rows(rows * share, reduction, weight, counted)
 
 
 def _check_standardize(loss: str, standardize: Standardize, task: str) -> None:

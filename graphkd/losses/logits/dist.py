@@ -22,6 +22,7 @@ class DISTLoss(DistillationLoss):
 
     Shapes:
         - **z_s, z_t:** a row of logits for each node, :math:`[N, C]`
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -49,6 +50,13 @@ class DISTLoss(DistillationLoss):
     ) -> None:
         super().__init__(beta=beta, gamma=gamma, temperature=temperature, reduction=reduction)
 
-    def forward(self, z_s: Tensor, z_t: Tensor, *, index: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        z_s: Tensor,
+        z_t: Tensor,
+        *,
+        weight: Tensor | None = None,
+        index: Tensor | None = None,
+    ) -> Tensor:
         """The loss of student logits against the teacher's."""
-        return dist_loss(z_s, z_t, index=index, **self.options)
+        return dist_loss(z_s, z_t, weight=weight, index=index, **self.options)

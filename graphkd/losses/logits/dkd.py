@@ -24,6 +24,7 @@ class DKDLoss(DistillationLoss):
     Shapes:
         - **z_s, z_t:** a row of logits for each node, :math:`[N, C]`
         - **y:** the class of each row, :math:`[N]`
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`; selects from ``y`` too
         - **output:** a scalar, or a value for each selected row
 
@@ -52,7 +53,13 @@ class DKDLoss(DistillationLoss):
         super().__init__(alpha=alpha, beta=beta, temperature=temperature, reduction=reduction)
 
     def forward(
-        self, z_s: Tensor, z_t: Tensor, y: Tensor, *, index: Tensor | None = None
+        self,
+        z_s: Tensor,
+        z_t: Tensor,
+        y: Tensor,
+        *,
+        weight: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student logits against the teacher's, given the classes."""
-        return dkd_loss(z_s, z_t, y, index=index, **self.options)
+        return dkd_loss(z_s, z_t, y, weight=weight, index=index, **self.options)

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from graphkd.functional.logits.kd import (
     Standardize,
+    Temperature,
     check_kd_options,
     default_temperature,
     kd_loss,
@@ -17,18 +18,23 @@ class KDLoss(DistillationLoss):
     .. math:: L = T^2\, \mathrm{mean}_i\, \mathrm{KL}(p^t_i \Vert p^s_i)
 
     with the softmax p of z / T, for ``task="multiclass"``. With ``"multilabel"``, p is a sigmoid,
-    and the mean runs over the observed entries; ``"regression"`` is the mean squared error. It has
-    no parameters.
+    and the mean runs over the observed entries; ``"regression"`` is the mean squared error. Its
+    only parameter is a temperature that learns.
     :func:`graphkd.functional.kd_loss` explains the terms, and names errors and source.
 
     Args:
-        temperature: T. Default: 4.0, and none for regression.
+        temperature: T. Default: 4.0, and none for regression. An ``nn.Parameter`` is among
+            ``loss.parameters()``; any other tensor is a constant, as a number is.
         task: The kind of prediction, as above.
         standardize: Use the standard scores of multiclass logits: True, or ``"population"``.
+        divergence: Compare by ``"kl"``, ``"reverse_kl"`` or ``"js"``.
         reduction: As in the function.
 
     Shapes:
         - **z_s, z_t:** a row of logits for each node, :math:`[N, C]`
+        - **temperature:** T of this call, instead of the constructor's, such as one that depends on
+          the batch; a number, or a tensor :math:`[]` or :math:`[N]`
+        - **weight:** a weight for each row, :math:`[N]`
         - **mask:** true where an entry is observed, :math:`[N, C]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
@@ -40,24 +46,27 @@ class KDLoss(DistillationLoss):
         tensor(0.6031)
     """
 
-    temperature: float | None
+    temperature: Temperature | None
     task: str
     standardize: Standardize
+    divergence: str
     reduction: str
     _check_options = staticmethod(check_kd_options)
 
     def __init__(
         self,
-        temperature: float | None = None,
+        temperature: Temperature | None = None,
         *,
         task: str = "multiclass",
         standardize: Standardize = False,
+        divergence: str = "kl",
         reduction: str = "mean",
     ) -> None:
         super().__init__(
             temperature=default_temperature(temperature, task),
             task=task,
             standardize=standardize,
+            divergence=divergence,
             reduction=reduction,
         )
 
@@ -66,8 +75,13 @@ class KDLoss(DistillationLoss):
         z_s: Tensor,
         z_t: Tensor,
         *,
+        temperature: Temperature | None = None,
         mask: Tensor | None = None,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student logits against the teacher's."""
-        return kd_loss(z_s, z_t, mask=mask, index=index, **self.options)
+        options = self.options
+        if temperature is not None:
+            options["temperature"] = temperature
+        return kd_loss(z_s, z_t, mask=mask, weight=weight, index=index, **options)

@@ -17,6 +17,8 @@ LOSS = Loss(
         {"task": "regression"},
         {"standardize": True},
         {"standardize": "population", "temperature": 2.0},
+        {"divergence": "reverse_kl"},
+        {"divergence": "js", "temperature": 2.0},
     ),
     logits=True,
     bad_options=(
@@ -28,5 +30,8 @@ LOSS = Loss(
         {"standardize": 1},
         {"standardize": True, "task": "multilabel"},
         {"standardize": "population", "task": "regression"},
+        {"divergence": "tv"},
+        {"divergence": "js", "task": "multilabel"},
+        {"divergence": "reverse_kl", "task": "regression"},
     ),
 )
