@@ -17,6 +17,8 @@ _RADIUS = 0.5
 _TERMS = {torch.float32: 8, torch.float64: 16}
 # If the logits of the sides lie so far apart, their difference has lost its digits.
 _FAR = 32.0
+# The logarithm of the least probability in float32.
+_LEAST = math.log(torch.finfo(torch.float32).tiny)
 # Up to here, h(y) of the Jensen–Shannon divergence comes from tanh y.
 _MIDDLE = 1.0
 # A class with so large a log-ratio belongs to one side alone.
@@ -129,39 +131,48 @@ def log_ratio(
     return torch.where(shared, fine + (rough - rough.detach()), rough)
 
 
-def softmax_kl(logits_q: Tensor, logits_p: Tensor) -> Tensor:
-    """KL(softmax(logits_q) ‖ softmax(logits_p)) along the last dimension."""
-    return softmax_divergence(logits_q, logits_p, "kl")
+def softmax_kl(logits_q: Tensor, logits_p: Tensor, difference: Tensor | None = None) -> Tensor:
+    """KL(softmax(logits_q) ‖ softmax(logits_p)) along the last dimension.
 
-
-def softmax_divergence(logits_q: Tensor, logits_p: Tensor, kind: str) -> Tensor:
-    """The divergence of the softmaxes q and p along the last dimension.
-
-    ``kind`` is ``"kl"`` for KL(q ‖ p), ``"reverse_kl"`` for KL(p ‖ q), or ``"js"`` for the
-    divergence of Jensen and Shannon, which is the mean of both divergences from (p + q) / 2.
+    ``difference`` is logits_q − logits_p, if it is known more exactly.
     """
     log_q, log_p = logits_q.log_softmax(dim=-1), logits_p.log_softmax(dim=-1)
-    delta = log_ratio(logits_q - logits_p, log_q, log_p)
-    if kind == "reverse_kl":
-        return _reverse_kl(delta, log_q, log_p)
+    difference = logits_q - logits_p if difference is None else difference
+    return kl_terms(log_ratio(difference, log_q, log_p), log_q, log_p).sum(dim=-1)
+
+
+def softmax_divergence(logits_q: Tensor, logits_p: Tensor, difference: Tensor, kind: str) -> Tensor:
+    """The divergence of the softmaxes q and p along the last dimension; both sides may learn.
+
+    Args:
+        logits_q: The logits of q.
+        logits_p: The logits of p.
+        difference: The first minus the second, as exact as it is known.
+        kind: ``"kl"`` for KL(q ‖ p), ``"reverse_kl"`` for KL(p ‖ q), or ``"js"`` for the divergence
+            of Jensen and Shannon, which is the mean of both sides' divergences from (p + q) / 2.
+    """
+    log_q, log_p = logits_q.log_softmax(dim=-1), logits_p.log_softmax(dim=-1)
+    delta = log_ratio(difference, log_q, log_p)
+    if kind == "kl":
+        return kl_terms(_where_held(delta, log_q), log_q, log_p).sum(dim=-1)
     if kind == "js":
         # Rounding may carry the sum past the bound.
         return js_terms(delta, log_q, log_p).sum(dim=-1).clamp(max=math.log(2))
-    return kl_terms(delta, log_q, log_p).sum(dim=-1)
-
-
-def _reverse_kl(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
-    """KL(p ‖ q), which is infinite with a class that q has lost and p has not.
-
-    The gradient is then that of the least probability in q that a number can hold: finite, it
-    still drives p out of this class.
-    """
-    range_ = torch.finfo(delta.dtype)
+    delta = _where_held(-delta, log_p)
     # Beyond, the product with a temperature may overflow. No mask in use but −∞ comes near.
-    lost = (delta < -(range_.max**0.5)) & (log_p.detach().exp() > 0)
-    against = (-delta).masked_fill(lost, -math.log(range_.tiny))
-    values = kl_terms(against, log_p, log_q).sum(dim=-1)
+    lost = delta > torch.finfo(delta.dtype).max ** 0.5
+    # The student learns, and so does the factor of the infinite logarithm. Its gradient is that of
+    # a teacher who gives the class the least probability: finite, it drives the student out.
+    values = kl_terms(delta.masked_fill(lost, -_LEAST), log_p, log_q).sum(dim=-1)
     return values + torch.zeros_like(values).masked_fill(lost.any(dim=-1), torch.inf)
+
+
+def _where_held(delta: Tensor, log_q: Tensor) -> Tensor:
+    """The log-ratio, not too large where q has so little of a class that it adds nothing.
+
+    In float64, even the exponential of a mask such as −10⁴ over a temperature may be above 0.
+    """
+    return delta.masked_fill((log_q.detach() < _LEAST) & (delta > -_LEAST), -_LEAST)
 
 
 def js_terms(delta: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:

@@ -39,9 +39,8 @@ def usual(how: Softening) -> bool:
 def soft_targets(s: Tensor, t: Tensor, how: Softening) -> Tensor:
     """T² D(q_i, p_i) of each row i; for ``kind="sigmoid"``, the mean over its columns.
 
-    All but the usual case is computed in float64. Near convergence, the quotients by a temperature
-    lose digits of their difference, and the gradient of a temperature is the small rest of sums
-    that cancel.
+    All but the usual case is computed in float64: near convergence, the gradient of a temperature
+    is the small rest of sums that cancel.
     """
     x, y = (s, t) if usual(how) else (exact(s), exact(t))
     over = temperature = how.temperature
@@ -51,14 +50,22 @@ def soft_targets(s: Tensor, t: Tensor, how: Softening) -> Tensor:
     if how.degrees:
         factor = math.sqrt(how.degrees) / over
         x, y = (unit_rows(centred(z)) * factor for z in (x, y))
+        difference = y - x
     else:
+        # The difference of the quotients has lost the digits that the logits' own still has.
+        difference = (y - x) / over
         x, y = _softened(x, over), _softened(y, over)
-    if how.kind == "softmax":
-        rows = softmax_divergence(y, x, how.divergence)
-    else:
+    if how.kind == "sigmoid":
         # A sigmoid is a softmax against a logit of zero.
-        x, y = (torch.stack([z, torch.zeros_like(z)], dim=-1) for z in (x, y))
-        rows = softmax_kl(y, x).mean(dim=1)
+        x, y, difference = (
+            torch.stack([z, torch.zeros_like(z)], dim=-1) for z in (x, y, difference)
+        )
+    if usual(how):
+        rows = softmax_kl(y, x, difference)
+    else:
+        rows = softmax_divergence(y, x, difference, how.divergence)
+    if how.kind == "sigmoid":
+        rows = rows.mean(dim=1)
     values: Tensor = (temperature**2 * rows).to(s.dtype)
     if how.reduction == "none":
         return values
