@@ -73,11 +73,12 @@ class DistillationLoss(nn.Module):
 
 
 def _shown(option: Any) -> str:
-    """An option for ``repr``; of a tensor, its number if it has a single one, else its shape."""
+    """An option for ``repr``; of a tensor, its number if it is a single one, else its shape."""
     if not isinstance(option, Tensor):
         return repr(option)
-    one = option.dim() == 0 and not option.is_meta
-    return f"{type(option).__name__}({f'{option.item():g}' if one else describe(option)})"
+    if option.dim() or option.is_meta:
+        return describe(option)
+    return f"{type(option).__name__}({option.item():g})"
 
 
 class ProjectedLoss(DistillationLoss):

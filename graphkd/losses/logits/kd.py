@@ -69,6 +69,8 @@ class KDLoss(DistillationLoss):
             divergence=divergence,
             reduction=reduction,
         )
+        if isinstance(temperature, Tensor) and temperature.dim():
+            self._own_buffers = ("temperature",)  # each rank has its own rows
 
     def forward(
         self,
