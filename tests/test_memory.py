@@ -17,6 +17,7 @@ NODES, WIDTH = 12_000, 128
 
 MEASURE = """
 from tests.contract import LOSSES
+from tests.test_contract_weights import takes
 from tests.test_memory import NODES, WIDTH, large
 def peak(name, form):
     loss = next(loss for loss in LOSSES if loss.name == name)
@@ -28,7 +29,8 @@ def peak(name, form):
                 module = loss.build(WIDTH, WIDTH, **{**loss.variants[0], **built})
                 value = loss.call_module(module, h_s, h_t, edge_index, **given)
             else:
-                value = loss.call(h_s, h_t, edge_index, **given)
+                more = {"weight": torch.rand(n)} if loss.row_wise and takes(loss) else {}
+                value = loss.call(h_s, h_t, edge_index, **more, **given)
             value.backward()
             assert value.isfinite() and h_s.grad.isfinite().all()
         return rise(run)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import graphkd
 import graphkd.functional as G
+from graphkd.functional.pairs import global_lsp, rkd
 from graphkd.functional.pairs.rkd import coincidences, unbiased
 from graphkd.similarity import SERIES
 
@@ -45,6 +46,51 @@ def test_sampled_angles_through_the_public_call() -> None:
     assert errors[40] < errors[10] / 2
     assert torch.equal(G.rkd_angle_loss(h_s, h_t, max_samples=None), truth)
     assert torch.equal(G.rkd_angle_loss(h_s, h_t, max_samples=60), truth)
+
+
+@pytest.mark.parametrize("loss", [G.global_lsp_loss, G.nst_loss], ids=lambda f: f.__name__)
+def test_weighted_moments_are_the_weighted_pairs(loss) -> None:
+    """More rows than 256, of which a mean without weights has no values per row."""
+    inputs = double(300, 3).requires_grad_(), torch.rand(300, dtype=torch.float64).requires_grad_()
+    h_t = double(300, 4)
+    for reduction in ("mean", "sum"):
+        value, expected = (
+            loss(inputs[0], h_t, weight=inputs[1], reduction=reduction, backend=backend)
+            for backend in ("chunked", "reference")
+        )
+        torch.testing.assert_close(value, expected)
+        found, right = (torch.autograd.grad(x, inputs) for x in (value, expected))
+        torch.testing.assert_close(found, right)
+
+
+@pytest.mark.parametrize(
+    ("room", "options"),
+    [
+        (global_lsp, {"kernel": "linear"}),
+        (global_lsp, {"kernel": "rbf"}),
+        (global_lsp, {"kernel": lambda x, y: (x * y).sum(-1)}),
+        (rkd, {}),
+    ],
+)
+def test_sampled_weighted_losses_are_unbiased(room, options: dict, monkeypatch) -> None:
+    """The mean over every sample; the weights of the rows that were not drawn count too."""
+    loss = room.global_lsp_loss if room is global_lsp else room.rkd_angle_loss
+    h_s, h_t, weight = double(6, 3), double(6, 4), torch.rand(6, dtype=torch.float64)
+    h_s[1], h_t[3], weight[2] = h_s[0], h_t[2], 0
+    inputs = h_s.requires_grad_(), weight.requires_grad_()
+    for reduction in ("mean", "sum"):
+        expected = loss(h_s, h_t, **options, weight=weight, reduction=reduction)
+        truth = expected, *torch.autograd.grad(expected, inputs)
+        found = []
+        for chosen in combinations(range(6), 4):
+            sample = torch.tensor(chosen)
+            monkeypatch.setattr(room, "sample_rows", lambda *_, sample=sample: sample)
+            given = {**options, "weight": weight, "reduction": reduction}
+            value = loss(h_s, h_t, **given, max_samples=4)
+            found.append((value, *torch.autograd.grad(value, inputs)))
+        monkeypatch.undo()
+        for sampled, whole in zip(zip(*found, strict=True), truth, strict=True):
+            torch.testing.assert_close(torch.stack(sampled).mean(0), whole)
 
 
 def test_the_standard_error_of_512_samples_is_a_few_percent() -> None:

@@ -32,7 +32,9 @@ def test_global_lsp(kernel: str, index: torch.Tensor | None, reduction: str, dim
     h_s, h_t = pair(dim_t)
     loss = graphkd.GlobalLSPLoss(kernel, reduction=reduction)
     teacher = loss.precompute(h_t, index=index)
-    assert_same(loss(h_s, teacher, index=index), loss(h_s, h_t, index=index), h_s)
+    for weight in (None, torch.rand(40, dtype=torch.float64)):
+        given = {"index": index, "weight": weight}
+        assert_same(loss(h_s, teacher, **given), loss(h_s, h_t, **given), h_s)
 
 
 @pytest.mark.parametrize("kernel", ["cosine", "linear", "poly", "l2", "rbf"])

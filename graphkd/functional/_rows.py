@@ -189,8 +189,13 @@ def refuse_weight(loss: str, weight: Tensor | None, whose: str) -> None:
         )
 
 
-def weigh(rows: Tensor, weight: Tensor) -> Tensor:
-    """Row values times their weights. A row of weight 0 adds 0, even if its value is not finite."""
+def weigh(rows: Tensor, weight: Tensor | None) -> Tensor:
+    """Row values times their weights, if any.
+
+    A row of weight 0 adds 0, even if its value is not finite.
+    """
+    if weight is None:
+        return rows
     left_out = (weight == 0) & ~rows.isfinite()
     return rows.masked_fill(left_out, 0) * weight.to(rows.dtype)
 
@@ -213,15 +218,32 @@ def reduce_rows(
     if weight is None and counted is None and reduction == "mean":
         return mean_of(rows)
     if reduction == "mean" and weight is not None and has_rows(weight):
-        # The mean has the same value for any multiple of the weights, but not the same overflow.
-        most = weight.detach().amax()
-        weight = weight / most.masked_fill(most == 0, 1)
-    values = rows if weight is None else weigh(rows, weight)
+        weight = _over_largest(weight)
+    values = weigh(rows, weight)
     if reduction == "none":
         return values
     if reduction == "sum":
         return values.sum()
     return values.sum() / divisor(weight, counted).to(values.dtype)
+
+
+def sample_weights(weight: Tensor | None, reduction: str, sample: Tensor) -> Tensor | None:
+    """The weights of drawn rows; for a mean, relative to the mean weight of all rows, not of these.
+
+    So an estimate of the unweighted loss, with its rows times these, is one of the weighted loss.
+    """
+    if weight is None:
+        return None
+    if reduction == "mean":
+        weight = _over_largest(weight)
+        weight = weight * (weight.size(0) / divisor(weight, None))
+    return weight.index_select(0, sample)
+
+
+def _over_largest(weight: Tensor) -> Tensor:
+    """Weights whose mean has the same value, because they are a multiple, and does not overflow."""
+    most = weight.detach().amax()
+    return weight / most.masked_fill(most == 0, 1)
 
 
 def divisor(weight: Tensor | None, counted: Tensor | None) -> Tensor:

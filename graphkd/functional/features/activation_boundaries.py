@@ -8,7 +8,7 @@ from torch import Tensor
 from graphkd._checks import check_positive
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.ops.row_primitives import boundary_gap
 
 
@@ -17,6 +17,7 @@ def ab_loss(
     h_t: Tensor,
     *,
     margin: float = 1.0,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -39,17 +40,20 @@ def ab_loss(
         h_s: Student pre-activations.
         h_t: Teacher pre-activations of the same width; they get no gradient.
         margin: How far beyond the boundary the student has to go.
+        weight: A weight for each row, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's sum over the width).
 
     Shapes:
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
-            option is out of range.
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional,
+            ``weight`` is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -65,9 +69,10 @@ def ab_loss(
     loss = "ab_loss"
     check_ab_options(loss, margin=margin, reduction=reduction)
     remedy = "ABLoss(dim_s, dim_t) projects the student."
-    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    weight = row_weights(loss, weight, h_s, chosen)
     with full_precision(s.device):
-        return reduce_rows(boundary_gap(s, t, margin), reduction)
+        return reduce_rows(boundary_gap(s, t, margin), reduction, weight)
 
 
 def check_ab_options(loss: str, *, margin: float, reduction: str) -> None:

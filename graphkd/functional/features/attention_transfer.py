@@ -8,7 +8,13 @@ from torch import Tensor
 from graphkd._checks import check_row_ids
 from graphkd._precision import followed, full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import group_numbers, matched_rows, reduce_rows, select_rows
+from graphkd.functional._rows import (
+    group_numbers,
+    matched_rows,
+    reduce_rows,
+    row_weights,
+    select_rows,
+)
 from graphkd.ops.row_primitives import attention_gap
 
 
@@ -17,6 +23,7 @@ def attention_transfer_loss(
     h_t: Tensor,
     batch: Tensor | None = None,
     *,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -36,6 +43,9 @@ def attention_transfer_loss(
         h_t: Teacher embeddings; they get no gradient.
         batch: The graph of each node, as in a PyG mini-batch; any integer ids, in any order.
             Default: all nodes are one graph.
+        weight: A weight for each row, not negative, before ``index``; attention is normalised
+            before it is weighted. The mean divides by the weights' sum. It gets a gradient if it
+            requires one.
         index: Boolean mask or row numbers; rows are selected before normalisation.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each node's squared difference).
 
@@ -43,11 +53,12 @@ def attention_transfer_loss(
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
         - **batch:** :math:`[N]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
         ValueError: If row counts or devices differ, an input is not two-dimensional, ``batch`` does
-            not have one entry per row, or an option is out of range.
+            not have one entry per row, ``weight`` is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor, or ``batch`` not an integer one.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -64,12 +75,13 @@ def attention_transfer_loss(
     loss = "attention_transfer_loss"
     check_reduction(loss, reduction)
     s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     if batch is not None:
         remedy = "Pass data.batch of the same nodes."
         check_row_ids(loss, "batch", batch, h_s, "graph ids", remedy)
     with full_precision(s.device):
         graph = None if batch is None else _numbers(select_rows(loss, batch, chosen))
-        return reduce_rows(attention_gap(s, t, graph), reduction)
+        return reduce_rows(attention_gap(s, t, graph), reduction, weight)
 
 
 def _numbers(ids: Tensor) -> Tensor:

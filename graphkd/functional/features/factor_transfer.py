@@ -7,7 +7,7 @@ from torch import Tensor
 
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.similarity import unit_rows
 
 
@@ -16,6 +16,7 @@ def factor_transfer_loss(
     h_t: Tensor,
     *,
     p: int = 1,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -34,17 +35,20 @@ def factor_transfer_loss(
         h_s: The student's factors.
         h_t: The teacher's factors, of the same width; they get no gradient.
         p: 1 or 2: the norm of the difference.
+        weight: A weight for each row, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's distance).
 
     Shapes:
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
-            option is out of range.
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional,
+            ``weight`` is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -60,10 +64,11 @@ def factor_transfer_loss(
     loss = "factor_transfer_loss"
     check_factor_transfer_options(loss, p=p, reduction=reduction)
     remedy = "FactorTransferLoss(dim_s, dim_t) translates and paraphrases."
-    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    weight = row_weights(loss, weight, h_s, chosen)
     with full_precision(s.device):
         gap = unit_rows(s) - unit_rows(t)
-        return reduce_rows(torch.linalg.vector_norm(gap, ord=p, dim=1), reduction)
+        return reduce_rows(torch.linalg.vector_norm(gap, ord=p, dim=1), reduction, weight)
 
 
 def check_factor_transfer_options(loss: str, *, p: Any, reduction: str) -> None:

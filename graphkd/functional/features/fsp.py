@@ -9,7 +9,7 @@ from torch import Tensor
 from graphkd._checks import check_pair, check_row_ids, describe
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_blocked_options
-from graphkd.functional._rows import count_groups, group_numbers, matched_rows
+from graphkd.functional._rows import count_groups, group_numbers, matched_rows, refuse_weight
 from graphkd.ops.primitives import flow_gap
 
 
@@ -18,6 +18,7 @@ def fsp_loss(
     h_t: Sequence[Tensor],
     batch: Tensor | None = None,
     *,
+    weight: Tensor | None = None,
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
@@ -39,6 +40,7 @@ def fsp_loss(
         h_t: The teacher's embeddings in the corresponding layers; they get no gradient.
         batch: The graph of each node, as in a PyG mini-batch; any integer ids, in any order.
             Default: all nodes are one graph.
+        weight: Refused: a flow belongs to a graph, and no value to a node.
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
         chunk_size: Rows per block of the chunked backend; changes memory, not the value.
 
@@ -50,8 +52,8 @@ def fsp_loss(
 
     Raises:
         ValueError: If row counts, widths or devices differ, there are not two layers, an input is
-            not two-dimensional, ``batch`` does not have one entry per row, or an option is out of
-            range.
+            not two-dimensional, ``batch`` does not have one entry per row, ``weight`` is given, or
+            an option is out of range.
         TypeError: If an input is not a pair of floating-point tensors, or ``batch`` not an integer
             one.
 
@@ -68,6 +70,7 @@ def fsp_loss(
     """
     loss = "fsp_loss"
     check_blocked_options(loss, backend=backend, chunk_size=chunk_size)
+    refuse_weight(loss, weight, "graph")
     (a, t_a), (b, t_b) = _read(loss, h_s, h_t)
     if batch is not None:
         remedy = "Pass data.batch of the same nodes."

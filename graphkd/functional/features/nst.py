@@ -4,7 +4,7 @@ from torch import Tensor
 
 from graphkd._precision import full_precision, has_rows
 from graphkd.functional._options import check_blocked_options
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.ops.backends import RELATIVE
 from graphkd.ops.primitives import mean_pairwise_gap, moments_serve, pairwise_gap
 from graphkd.similarity import KERNELS, unit_rows
@@ -14,6 +14,7 @@ def nst_loss(
     h_s: Tensor,
     h_t: Tensor,
     *,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -40,6 +41,9 @@ def nst_loss(
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
+        weight: A weight for each row i, not negative, before ``index``; it does not weigh the
+            partners of i. The mean divides by the weights' sum. It gets a gradient if it requires
+            one.
         index: Boolean mask or row numbers of the rows that take part, selected before
             normalisation.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (N times node i's sum over j).
@@ -50,11 +54,12 @@ def nst_loss(
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or an option
-            is out of range.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
         ImportError: If ``backend="triton"`` and triton is not installed.
@@ -71,15 +76,18 @@ def nst_loss(
     """
     loss = "nst_loss"
     check_nst_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     n = s.size(0)
     if not has_rows(s):
-        return reduce_rows(s.sum(dim=1), reduction)
+        return reduce_rows(s.sum(dim=1), reduction, weight)
     with full_precision(s.device):
         s, t, kernel = _patterns(s), _patterns(t), KERNELS["linear"]
         args = loss, s, t, kernel, (s.new_zeros(()), s.new_zeros(())), backend, chunk_size
-        if reduction == "none":
-            return pairwise_gap(*args, moments=moments_serve(kernel, s, t), precision="float32")
+        if reduction == "none" or weight is not None:
+            moments = moments_serve(kernel, s, t)
+            rows = pairwise_gap(*args, moments=moments, precision="float32")
+            return reduce_rows(rows, reduction, weight)
         mean = mean_pairwise_gap(*args, precision="float32")
         return mean if reduction == "mean" else n * mean
 

@@ -7,12 +7,17 @@ from torch import Tensor
 
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.ops.row_primitives import square_gap
 
 
 def simkd_loss(
-    h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None, reduction: str = "mean"
+    h_s: Tensor,
+    h_t: Tensor,
+    *,
+    weight: Tensor | None = None,
+    index: Tensor | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     r"""Mean squared error of rows of one width.
 
@@ -27,17 +32,20 @@ def simkd_loss(
     Args:
         h_s: Student rows.
         h_t: Teacher rows of the same width; they get no gradient.
+        weight: A weight for each row, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
 
     Shapes:
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, widths or devices differ, an input is not two-dimensional, or an
-            option is out of range.
+        ValueError: If row counts, widths or devices differ, an input is not two-dimensional,
+            ``weight`` is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -53,6 +61,7 @@ def simkd_loss(
     loss = "simkd_loss"
     check_reduction(loss, reduction)
     remedy = "SimKDLoss(dim_s, dim_t, ...) projects the student."
-    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    weight = row_weights(loss, weight, h_s, chosen)
     with full_precision(s.device):
-        return reduce_rows(square_gap(s, t), reduction)
+        return reduce_rows(square_gap(s, t), reduction, weight)

@@ -8,7 +8,7 @@ from torch import Tensor
 from graphkd._checks import check_devices, check_positive, describe
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 
 
 def vid_loss(
@@ -17,6 +17,7 @@ def vid_loss(
     alpha: Tensor,
     *,
     eps: float = 1e-5,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -40,6 +41,8 @@ def vid_loss(
         alpha: A number for each of the teacher's features, which sets its variance; it gets a
             gradient.
         eps: The least variance.
+        weight: A weight for each row, not negative, before ``index``. The mean divides by the
+            weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over the width).
 
@@ -47,11 +50,12 @@ def vid_loss(
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
         - **alpha:** :math:`[d]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts, widths or devices differ, a shape is wrong, or an option is out
-            of range.
+        ValueError: If row counts, widths or devices differ, a shape is wrong, ``weight`` is
+            negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -68,14 +72,15 @@ def vid_loss(
     loss = "vid_loss"
     check_vid_options(loss, eps=eps, reduction=reduction)
     remedy = "VIDLoss(dim_s, dim_t) projects the student."
-    s, t, _ = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index, projecting=remedy)
+    weight = row_weights(loss, weight, h_s, chosen)
     _check_alpha(loss, alpha, h_t)
     with full_precision(s.device):
         alpha = alpha.to(s.dtype)
         # softplus, without torch's switch to a straight line where exp is large
         variance = torch.logaddexp(alpha, torch.zeros_like(alpha)) + eps
         rows = ((s - t).square() / variance).mean(dim=1) + variance.log().mean()
-        return reduce_rows(rows / 2, reduction)
+        return reduce_rows(rows / 2, reduction, weight)
 
 
 def check_vid_options(loss: str, *, eps: float, reduction: str) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from graphkd._checks import describe
 from graphkd._precision import exact, full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.functional.pairs._moment_forms import of_one_width, over_largest, squared_lengths
 
 
@@ -22,6 +22,7 @@ def cka_loss(
     h_t: Tensor,
     *,
     debiased: bool = False,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -58,17 +59,21 @@ def cka_loss(
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
         debiased: Whether the alignment of unrelated embeddings is 0 on average.
+        weight: A weight for each row i, not negative, before ``index``; it does not weigh the
+            partners of i. The mean divides by the weights' sum. It gets a gradient if it requires
+            one.
         index: Boolean mask or row numbers of the rows that take part; selection precedes centring.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (N times each row's part).
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or an option
-            is out of range.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -85,7 +90,8 @@ def cka_loss(
     """
     loss = "cka_loss"
     check_cka_options(loss, debiased=debiased, reduction=reduction)
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     with full_precision(s.device):
         dtype = s.dtype
         s, t = of_one_width(s, t)
@@ -94,7 +100,7 @@ def cka_loss(
         # and v, d gets one more column, u - v, and m a column of ones.
         apart, middle = _joined(s - t, u - v), _joined((s + t) / 2, torch.ones_like(u))
         squares = _row_squares(apart, middle, debiased) * (s.size(0) / 2)
-        return reduce_rows((squares + (varies_s != varies_t) / 2).to(dtype), reduction)
+        return reduce_rows((squares + (varies_s != varies_t) / 2).to(dtype), reduction, weight)
 
 
 def _aligned(h: Tensor, debiased: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from graphkd._checks import check_count, check_positive
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_blocked_options
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.ops.primitives import pairwise_gap
 from graphkd.similarity import SERIES
 
@@ -26,6 +26,7 @@ def correlation_congruence_loss(
     *,
     gamma: float = 0.4,
     order: int = 2,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -49,6 +50,9 @@ def correlation_congruence_loss(
         h_t: Teacher embeddings; they get no gradient.
         gamma: :math:`\gamma` of the Gaussian kernel.
         order: P, the highest power of the expansion.
+        weight: A weight for each row i, not negative, before ``index``; it does not weigh the
+            partners of i. The mean divides by the weights' sum. It gets a gradient if it requires
+            one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
         backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
@@ -57,11 +61,12 @@ def correlation_congruence_loss(
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or an option
-            is out of range.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor, or an option not a number.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -85,14 +90,15 @@ def correlation_congruence_loss(
         backend=backend,
         chunk_size=chunk_size,
     )
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     # The constant term is the same on both sides.
     series = s.new_tensor([_coefficient(gamma, power) for power in range(1, order + 1)])
     # torch.compile cannot trace a Function that gets one tensor twice.
     both = series, series.clone()
     with full_precision(s.device):
         rows = pairwise_gap(loss, s, t, SERIES, both, backend, chunk_size)
-        return reduce_rows(rows, reduction)
+        return reduce_rows(rows, reduction, weight)
 
 
 def _coefficient(gamma: float, power: int) -> float:

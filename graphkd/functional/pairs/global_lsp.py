@@ -11,8 +11,17 @@ from graphkd.distributed import refuse, reporting
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
 from graphkd.functional._options import PairOptions, check_kernel_backend
 from graphkd.functional._precomputed import GlobalLSPTeacher, lasting
-from graphkd.functional._rows import matched_rows, resolve_index, sample_rows, select_rows
-from graphkd.ops.backends import RELATIVE, check_backend
+from graphkd.functional._rows import (
+    matched_rows,
+    reduce_rows,
+    resolve_index,
+    row_weights,
+    sample_rows,
+    sample_weights,
+    select_rows,
+    weigh,
+)
+from graphkd.ops.backends import RELATIVE, check_backend, mean_of
 from graphkd.ops.chunked import teacher_gram
 from graphkd.ops.primitives import mean_pairwise_gap, moments_serve, pairwise_gap
 from graphkd.ops.reference import diagonal_gap
@@ -44,6 +53,7 @@ def global_lsp_loss(
     *,
     kernel: str | KernelFunction = "cosine",
     gamma: Gamma = 0.5,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     max_samples: int | None = None,
     generator: torch.Generator | None = None,
@@ -73,6 +83,9 @@ def global_lsp_loss(
             returns :math:`[\dots]` (which needs :math:`N \times N \times d` memory).
         gamma: The rbf bandwidth, or ``"median"``: 1/(2m²) for the median distance m of the pairs
             i < j of at most 1,024 rows, for student and teacher separately.
+        weight: A weight for each row i, not negative, before ``index``; it does not weigh the
+            partners of i. The mean divides by the weights' sum. It gets a gradient if it requires
+            one.
         index: Boolean mask or row numbers of the rows that take part.
         max_samples: Draw at most this many rows in each call, without replacement; the value is
             corrected to an unbiased estimate of the loss on all rows.
@@ -93,11 +106,12 @@ def global_lsp_loss(
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or an option
-            is out of range.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
         ImportError: If ``backend="triton"`` and triton is not installed.
@@ -133,10 +147,11 @@ def global_lsp_loss(
                 f"{max_samples}. Pass h_t itself, or leave max_samples out."
             )
         check_matrix(loss, "h_s", h_s)
-        h_s, h_t = select_rows(loss, h_s, resolve_index(loss, index, h_s)), teacher.h
-        index = None
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
-    n = s.size(0)
+        chosen = resolve_index(loss, index, h_s)
+        weight = row_weights(loss, weight, h_s, chosen)
+        h_s, h_t, index = select_rows(loss, h_s, chosen), teacher.h, None
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight, n = row_weights(loss, weight, h_s, chosen), s.size(0)
     with full_precision(s.device):
         sample = sample_rows(n, max_samples, generator, s.device)
         s, t = select_rows(loss, s, sample), select_rows(loss, t, sample)
@@ -148,13 +163,19 @@ def global_lsp_loss(
         gammas = width(s), width(t)
         warn_if_saturated(loss, spec, gamma, t.size(1), lambda: pair_median(t[:32]))
         args = loss, s, t, spec, gammas, backend, chunk_size
-        if reduction == "none":
-            return pairwise_gap(*args, moments=moments_serve(spec, s, t), precision=precision)
-        gram = teacher.gram if teacher else None
-        mean = mean_pairwise_gap(*args, precision=precision, gram=gram)
+        if reduction == "none" or weight is not None:
+            moments = moments_serve(spec, s, t)
+            rows = pairwise_gap(*args, moments=moments, precision=precision)
+            if sample is None:
+                return reduce_rows(rows, reduction, weight)
+            weight = sample_weights(weight, reduction, sample)
+            mean = mean_of(weigh(rows, weight))
+        else:
+            gram = teacher.gram if teacher else None
+            mean = mean_pairwise_gap(*args, precision=precision, gram=gram)
         if sample is not None:
-            diagonal = diagonal_gap(s, t, spec, *gammas, loss=loss)
-            mean = _unbiased(mean, diagonal.square().sum(), s.size(0), n)
+            diagonal = diagonal_gap(s, t, spec, *gammas, loss=loss).square()
+            mean = _unbiased(mean, weigh(diagonal, weight).sum(), s.size(0), n)
         return mean if reduction == "mean" else n * mean
 
 
@@ -175,7 +196,7 @@ def precompute_global_lsp(
 
     It is the Gram matrix :math:`T^\top T` of the (normalised) teacher rows: one of the three
     products of the loss's forward pass. The loss uses it where it takes moments: N > 4d, no
-    ``chunk_size``, and a scalar value. Call the loss with the same kernel and index.
+    ``chunk_size``, no ``weight``, and a scalar value. Call the loss with the same kernel and index.
 
     Args:
         h_t: Teacher embeddings. If they change in place later, the loss raises an error.

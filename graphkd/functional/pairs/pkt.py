@@ -4,7 +4,7 @@ from torch import Tensor
 
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_blocked_options
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.ops.primitives import row_divergence
 
 # As in the released code. It keeps the logarithm finite at the probability 0 of opposite rows.
@@ -15,6 +15,7 @@ def pkt_loss(
     h_s: Tensor,
     h_t: Tensor,
     *,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -39,6 +40,9 @@ def pkt_loss(
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
+        weight: A weight for each row i, not negative, before ``index``; it does not weigh the
+            partners of i. The mean divides by the weights' sum. It gets a gradient if it requires
+            one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's divergence).
         backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
@@ -47,11 +51,12 @@ def pkt_loss(
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or an option
-            is out of range.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -68,7 +73,8 @@ def pkt_loss(
     """
     loss = "pkt_loss"
     check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     with full_precision(s.device):
         rows = row_divergence(loss, s, t, EPSILON, backend, chunk_size)
-        return reduce_rows(rows, reduction)
+        return reduce_rows(rows, reduction, weight)

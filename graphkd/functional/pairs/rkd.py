@@ -6,8 +6,16 @@ from torch import Tensor
 from graphkd._checks import check_count
 from graphkd._precision import full_precision, has_rows
 from graphkd.functional._options import check_blocked_options, check_weights
-from graphkd.functional._rows import matched_rows, reduce_rows, sample_rows
+from graphkd.functional._rows import (
+    matched_rows,
+    reduce_rows,
+    row_weights,
+    sample_rows,
+    sample_weights,
+    weigh,
+)
 from graphkd.ops._blocks import slices
+from graphkd.ops.backends import mean_of
 from graphkd.ops.chunked.statistics import centre_of
 from graphkd.ops.primitives import angle_gap, distance_gap, mean_distance
 
@@ -19,6 +27,7 @@ def rkd_distance_loss(
     h_s: Tensor,
     h_t: Tensor,
     *,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -42,6 +51,9 @@ def rkd_distance_loss(
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
+        weight: A weight for each row i, not negative, before ``index``; it does not weigh the
+            partners of i. The mean divides by the weights' sum. It gets a gradient if it requires
+            one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
         backend: ``"auto"``, ``"reference"`` (dense) or ``"chunked"`` (linear memory).
@@ -50,11 +62,12 @@ def rkd_distance_loss(
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or an option
-            is out of range.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -71,9 +84,10 @@ def rkd_distance_loss(
     """
     loss = "rkd_distance_loss"
     check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     with full_precision(s.device):
-        return _distance_term(loss, s, t, reduction, backend, chunk_size)
+        return _distance_term(loss, s, t, weight, reduction, backend, chunk_size)
 
 
 def rkd_angle_loss(
@@ -81,6 +95,7 @@ def rkd_angle_loss(
     h_t: Tensor,
     *,
     max_samples: int | None = 512,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     generator: torch.Generator | None = None,
     reduction: str = "mean",
@@ -104,6 +119,8 @@ def rkd_angle_loss(
         h_t: Teacher embeddings; they get no gradient.
         max_samples: Draw at most this many rows in each call, without replacement; None takes all
             rows.
+        weight: A weight for each vertex i, not negative, before ``index``; it does not weigh j and
+            k. The mean divides by the weights' sum. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         generator: Source of randomness; default: torch's global one.
         reduction: ``"mean"``, ``"sum"`` or, if no rows are drawn, ``"none"`` (each vertex i's mean
@@ -114,11 +131,12 @@ def rkd_angle_loss(
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, an option is
-            out of range, or ``reduction="none"`` and rows are drawn.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, an option is out of range, or ``reduction="none"`` and rows are drawn.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -136,9 +154,11 @@ def rkd_angle_loss(
     loss = "rkd_angle_loss"
     check_blocked_options(loss, reduction=reduction, backend=backend, chunk_size=chunk_size)
     _check_max_samples(loss, max_samples)
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     with full_precision(s.device):
-        return _angle_term(loss, s, t, max_samples, generator, reduction, backend, chunk_size)
+        drawn = max_samples, generator
+        return _angle_term(loss, s, t, weight, *drawn, reduction, backend, chunk_size)
 
 
 def rkd_loss(
@@ -148,6 +168,7 @@ def rkd_loss(
     distance_weight: float = 25.0,
     angle_weight: float = 50.0,
     max_samples: int | None = 512,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     generator: torch.Generator | None = None,
     reduction: str = "mean",
@@ -168,6 +189,9 @@ def rkd_loss(
         angle_weight: :math:`w_A`; 0 switches the term off.
         max_samples: Take the angles of at most this many rows, drawn in each call; None takes all
             rows.
+        weight: A weight for each row i, not negative, before ``index``; as the first of a pair, and
+            as the vertex of an angle. The mean divides by the weights' sum. It gets a gradient if
+            it requires one.
         index: Boolean mask or row numbers of the rows that take part.
         generator: Source of randomness; default: torch's global one.
         reduction: ``"mean"``, ``"sum"`` or, if no rows are drawn, ``"none"``.
@@ -178,11 +202,12 @@ def rkd_loss(
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, an option is
-            out of range, or ``reduction="none"`` and rows are drawn.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, an option is out of range, or ``reduction="none"`` and rows are drawn.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -206,14 +231,15 @@ def rkd_loss(
         backend=backend,
         chunk_size=chunk_size,
     )
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     blocks = reduction, backend, chunk_size
     with full_precision(s.device):
         terms = []
         if distance_weight:
-            terms.append(distance_weight * _distance_term(loss, s, t, *blocks))
+            terms.append(distance_weight * _distance_term(loss, s, t, weight, *blocks))
         if angle_weight:
-            angles = _angle_term(loss, s, t, max_samples, generator, *blocks)
+            angles = _angle_term(loss, s, t, weight, max_samples, generator, *blocks)
             terms.append(angle_weight * angles)
         return terms[0] + terms[1] if len(terms) == 2 else terms[0]
 
@@ -241,7 +267,13 @@ def _check_max_samples(loss: str, max_samples: int | None) -> None:
 
 
 def _distance_term(
-    loss: str, s: Tensor, t: Tensor, reduction: str, backend: str, chunk_size: int | None
+    loss: str,
+    s: Tensor,
+    t: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    backend: str,
+    chunk_size: int | None,
 ) -> Tensor:
     """The mean smooth L1 of the gaps between distances, each divided by the mean of its side."""
 
@@ -250,7 +282,7 @@ def _distance_term(
         return _over(h, mean_distance(loss, h, backend, chunk_size))
 
     rows = distance_gap(loss, relative(s), relative(t), backend, chunk_size)
-    return reduce_rows(rows, reduction)
+    return reduce_rows(rows, reduction, weight)
 
 
 def _centred(h: Tensor) -> Tensor:
@@ -272,6 +304,7 @@ def _angle_term(
     loss: str,
     s: Tensor,
     t: Tensor,
+    weight: Tensor | None,
     max_samples: int | None,
     generator: torch.Generator | None,
     reduction: str,
@@ -291,8 +324,10 @@ def _angle_term(
         s, t = s.index_select(0, sample), t.index_select(0, sample)
     rows = angle_gap(loss, s, t, backend, chunk_size)
     if sample is None:
-        return reduce_rows(rows, reduction)
-    mean = unbiased(reduce_rows(rows, "mean"), coincidences(s.detach(), t), s.size(0), n)
+        return reduce_rows(rows, reduction, weight)
+    weight = sample_weights(weight, reduction, sample)
+    pairs = coincidences(s.detach(), t, weight)
+    mean = unbiased(mean_of(weigh(rows, weight)), pairs, s.size(0), n)
     return mean if reduction == "mean" else n * mean
 
 
@@ -313,8 +348,8 @@ def unbiased(mean: Tensor, pairs: Tensor, sampled: int, total: int) -> Tensor:
     return mean * (thrice * (sampled / total) ** 3) + pairs * ((twice - thrice) / total**3)
 
 
-def coincidences(s: Tensor, t: Tensor) -> Tensor:
-    """The part of the sum that comes from triples (i, j, j).
+def coincidences(s: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The part of the sum, weighted by i, that comes from triples (i, j, j).
 
     The cosine of such a triple is 1, or 0 if the rows i and j are equal. The gap is 1 if they are
     equal on one side only.
@@ -322,5 +357,6 @@ def coincidences(s: Tensor, t: Tensor) -> Tensor:
     total = s.new_zeros(())
     for rows in slices(s.size(0), 512):
         same_s, same_t = (torch.cdist(x[rows], x, p=torch.inf) == 0 for x in (s, t))
-        total = total + (same_s != same_t).sum().to(s.dtype) / 2
+        here = (same_s != same_t).sum(dim=1).to(s.dtype)
+        total = total + weigh(here, None if weight is None else weight[rows]).sum() / 2
     return total

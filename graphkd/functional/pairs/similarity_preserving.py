@@ -5,7 +5,7 @@ from torch import Tensor
 
 from graphkd._precision import full_precision
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import matched_rows, reduce_rows
+from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
 from graphkd.functional.pairs._moment_forms import of_one_width, over_largest, squared_lengths
 from graphkd.similarity import unit_rows
 
@@ -14,6 +14,7 @@ def similarity_preserving_loss(
     h_s: Tensor,
     h_t: Tensor,
     *,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -39,17 +40,21 @@ def similarity_preserving_loss(
     Args:
         h_s: Student embeddings.
         h_t: Teacher embeddings; they get no gradient.
+        weight: A weight for each row i, not negative, before ``index``; it does not weigh the
+            partners of i. The mean divides by the weights' sum. It gets a gradient if it requires
+            one.
         index: Boolean mask or row numbers of the rows that take part.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each row's mean over all j).
 
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** :math:`[N, d_t]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, an input is not two-dimensional, or
-            ``reduction`` is unknown.
+        ValueError: If row counts or devices differ, an input is not two-dimensional, ``weight`` is
+            negative, or ``reduction`` is unknown.
         TypeError: If an input is not a floating-point tensor.
         IndexError: If ``index`` names a row that does not exist.
 
@@ -65,13 +70,14 @@ def similarity_preserving_loss(
     """
     loss = "similarity_preserving_loss"
     check_reduction(loss, reduction)
-    s, t, _ = matched_rows(loss, h_s, h_t, index)
+    s, t, chosen = matched_rows(loss, h_s, h_t, index)
+    weight = row_weights(loss, weight, h_s, chosen)
     with full_precision(s.device):
         dtype = s.dtype
         s, t = (over_largest(h) for h in of_one_width(s, t))
         a, b = _directions(s), _directions(t)
         squares = squared_lengths(s, a - b, s - t, b)
-        return reduce_rows((squares / max(s.size(0), 1)).to(dtype), reduction)
+        return reduce_rows((squares / max(s.size(0), 1)).to(dtype), reduction, weight)
 
 
 def _directions(h: Tensor) -> Tensor:

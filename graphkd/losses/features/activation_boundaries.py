@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from graphkd.functional._rows import row_weights
 from graphkd.functional.features.activation_boundaries import ab_loss, check_ab_options
 from graphkd.heads import HeadSpec
 from graphkd.losses._base import ProjectedLoss
@@ -37,6 +38,7 @@ class ABLoss(ProjectedLoss):
     Shapes:
         - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -80,8 +82,10 @@ class ABLoss(ProjectedLoss):
         h_t: Tensor,
         edge_index: Any = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student pre-activations against the teacher's."""
-        s, t, _ = self.projected(h_s, h_t, edge_index, index)
-        return ab_loss(s, t, **self.options)
+        s, t, chosen = self.projected(h_s, h_t, edge_index, index)
+        weight = row_weights(type(self).__name__, weight, h_s, chosen)
+        return ab_loss(s, t, weight=weight, **self.options)

@@ -22,6 +22,7 @@ class AttentionTransferLoss(DistillationLoss):
     Shapes:
         - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
         - **batch:** the graph of each node, :math:`[N]`
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected node
 
@@ -45,7 +46,8 @@ class AttentionTransferLoss(DistillationLoss):
         h_t: Tensor,
         batch: Tensor | None = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        return attention_transfer_loss(h_s, h_t, batch, index=index, **self.options)
+        return attention_transfer_loss(h_s, h_t, batch, weight=weight, index=index, **self.options)

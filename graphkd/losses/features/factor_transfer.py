@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphkd._checks import check_choice, check_count, check_matrix, check_positive, check_width
 from graphkd._precision import full_precision
-from graphkd.functional._rows import resolve_index, select_rows
+from graphkd.functional._rows import resolve_index, row_weights, select_rows
 from graphkd.functional.features.factor_transfer import (
     check_factor_transfer_options,
     factor_transfer_loss,
@@ -87,6 +87,7 @@ class FactorTransferLoss(ProjectedLoss):
     Shapes:
         - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -223,6 +224,7 @@ class FactorTransferLoss(ProjectedLoss):
         h_t: Tensor,
         edge_index: Any = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
@@ -234,8 +236,9 @@ class FactorTransferLoss(ProjectedLoss):
                 stacklevel=2,
             )
             self._warned = True
-        s, t, _ = self.projected(h_s, h_t, edge_index, index)
-        return factor_transfer_loss(s, t, **self.options)
+        s, t, chosen = self.projected(h_s, h_t, edge_index, index)
+        weight = row_weights(type(self).__name__, weight, h_s, chosen)
+        return factor_transfer_loss(s, t, weight=weight, **self.options)
 
     def _trainable(self) -> Paraphraser:
         if not isinstance(self.head_t, Paraphraser):

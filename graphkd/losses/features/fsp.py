@@ -42,7 +42,12 @@ class FSPLoss(DistillationLoss):
         super().__init__(backend=backend, chunk_size=chunk_size)
 
     def forward(
-        self, h_s: Sequence[Tensor], h_t: Sequence[Tensor], batch: Tensor | None = None
+        self,
+        h_s: Sequence[Tensor],
+        h_t: Sequence[Tensor],
+        batch: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """The loss of the student's two layers against the teacher's."""
-        return fsp_loss(h_s, h_t, batch, **self.options)
+        return fsp_loss(h_s, h_t, batch, weight=weight, **self.options)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from graphkd._checks import check_matrix, check_width, describe
 from graphkd._precision import full_precision, upcast
 from graphkd.functional._options import check_reduction
-from graphkd.functional._rows import resolve_index, select_rows
+from graphkd.functional._rows import resolve_index, row_weights, select_rows
 from graphkd.functional.features.simkd import simkd_loss
 from graphkd.heads import HeadSpec, project
 from graphkd.losses._base import ProjectedLoss, arguments_of
@@ -48,6 +48,7 @@ class SimKDLoss(ProjectedLoss):
     Shapes:
         - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -93,11 +94,13 @@ class SimKDLoss(ProjectedLoss):
         h_t: Tensor,
         edge_index: Any = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        s, t, _ = self.projected(h_s, h_t, edge_index, index)
-        return simkd_loss(s, t, **self.options)
+        s, t, chosen = self.projected(h_s, h_t, edge_index, index)
+        weight = row_weights(type(self).__name__, weight, h_s, chosen)
+        return simkd_loss(s, t, weight=weight, **self.options)
 
     def predict(
         self, h_s: Tensor, edge_index: Any = None, *, index: Tensor | None = None

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import check_count, check_positive
+from graphkd.functional._rows import row_weights
 from graphkd.functional.features.vid import check_vid_options, vid_loss
 from graphkd.heads import HEADS, HeadSpec, ProjectionHead, student_head
 from graphkd.losses._base import ProjectedLoss
@@ -41,6 +42,7 @@ class VIDLoss(ProjectedLoss):
     Shapes:
         - **h_s, h_t:** :math:`[N, dim_s]` and :math:`[N, dim_t]`
         - **edge_index:** :math:`[2, E]`, for heads that take edges
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -106,11 +108,13 @@ class VIDLoss(ProjectedLoss):
         h_t: Tensor,
         edge_index: Any = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        s, t, _ = self.projected(h_s, h_t, edge_index, index)
-        return vid_loss(s, t, self.alpha, **self.options)
+        s, t, chosen = self.projected(h_s, h_t, edge_index, index)
+        weight = row_weights(type(self).__name__, weight, h_s, chosen)
+        return vid_loss(s, t, self.alpha, weight=weight, **self.options)
 
 
 def _regressor(dim_s: int, dim_t: int) -> nn.Module:

@@ -38,6 +38,7 @@ class GlobalLSPLoss(DistillationLoss):
 
     Shapes:
         - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`; or h_t from :meth:`precompute`
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -90,11 +91,14 @@ class GlobalLSPLoss(DistillationLoss):
         h_s: Tensor,
         h_t: Tensor | GlobalLSPTeacher,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        return global_lsp_loss(h_s, h_t, index=index, generator=generator, **self.options)
+        return global_lsp_loss(
+            h_s, h_t, weight=weight, index=index, generator=generator, **self.options
+        )
 
     def precompute(self, h_t: Tensor, *, index: Tensor | None = None) -> GlobalLSPTeacher:
         """The teacher's side, to be passed as ``h_t`` in every step with this index.

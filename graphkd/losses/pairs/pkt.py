@@ -23,6 +23,7 @@ class PKTLoss(DistillationLoss):
 
     Shapes:
         - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -43,6 +44,8 @@ class PKTLoss(DistillationLoss):
     ) -> None:
         super().__init__(reduction=reduction, backend=backend, chunk_size=chunk_size)
 
-    def forward(self, h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:
+    def forward(
+        self, h_s: Tensor, h_t: Tensor, *, weight: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        return pkt_loss(h_s, h_t, index=index, **self.options)
+        return pkt_loss(h_s, h_t, weight=weight, index=index, **self.options)

@@ -29,6 +29,7 @@ class RKDLoss(DistillationLoss):
 
     Shapes:
         - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -72,8 +73,9 @@ class RKDLoss(DistillationLoss):
         h_s: Tensor,
         h_t: Tensor,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        return rkd_loss(h_s, h_t, index=index, generator=generator, **self.options)
+        return rkd_loss(h_s, h_t, weight=weight, index=index, generator=generator, **self.options)

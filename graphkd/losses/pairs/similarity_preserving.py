@@ -21,6 +21,7 @@ class SimilarityPreservingLoss(DistillationLoss):
 
     Shapes:
         - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`
+        - **weight:** a weight for each row, :math:`[N]`
         - **index:** :math:`[M]`, or a mask :math:`[N]`
         - **output:** a scalar, or a value for each selected row
 
@@ -38,6 +39,8 @@ class SimilarityPreservingLoss(DistillationLoss):
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
 
-    def forward(self, h_s: Tensor, h_t: Tensor, *, index: Tensor | None = None) -> Tensor:
+    def forward(
+        self, h_s: Tensor, h_t: Tensor, *, weight: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
         """The loss of student embeddings against the teacher's."""
-        return similarity_preserving_loss(h_s, h_t, index=index, **self.options)
+        return similarity_preserving_loss(h_s, h_t, weight=weight, index=index, **self.options)
