@@ -185,7 +185,8 @@ def refuse_weight(loss: str, weight: Tensor | None, whose: str) -> None:
     if weight is not None:
         raise ValueError(
             f"{loss}: weight has one number per row, but this loss has one value per {whose}; got "
-            f"{describe(weight)}. Leave it out, or multiply the loss by a number."
+            f"{describe(weight)}. Leave it out, or multiply the loss by a number. Call this loss "
+            "beside a WeightedSum whose other losses are to get weights."
         )
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import describe
+from graphkd._precision import upcast
 from graphkd.functional._options import check_weights
-from graphkd.functional._rows import reduce_rows, resolve_index
+from graphkd.functional._rows import divisor, reduce_rows, resolve_index, select_rows, weigh
 
 _Result = TypeVar("_Result")
 Weights: TypeAlias = Sequence[float] | Tensor | None
@@ -65,8 +66,12 @@ def loss_of_each(loss: str, inner: Any, count: int, what: str) -> list[PairLoss]
     )
 
 
-def with_index(loss: str, index: Any, like: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def with_rows(
+    loss: str, weight: Any, index: Any, like: Any, arguments: dict[str, Any]
+) -> dict[str, Any]:
     """The arguments of every inner loss; a mask is turned into row numbers once."""
+    if weight is not None:
+        arguments = {**arguments, "weight": weight}
     if index is None:
         return arguments
     if isinstance(like, Tensor) and like.dim() > 0:
@@ -79,37 +84,52 @@ def combine(
     values: list[Tensor],
     weights: Weights,
     reduction: str,
+    weight: Tensor | None,
+    index: Tensor | None,
     penalty: Tensor | None = None,
 ) -> Tensor:
     """The reduced weighted sum of values: all scalars, or all with one entry per row.
+
+    The inner losses have multiplied their rows by ``weight``, or taken a mean by it.
 
     Args:
         loss: The loss that errors name.
         values: The loss of each pair.
         weights: None for their mean; one weight per value; or a matrix of them, one row per row.
         reduction: Of row values. A scalar stays as it is.
+        weight: The weights of the rows, before the selection.
+        index: The selection.
         penalty: What is added before the reduction: a scalar, or one entry per row.
     """
     _check_values(loss, values, reduction)
+    if weight is not None:
+        weight = select_rows(loss, upcast(weight), resolve_index(loss, index, weight))
     if weights is None:
         weights = [1 / len(values)] * len(values)
+    by_value: Sequence[Any] = weights.unbind(-1) if isinstance(weights, Tensor) else weights
     if isinstance(weights, Tensor) and weights.dim() == 2:
-        if values[0].dim() == 0:
-            weights = weights.sum(dim=0) / max(weights.size(0), 1)
-        elif weights.size(0) != values[0].size(0):
+        rows = weight if values[0].dim() == 0 else values[0]
+        if rows is not None and weights.size(0) != rows.size(0):
             raise ValueError(
                 f"{loss}: weights by node need one value of the inner loss per node; got "
-                f"{weights.size(0)} rows of weights and {values[0].size(0)} values."
+                f"{weights.size(0)} rows of weights and {rows.size(0)} values."
             )
-    by_value: Sequence[Any] = weights.unbind(-1) if isinstance(weights, Tensor) else weights
-    total = by_value[0] * values[0]
-    for weight, value in zip(by_value[1:], values[1:], strict=True):
-        total = total + weight * value
+        if values[0].dim() == 0:
+            by_value = [reduce_rows(column, "mean", weight) for column in by_value]
+    total: Tensor = by_value[0] * values[0]
+    for factor, value in zip(by_value[1:], values[1:], strict=True):
+        total = total + factor * value
     if penalty is not None:
-        if total.dim() == 0 and penalty.dim() == 1:
-            penalty = reduce_rows(penalty, "mean")
+        if total.dim() == 1:
+            penalty = weigh(penalty.expand_as(total), weight)
+        elif penalty.dim() == 1:
+            penalty = reduce_rows(penalty, "mean", weight)
         total = total + penalty
-    return reduce_rows(total, reduction) if total.dim() == 1 else total
+    if total.dim() == 0:
+        return total
+    if reduction == "mean" and weight is not None:
+        return total.sum() / divisor(weight, None).to(total.dtype)
+    return reduce_rows(total, reduction)
 
 
 def _check_values(loss: str, values: list[Tensor], reduction: str) -> None:

@@ -15,7 +15,7 @@ from graphkd.functional.several._combine import (
     combine,
     located,
     loss_of_each,
-    with_index,
+    with_rows,
 )
 from graphkd.similarity import unit_rows
 
@@ -30,6 +30,7 @@ def layerwise_loss(
     *,
     pairs: Pairs = "uniform",
     weights: Weights = None,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     **arguments: Any,
@@ -52,6 +53,8 @@ def layerwise_loss(
             last with the last.
         weights: One number per pair, or a tensor of them, or a tensor :math:`[N, |P|]` with a row
             per node. Default: the mean.
+        weight: A weight for each node, not negative, before ``index``, for the inner loss. A mean
+            of row values divides by the weights' sum.
         index: Boolean mask or row numbers, for the inner loss.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, of the row values that an inner loss with
             ``reduction="none"`` returns. A scalar stays as it is, and the weights of the nodes are
@@ -61,6 +64,7 @@ def layerwise_loss(
     Shapes:
         - **h_s:** each :math:`[N, d_l]`
         - **h_t:** each :math:`[N, d_m]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per row for ``reduction="none"``
 
     Raises:
@@ -88,12 +92,12 @@ def layerwise_loss(
     chosen = resolve_pairs(name, pairs, tuple(students), tuple(teachers))
     check_factors(name, weights, len(chosen), "pair of layers")
     losses = loss_of_each(name, loss, len(chosen), "pair of layers")
-    more = with_index(name, index, students[chosen[0][0]], arguments)
+    more = with_rows(name, weight, index, students[chosen[0][0]], arguments)
     values = [
         located(name, "layers", (s, t), one, students[s], teachers[t], **more)
         for one, (s, t) in zip(losses, chosen, strict=True)
     ]
-    return combine(name, values, weights, reduction)
+    return combine(name, values, weights, reduction, weight, index)
 
 
 def as_layers(loss: str, name: str, layers: Any, what: str = "layer") -> dict[Any, Any]:

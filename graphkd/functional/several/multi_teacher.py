@@ -17,7 +17,7 @@ from graphkd.functional.several._combine import (
     combine,
     located,
     loss_of_each,
-    with_index,
+    with_rows,
 )
 from graphkd.functional.several.layerwise import Layers, as_layers
 
@@ -29,6 +29,7 @@ def multi_teacher_loss(
     *,
     weights: Weights = None,
     entropy: float = 0.0,
+    weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     **arguments: Any,
@@ -55,6 +56,8 @@ def multi_teacher_loss(
             per node, which needs row values (``reduction="none"``) of the inner loss: for a scalar
             it is averaged over the nodes. Default: the mean.
         entropy: λ, for weights that are a tensor. Their rows must sum to 1.
+        weight: A weight for each node, not negative, before ``index``, for the inner loss. A mean
+            of row values divides by the weights' sum.
         index: Boolean mask or row numbers, for the inner loss.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, of the row values that an inner loss with
             ``reduction="none"`` returns. A scalar stays as it is.
@@ -63,6 +66,7 @@ def multi_teacher_loss(
     Shapes:
         - **h_s:** :math:`[N, d_s]`
         - **h_t:** each :math:`[N, d_k]`
+        - **weight:** :math:`[N]`
         - **output:** scalar, or one value per row for ``reduction="none"``
 
     Raises:
@@ -89,7 +93,7 @@ def multi_teacher_loss(
     check_factors(name, weights, len(teachers), "teacher")
     check_entropy(name, entropy, learned=isinstance(weights, Tensor))
     losses = loss_of_each(name, loss, len(teachers), "teacher")
-    more = with_index(name, index, h_s, arguments)
+    more = with_rows(name, weight, index, h_s, arguments)
     values = [
         located(name, "teacher", teacher, one, h_s, h, **more)
         for one, (teacher, h) in zip(losses, teachers.items(), strict=True)
@@ -98,7 +102,7 @@ def multi_teacher_loss(
     some = not isinstance(taken, Tensor) or has_rows(taken)
     if isinstance(weights, Tensor) and entropy > 0 and some:
         penalty = entropy * unevenness(weights)
-    return combine(name, values, weights, reduction, penalty)
+    return combine(name, values, weights, reduction, weight, index, penalty)
 
 
 def check_entropy(loss: str, entropy: float, *, learned: bool) -> None:

@@ -15,7 +15,7 @@ _Result = TypeVar("_Result")
 
 # The models' outputs: a type without them is not in the batch.
 OUTPUTS = ("h_s", "h_t", "z_s", "z_t")
-BY_TYPE = (*OUTPUTS, "edge_index", "index")
+BY_TYPE = (*OUTPUTS, "edge_index", "index", "weight")
 
 
 def types_of(metadata: Any) -> tuple[Type, ...]:

@@ -86,9 +86,13 @@ class OuterLoss(DistillationLoss):
         """The ``loss`` for the function: one for all, or a list with one for each."""
         return self.losses[0] if len(self.losses) == 1 else list(self.losses)
 
-    def check_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Raise for an argument that the inner loss does not take, or needs and lacks."""
+    def check_arguments(self, arguments: Mapping[str, Any], **more: Any) -> None:
+        """Raise for an argument that the inner loss does not take, or needs and lacks.
+
+        ``more`` are arguments that are given if they are not None.
+        """
         inner = type(self.losses[0]).__name__
+        arguments = {**arguments, **{name: more[name] for name in more if more[name] is not None}}
         for name in arguments:
             if self.takes and name not in self.takes:
                 raise TypeError(

@@ -62,6 +62,7 @@ class LayerwiseLoss(OuterLoss):
 
     Shapes:
         - **h_s, h_t:** a list or dictionary of :math:`[N, d_l]` each
+        - **weight:** a weight for each node, :math:`[N]`, if the inner loss takes it
         - **index:** :math:`[M]`, or a mask :math:`[N]`, if the inner loss takes it
         - **output:** a scalar, or a value for each row
 
@@ -122,15 +123,20 @@ class LayerwiseLoss(OuterLoss):
         return ("h_s", "h_t", *self.takes), ("h_s", "h_t", *self.needs)
 
     def forward(
-        self, h_s: Layers, h_t: Layers, *, index: Tensor | None = None, **arguments: Any
+        self,
+        h_s: Layers,
+        h_t: Layers,
+        *,
+        weight: Tensor | None = None,
+        index: Tensor | None = None,
+        **arguments: Any,
     ) -> Tensor:
         """The loss of a student's layers against a teacher's."""
         name = type(self).__name__
-        given = arguments if index is None else {**arguments, "index": index}
-        self.check_arguments(given)
+        self.check_arguments(arguments, weight=weight, index=index)
         students = matched(name, "h_s", h_s, self.layers_s)
         teachers = matched(name, "h_t", h_t, self.layers_t)
-        options = {**self.options, "pairs": self.chosen}
+        options = {**self.options, "pairs": self.chosen, "weight": weight}
         if self.attention is not None:
             index, alpha = self.attention([*students.values()], [*teachers.values()], index)
             options["weights"] = alpha.flatten(1) / len(students)

@@ -56,6 +56,7 @@ class MultiTeacherLoss(OuterLoss):
     Shapes:
         - **h_s:** :math:`[N, d_s]`; ``z_s`` if the inner loss compares logits
         - **h_t:** a list or dictionary of :math:`[N, d_k]`; ``z_t`` likewise
+        - **weight:** a weight for each node, :math:`[N]`, if the inner loss takes it
         - **index:** :math:`[M]`, or a mask :math:`[N]`, if the inner loss takes it
         - **output:** a scalar, or a value for each row
 
@@ -122,6 +123,7 @@ class MultiTeacherLoss(OuterLoss):
         h_s: Any = None,
         h_t: Layers | None = None,
         *,
+        weight: Tensor | None = None,
         index: Tensor | None = None,
         **arguments: Any,
     ) -> Tensor:
@@ -130,9 +132,9 @@ class MultiTeacherLoss(OuterLoss):
         # Losses of logits name them z_s and z_t, and so does a WeightedSum.
         student, teacher = self.sides
         h_s, h_t = arguments.pop(student, h_s), arguments.pop(teacher, h_t)
-        self.check_arguments(arguments if index is None else {**arguments, "index": index})
+        self.check_arguments(arguments, weight=weight, index=index)
         teachers = matched(name, "h_t", h_t, self.teachers, "teacher")
-        options = self.options
+        options = {**self.options, "weight": weight}
         if self.attention is not None:
             index, alpha = self.attention([h_s], [*teachers.values()], index)
             options["weights"] = alpha.squeeze(1)
