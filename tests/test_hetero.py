@@ -133,6 +133,27 @@ def test_what_is_given_for_an_edge_type_itself_comes_first() -> None:
     assert objective(h_s, h_t, edge_index, index_dict=index)[0] == wanted
 
 
+def test_weights_by_type_are_those_of_rows_and_centres() -> None:
+    h_s, h_t, edge_index = inputs()
+    fit, lsp = FitNetLoss(4, 6), LSPLoss()
+    objective = HeteroLoss({"paper": (1.0, fit), "author": (1.0, fit), WRITES: (1.0, lsp)})
+    weight = torch.rand(20)
+    pairs = [(h["author"], h["paper"]) for h in (h_s, h_t)]
+    wanted = {
+        "paper": fit(h_s["paper"], h_t["paper"], weight=weight),
+        "author": fit(h_s["author"], h_t["author"]),
+        WRITES: lsp(*pairs, edge_index[WRITES], weight=weight),
+    }
+    assert objective(h_s, h_t, edge_index, weight_dict={"paper": weight})[1] == wanted
+    wanted[WRITES] = lsp(*pairs, edge_index[WRITES])
+    own = {"paper": weight, WRITES: None}
+    assert objective(h_s, h_t, edge_index, weight_dict=own)[1] == wanted
+    equal = {name: torch.full((n,), 2.0) for name, n in SIZES.items()}
+    torch.testing.assert_close(
+        objective(h_s, h_t, edge_index, weight_dict=equal), objective(h_s, h_t, edge_index)
+    )
+
+
 def test_balancing_within_a_type() -> None:
     h_s, h_t, _ = inputs()
     h_s = {key: h * 1.0 for key, h in h_s.items()}

@@ -43,6 +43,8 @@ def test_what_it_refuses() -> None:
         ({"h_s": {"paper": h_s["paper"]}}, ValueError, "'author' is in h_t, but h_s lacks it"),
         ({"h_s": h_s["paper"]}, TypeError, "h_s must be a dictionary by type; got float32"),
         ({"index": torch.arange(3)}, TypeError, "index must be a dictionary"),
+        ({"weight": 2.0}, TypeError, "weight must be a dictionary by type"),
+        ({"weight_dict": {"paper": torch.ones(12)}}, ValueError, r"'paper'.*shape \(20,\)"),
         ({"ids": torch.arange(20)}, TypeError, "ids must be a dictionary"),
         ({"index_dict": {"papers": torch.arange(3)}}, ValueError, "node type 'papers'.*'paper'"),
         ({"index": {}, "index_dict": {}}, TypeError, "index was given twice"),

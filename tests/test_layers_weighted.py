@@ -35,10 +35,52 @@ def test_further_arguments_reach_the_inner_loss() -> None:
         loss(h_s, h_t, edge_index=edges, batch=None)
 
 
+def rows_of(dim_s: int, dim_t: int) -> FitNetLoss:
+    return FitNetLoss(dim_s, dim_t, reduction="none")
+
+
+@pytest.mark.parametrize(
+    ("inner", "options"),
+    [
+        (FitNetLoss, {"pairs": [(0, 1), (1, 2)], "weights": (0.5, 2.0)}),
+        (FitNetLoss, {"pairs": "attention"}),
+        (rows_of, {"pairs": "attention"}),
+        (FitNetLoss, {"weights": "attention", "entropy": 0.3}),
+        (rows_of, {"weights": "attention", "entropy": 0.3}),
+        (rows_of, {"weights": "global", "entropy": 0.3}),
+    ],
+)
+def test_a_weight_of_two_is_a_node_twice(inner, options: dict) -> None:
+    """In the losses, in the attention of a scalar loss, and in the price of uneven weights."""
+    times = torch.tensor([0, 2, 1, 0, 3, 1, 1, 0, 2])
+    h_s, h_t = layers()
+    if "pairs" in options:
+        loss = LayerwiseLoss(inner, [4, 3], [5, 6, 3], **options)
+    else:
+        h_s, loss = h_s[0], MultiTeacherLoss(inner, 4, [5, 6, 3], **options)
+    learning = [*(h_s if isinstance(h_s, list) else [h_s]), *loss.parameters()]
+    value = loss(h_s, h_t, weight=times.float())
+    expected = loss(h_s, h_t, index=torch.arange(9).repeat_interleave(times))
+    torch.testing.assert_close(value, expected)
+    found, right = (torch.autograd.grad(x, learning, allow_unused=True) for x in (value, expected))
+    torch.testing.assert_close(found, right)
+    mask = torch.arange(9) > 2
+    value = loss(h_s, h_t, weight=times.float(), index=mask)
+    torch.testing.assert_close(value, loss(h_s, h_t, weight=(times * mask).float()))
+
+
+def test_weights_of_layers_and_weights_of_nodes_must_fit() -> None:
+    h_s, h_t = layers()
+    given = {"pairs": [(0, 0)], "weights": torch.ones(9, 1), "weight": torch.ones(9)}
+    inner = FitNetLoss(4, 5)
+    with pytest.raises(ValueError, match="got 9 rows of weights and 3 values"):
+        G.layerwise_loss(h_s, h_t, inner, **given, index=torch.arange(3))
+
+
 def test_names_are_those_of_the_inner_loss() -> None:
     layered = LayerwiseLoss(LSPLoss(), pairs=[(0, 0)])
     takes, needs = arguments_of(layered)
-    assert {"h_s", "h_t", "edge_index", "index"} <= set(takes)
+    assert {"h_s", "h_t", "edge_index", "weight", "index"} <= set(takes)
     assert needs == ("h_s", "h_t", "edge_index")
     assert arguments_of(torch.compile(layered, backend="eager")) == (takes, needs)
     assert arguments_of(LayerwiseLoss(KDLoss()))[1] == ("h_s", "h_t")

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from graphkd import HeteroLoss, WeightedSum
 from graphkd.losses.several.weighted import VOCABULARY, arguments_of
 from tests.contract import Loss, every
+from tests.test_contract_weights import WEIGHT
+from tests.test_contract_weights import takes as takes_weight
 
 
 def module_and_arguments(loss: Loss, options: dict) -> tuple[nn.Module, dict]:
@@ -20,6 +22,8 @@ def module_and_arguments(loss: Loss, options: dict) -> tuple[nn.Module, dict]:
     given |= {name: value for name, value in loss.more(h_s, h_t).items() if name in takes}
     if loss.edges:
         given["edge_index"] = edge_index
+    if takes_weight(loss) and loss.row_wise:
+        given["weight"] = WEIGHT
     return module, given
 
 
@@ -41,6 +45,13 @@ def test_a_weighted_sum_takes_it(loss: Loss, options: dict) -> None:
     for name in arguments_of(module)[1]:
         with pytest.raises(TypeError, match=f"needs {name}="):
             objective(**{key: value for key, value in given.items() if key != name})
+
+
+@every(where=lambda loss: takes_weight(loss) and not loss.row_wise)
+def test_what_has_no_rows_says_where_to_put_it(loss: Loss, options: dict) -> None:
+    module, given = module_and_arguments(loss, options)
+    with pytest.raises(ValueError, match=r"loss 'term'.*weight .*beside a WeightedSum"):
+        WeightedSum(term=(1.0, module))(**given, weight=WEIGHT)
 
 
 @every()

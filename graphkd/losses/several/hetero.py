@@ -42,8 +42,9 @@ class HeteroLoss(nn.Module):
     Every keyword is the name of an argument of the losses, with or without PyG's ending ``_dict``.
     Its value is a dictionary by type. An edge type takes its own entry, or else the entry of its
     target type: ``index_dict={"paper": seeds}`` selects rows of papers, and the centres of each
-    edge type that ends in papers. An argument that is not by type, such as ``generator=``, goes to
-    every loss that takes it.
+    edge type that ends in papers. ``weight_dict`` weighs them in the same way; None as an edge
+    type's own entry leaves it unweighted. An argument that is not by type, such as ``generator=``,
+    goes to every loss that takes it.
 
     A type with no rows, no edges or no selected rows counts as 0. A type that no dictionary has is
     an error, unless ``metadata`` says that the type exists: then it counts as 0. The heads of such
@@ -61,6 +62,7 @@ class HeteroLoss(nn.Module):
         - **h_t:** by node type, :math:`[N_v, d_t]`
         - **edge_index_dict:** by edge type, :math:`[2, E_r]`, or any format of
           :class:`graphkd.Graph`
+        - **weight_dict:** by type, :math:`[N_v]`, a weight for each row or centre
         - **index_dict:** by type, :math:`[M]`, or a mask over the rows or centres
         - **output:** a scalar, and the parts
 

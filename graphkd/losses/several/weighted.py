@@ -19,7 +19,7 @@ from graphkd.losses._base import arguments_of
 VOCABULARY = {
     "h_s", "h_t", "z_s", "z_t", "y", "edge_index", "batch", "index", "mask", "generator", "ids",
     "labels", "positives", "extra_keys", "reliability", "codebook", "context", "anchors",
-    "clusters", "paths",
+    "clusters", "paths", "weight",
 }  # fmt: skip
 # A term whose mean runs over pairs of nodes falls as 1/N: at N nodes, similarity preserving needs a
 # factor of some 32 N. These bounds leave it free up to 3e8 nodes.
@@ -36,8 +36,9 @@ class WeightedSum(nn.Module):
 
     .. math:: \text{total} = \sum_k w_k \, c_k \, L_k
 
-    Each loss takes the arguments that its ``forward`` names. Without ``balance``, every
-    :math:`c_k` is 1. With ``balance``,
+    Each loss takes the arguments that its ``forward`` names. So ``weight=`` weighs the rows of all
+    of them, and a loss whose values belong to graphs or layers refuses it: call that one beside the
+    sum. Without ``balance``, every :math:`c_k` is 1. With ``balance``,
 
     .. math::
         c_k = \mathrm{clamp}\left(
