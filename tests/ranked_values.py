@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -35,6 +36,41 @@ def global_lsp(part: Part) -> None:
                     [h_s],
                     layout,
                 )
+
+
+@case
+def weighted_global_lsp(part: Part) -> None:
+    h_s, h_t, weight = doubles(N, 5), doubles(N, 7), torch.rand(N, dtype=torch.float64)
+    weight[2] = weight[11] = 0
+    for layout in part.layouts(N):
+        mine = h_t[part.rows(layout)]
+        for options in KERNELS:
+            for way in ({}, {"reduction": "sum", "chunk_size": 3}):
+                part.check(
+                    lambda x, w, o=options, y=way: G.global_lsp_loss(x, h_t, weight=w, **o, **y),
+                    lambda x, w, o=options, y=way, t=mine: G.global_lsp_loss(
+                        x, t, weight=w, **o, **y, process_group=part.group
+                    ),
+                    [h_s, weight],
+                    layout,
+                )
+
+
+@case
+def weights_of_all_ranks_or_none(part: Part) -> None:
+    h_s, group = doubles(4, 5).requires_grad_(part.rank > 0), {"process_group": part.group}
+    for kernel in ("cosine", "poly"):  # the first rank has no gradient, but has a part in others'
+        for equal in (0.0, 1e-30, 3.0, 1e30):
+            weight = torch.full((4,), equal)
+            given = (h_s.float(), doubles(4, 3).float()), {"kernel": kernel, **group}
+            value = G.global_lsp_loss(*given[0], weight=weight, **given[1])
+            truth = G.global_lsp_loss(*given[0], **given[1]) if equal else torch.tensor(0.0)
+            torch.testing.assert_close(value, truth)
+            if part.rank:
+                assert torch.autograd.grad(value, h_s)[0].isfinite().all()
+    own = {"weight": torch.ones(4)} if part.rank else {}
+    with pytest.raises(ValueError, match="differ in weight: none on rank 0; given on rank"):
+        G.global_lsp_loss(h_s, doubles(4, 3), **own, **group)
 
 
 @case
@@ -124,22 +160,32 @@ def lsp_with_halo_nodes(part: Part) -> None:
     h_s, h_t = doubles(N, 5), doubles(N, 7)
     edges = torch.randint(0, N, (2, 40))
     edges = edges[:, edges[1] != 2]  # a centre without neighbours
+    weight = torch.rand(N, dtype=torch.float64)
     for layout in part.layouts(N):
         nodes, local, own = halo(part, layout, edges)
         for options in KERNELS:
-            for way in ({}, {"divergence": "mse"}, {"reduction": "sum"}, {"backend": "reference"}):
-                one, x = h_s.clone().requires_grad_(), h_s[nodes].requires_grad_()
-                value = G.lsp_loss(one, h_t, edges, **options, **way)
+            for way, weighted in (
+                ({}, False), ({"divergence": "mse"}, False), ({"reduction": "sum"}, True),
+                ({"backend": "reference"}, False), ({}, True),
+            ):  # fmt: skip
+                both = [x.clone().requires_grad_() for x in (h_s, weight)]
+                mine = [x[nodes].requires_grad_() for x in (h_s, weight)]
+                more, here = ({"weight": x[1]} if weighted else {} for x in (both, mine))
+                value = G.lsp_loss(both[0], h_t, edges, **options, **way, **more)
                 shared = G.lsp_loss(
-                    x, h_t[nodes], local, index=own, **options, **way, process_group=part.group
-                )
+                    mine[0], h_t[nodes], local, index=own, **options, **way, **here,
+                    process_group=part.group,
+                )  # fmt: skip
                 torch.testing.assert_close(shared, value)
                 value.backward()
                 shared.backward()
                 # A halo row's gradient belongs to its owner. Here the ranks' are summed.
-                total = torch.zeros_like(one).index_add(0, nodes, x.grad)
-                dist.all_reduce(total, group=part.group)
-                torch.testing.assert_close(total / part.world, one.grad)
+                for one, x in zip(both, mine, strict=True):
+                    if x.grad is None:
+                        continue
+                    total = torch.zeros_like(one).index_add(0, nodes, x.grad)
+                    dist.all_reduce(total, group=part.group)
+                    torch.testing.assert_close(total / part.world, one.grad)
 
 
 @case

@@ -15,7 +15,13 @@ from graphkd.distributed import Ranks, meet, reporting
 from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, warn_if_saturated
 from graphkd.functional._options import PairOptions
 from graphkd.functional._precomputed import GlobalLSPTeacher
-from graphkd.functional._rows import check_generator, matched_rows, weigh
+from graphkd.functional._rows import (
+    check_generator,
+    matched_rows,
+    reduce_rows,
+    row_weights,
+    weigh,
+)
 from graphkd.ops import ring
 from graphkd.similarity import Gamma, Kernel, unit_and_inverse, unit_gradient_
 
@@ -30,6 +36,7 @@ def ranked_global_lsp(
     h_t: Any,
     kernel: Kernel,
     gamma: Gamma,
+    weight: Tensor | None,
     index: Tensor | None,
     generator: torch.Generator | None,
     how: PairOptions,
@@ -42,13 +49,15 @@ def ranked_global_lsp(
                 f"{loss}: a precomputed teacher does not go with process_group: it is that of one "
                 "rank's rows. Pass h_t itself."
             )
-        s, t, _ = matched_rows(loss, h_s, h_t, index)
+        s, t, chosen = matched_rows(loss, h_s, h_t, index)
+        weight = row_weights(loss, weight, h_s, chosen)
         check_generator(generator)
         warn_if_saturated(loss, kernel, gamma, t.size(1), lambda: pair_median(t[:32]))
     ranks = meet(
         loss,
         how.process_group,
         rows=[s.size(0)],
+        needs=[_learns(s)],
         student_width=s.size(1),
         teacher_width=t.size(1),
         dtype=s.dtype,
@@ -56,14 +65,15 @@ def ranked_global_lsp(
         gamma=gamma if isinstance(gamma, str) else float(gamma),
         reduction=how.reduction,
         tiles=how.chunk_size is not None,
+        weight="none" if weight is None else "given",
     )
     n, need = ranks.total(), _learns(s)
     if n == 0:
-        return s.sum()
+        return reduce_rows(s.sum(dim=1), how.reduction, weight)
     with torch.no_grad(), full_precision(s.device):
-        x = s.detach()
+        x, (scale, divisor) = s.detach(), _scale(weight, how.reduction, ranks)
         if kernel.inner and how.chunk_size is None:
-            mean, gradient = ring.moment_gap(x, t, kernel.unit, ranks, need)
+            mean, gradient, rows = ring.moment_gap(x, t, kernel.unit, ranks, need, scale)
         else:
             few = ranks.draw(MOST_ROWS, generator, s.device) if gamma == "median" else None
 
@@ -74,9 +84,14 @@ def ranked_global_lsp(
                 return bandwidth(kernel, gamma, rows, median)
 
             gammas = width(x), width(t)
-            mean, gradient = ring.pairwise_gap(x, t, kernel, gammas, how.chunk_size, ranks, need)
+            args = x, t, kernel, gammas, how.chunk_size, ranks, need
+            mean, gradient, rows = ring.pairwise_gap(*args, scale)
     counted = n if how.reduction == "sum" else 1
-    return _attached(mean * counted, [s], [gradient], counted * _factor(ranks, how.ddp))
+    inputs, gradients = [s], [gradient]
+    if weight is not None:
+        pull = (rows if how.reduction == "sum" else rows - mean) / divisor
+        inputs, gradients = [s, weight], [gradient, pull.to(weight.dtype)]
+    return _attached(mean * counted, inputs, gradients, counted * _factor(ranks, how.ddp))
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -154,6 +169,24 @@ def _shares(weight: Tensor, reduction: str, ranks: Ranks) -> Tensor:
         return weight
     total = ranks.sum(weight.sum())
     return weight / total.masked_fill(total == 0, 1)
+
+
+def _scale(
+    weight: Tensor | None, reduction: str, ranks: Ranks
+) -> tuple[Tensor | float, Tensor | float]:
+    """What row values are multiplied by before their mean over all ranks' rows, and a divisor.
+
+    By the divisor, the gradient of that mean for a weight becomes that of a mean by weights.
+    """
+    n = ranks.total()
+    if weight is None:
+        return 1.0, n
+    scale = exact(weight.detach())
+    if reduction == "sum":
+        return scale, n
+    total = ranks.sum(scale.sum())
+    total = total.masked_fill(total == 0, 1)
+    return scale * (n / total), total
 
 
 def ranked_sum(

@@ -135,7 +135,8 @@ def global_lsp_loss(
         # Imported here, because its decorator loads torch's compiler.
         from graphkd.functional._ranked import ranked_global_lsp
 
-        value: Tensor = ranked_global_lsp(h_s, h_t, spec, gamma, index, generator, how)
+        given = gamma, weight, index, generator
+        value: Tensor = ranked_global_lsp(h_s, h_t, spec, *given, how)
         return value
     teacher: GlobalLSPTeacher | None = None
     if isinstance(h_t, GlobalLSPTeacher):

@@ -123,10 +123,14 @@ def keeps_digits(tt: Tensor, td: Tensor, dd: Tensor) -> bool:
 def mean_and_factors(
     tt: Tensor, td: Tensor, dd: Tensor, n: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """The mean over the pairs of ``n`` rows, and SᵀS and DᵀS for the student's ``width``."""
+    """The mean over the pairs of ``n`` rows, and the gradient's factors."""
     total, _ = _sums(*_forms(tt, td, dd), dd)
-    factors = torch.stack([tt + td + td.T + dd, td.T + dd])[:, :, :width]
-    return (2 * total / max(n, 1) ** 2).clamp(min=0), factors.contiguous()
+    return (2 * total / max(n, 1) ** 2).clamp(min=0), factors_of(tt, td, dd, width)
+
+
+def factors_of(tt: Tensor, td: Tensor, dd: Tensor, width: int) -> Tensor:
+    """SᵀS and DᵀS, for the student's ``width``."""
+    return torch.stack([tt + td + td.T + dd, td.T + dd])[:, :, :width].contiguous()
 
 
 def _forms(tt: Tensor, td: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,9 +25,17 @@ def pairwise_gap(
     chunk_size: int | None,
     ranks: Ranks,
     need_s: bool,
-) -> tuple[Tensor, Tensor]:
-    """The mean over all pairs of all ranks' rows, and its gradient for this rank's rows."""
+    scale: Tensor | float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean of scale_i · row_i over all ranks' rows i, its gradient, and row_i.
+
+    row_i is the mean over all j of (k(s_i, s_j) − k(t_i, t_j))². The last two, and a ``scale`` that
+    differs between rows, are of this rank's rows.
+    """
     n, width = ranks.total(), s.size(1)
+    mine, end = torch.cat([s, t], dim=1), width + t.size(1)
+    if isinstance(scale, Tensor):
+        mine = torch.cat([mine, scale[:, None].to(s.dtype)], dim=1)
     size = chunk_size or side(s.device, SIDE)
     centres: list[Tensor | None] = [None, None]
     if kernel.statistic == "square":
@@ -40,16 +48,21 @@ def pairwise_gap(
             Side(kernel, teacher, gammas[1], False, centres[1]),
         ]
 
-    here, total = sides(s, t, need_s), exact(s.new_zeros(()))
-    for owner, block in ranks.ring(torch.cat([s, t], dim=1), ranks.rows()):
+    here, rows = sides(s, t, need_s), exact(s.new_zeros(s.size(0)))
+    for owner, block in ranks.ring(mine, ranks.rows()):
         own = owner == ranks.rank
-        there = here if own else sides(block[:, :width], block[:, width:], False)
+        there = here if own else sides(block[:, :width], block[:, width:end], False)
         tiles = (
             mirrored_tiles(s, size)
             if own
             else itertools.product(slices(s.size(0), size), slices(block.size(0), size))
         )
         for i, j in tiles:
-            squares = tile_squares(here, there, i, j, 4 / n**2)
-            total += exact(squares.sum()) * (2 if own and i != j else 1)
-    return ranks.sum(total) / n**2, here[0].finished_gradient()
+            # A pair counts in row i and in row j, with both rows' scales.
+            both = mine[i, end:] + block[j, end] if isinstance(scale, Tensor) else 2 * scale
+            squares = tile_squares(here, there, i, j, both * (2 / n**2))
+            rows[i] += squares.sum(dim=1)
+            if own and i != j:
+                rows[j] += squares.sum(dim=0)
+    rows /= n
+    return ranks.sum((rows * scale).sum()) / n, here[0].finished_gradient(), rows
