@@ -48,6 +48,14 @@ def test_sampled_angles_through_the_public_call() -> None:
     assert torch.equal(G.rkd_angle_loss(h_s, h_t, max_samples=60), truth)
 
 
+@pytest.mark.parametrize("loss", [G.rkd_distance_loss, G.rkd_angle_loss])
+def test_each_term_of_rkd_takes_weights(loss) -> None:
+    h_s, h_t, weight, index = double(7, 3), double(7, 4), torch.rand(7), torch.tensor([5, 0, 3])
+    rows = loss(h_s, h_t, index=index, reduction="none")
+    value = loss(h_s, h_t, index=index, weight=weight)
+    torch.testing.assert_close(value, (weight[index] * rows).sum() / weight[index].sum().double())
+
+
 @pytest.mark.parametrize("loss", [G.global_lsp_loss, G.nst_loss], ids=lambda f: f.__name__)
 def test_weighted_moments_are_the_weighted_pairs(loss) -> None:
     """More rows than 256, of which a mean without weights has no values per row."""
