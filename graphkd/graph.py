@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, memory_of
+from graphkd._checks import check_count, check_weight, describe, memory_of
 from graphkd._graph_formats import is_edge_index, source_target
-from graphkd._precision import traced
+from graphkd._precision import traced, upcast
 
 _CACHE_SIZE = 8
 
@@ -35,6 +35,8 @@ class Edges(NamedTuple):
     """The numbers of the edges, sorted by source."""
     src_ptr: Tensor
     """The edges out of node j are ``order[src_ptr[j]]`` to ``order[src_ptr[j + 1] - 1]``."""
+    weight: Tensor | None = None
+    """The weight of each edge, in the order of ``src``; None stands for ones."""
 
     def only(self, active: Tensor) -> "Edges":
         """The marked edges, in the same order."""
@@ -46,19 +48,39 @@ class Edges(NamedTuple):
             ptr=before.index_select(0, self.ptr),
             order=before.index_select(0, self.order[by_source]),
             src_ptr=_pointer(by_source).index_select(0, self.src_ptr),
+            weight=None if self.weight is None else self.weight[active],
         )
 
+    def weighted(self, weight: Tensor | None) -> "Edges":
+        """The same edges with other weights."""
+        # Written out: torch 2.6 does not compile _replace.
+        ends = self.src, self.dst, self.num_src, self.num_dst
+        return Edges(*ends, self.ptr, self.order, self.src_ptr, weight)
 
-def sort_edges(src: Tensor, dst: Tensor, num_src: int, num_dst: int) -> Edges:
-    """Sort edges by centre."""
+
+def sort_edges(
+    src: Tensor, dst: Tensor, num_src: int, num_dst: int, weight: Tensor | None = None
+) -> Edges:
+    """Sort edges, and their weights with them, by centre."""
     dst, order = dst.long().sort(stable=True)
+    if weight is not None:
+        weight = weight.index_select(0, order)
     src = src.long().index_select(0, order)
     by_source, order = src.sort(stable=True)
     ptr, src_ptr = (
         torch.searchsorted(ends, torch.arange(count + 1, device=ends.device))
         for ends, count in ((dst, num_dst), (by_source, num_src))
     )
-    return Edges(src, dst, num_src, num_dst, ptr, order, src_ptr)
+    return Edges(src, dst, num_src, num_dst, ptr, order, src_ptr, weight)
+
+
+def largest_weight(weight: Tensor, least: float = 0.0) -> Tensor:
+    """The largest weight, at least ``least``, without a gradient; 1 instead of 0.
+
+    What depends on ratios of weights only divides by it, so that huge or tiny weights are harmless.
+    """
+    most = torch.cat([weight.detach(), weight.new_full((1,), least)]).amax()
+    return most.masked_fill(most == 0, 1)
 
 
 def _pointer(counts: Tensor) -> Tensor:
@@ -78,11 +100,19 @@ class Graph:
             :math:`[N_{dst}, N_{src}]` as a ``torch.sparse`` COO, CSR or CSC tensor or a
             ``torch_sparse.SparseTensor``. Stored values are ignored.
         num_nodes: The number of nodes, or ``(num_sources, num_targets)`` of a bipartite graph.
+        edge_weight: A weight for each edge, not negative, in the order of an ``edge_index`` tensor;
+            0 stands for no edge. The losses that take ``edge_weight`` use it. All else that takes
+            a graph, such as heads and random walks, sees the edges only.
+
+    Shapes:
+        - **edge_index:** :math:`[2, E]`
+        - **edge_weight:** :math:`[E]`
 
     Raises:
         TypeError: If the format or dtype is not one of these.
-        ValueError: If the shape is wrong, ``adj_t`` does not fit ``num_nodes``, or a number for
-            each of so many nodes does not fit into memory.
+        ValueError: If the shape is wrong, ``adj_t`` does not fit ``num_nodes``, a number for each
+            of so many nodes does not fit into memory, or ``edge_weight`` is negative, requires a
+            gradient, or comes with a sparse ``adj_t``.
         IndexError: If an edge names a node that does not exist.
 
     Example:
@@ -93,12 +123,21 @@ class Graph:
         >>> graph.edge_index
         tensor([[1, 2, 0],
                 [0, 0, 1]])
+        >>> edge_index, weight = torch.tensor([[1, 0, 2], [0, 1, 0]]), torch.tensor([0.5, 1.0, 2.0])
+        >>> graphkd.Graph(edge_index, 3, edge_weight=weight).edge_weight
+        tensor([0.5000, 2.0000, 1.0000])
     """
 
     edges: Edges
     """The edges in the form that the losses compute with."""
 
-    def __init__(self, edge_index: Any, num_nodes: int | tuple[int, int]) -> None:
+    def __init__(
+        self,
+        edge_index: Any,
+        num_nodes: int | tuple[int, int],
+        *,
+        edge_weight: Tensor | None = None,
+    ) -> None:
         num_src, num_dst = _node_counts(num_nodes)
         # A graph built (or cached) during evaluation must also work in training.
         with torch.inference_mode(False):
@@ -106,7 +145,14 @@ class Graph:
             _check_range("source", src, num_src)
             _check_range("target", dst, num_dst)
             _check_counts(src, dst, num_src, num_dst)
-            vars(self).update(edges=sort_edges(src, dst, num_src, num_dst))
+            weight = _edge_weights("Graph", edge_weight, edge_index, src)
+            if weight is not None and weight.requires_grad:
+                raise ValueError(
+                    "Graph: edge_weight must not require a gradient, because a graph for reuse "
+                    f"keeps its weights; got {describe(edge_weight)} that does. Pass it to the "
+                    "loss with the edge_index tensor, or call .detach() on it."
+                )
+            vars(self).update(edges=sort_edges(src, dst, num_src, num_dst, weight))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"Graph is immutable; cannot set {name!r}. Build a new Graph.")
@@ -116,7 +162,8 @@ class Graph:
 
     def __repr__(self) -> str:
         nodes: Any = self.num_src if self.num_src == self.num_dst else (self.num_src, self.num_dst)
-        return f"{type(self).__name__}(num_nodes={nodes}, num_edges={self.num_edges})"
+        weighted = "" if self.edge_weight is None else ", weighted"
+        return f"{type(self).__name__}(num_nodes={nodes}, num_edges={self.num_edges}{weighted})"
 
     @property
     def num_src(self) -> int:
@@ -138,18 +185,31 @@ class Graph:
         """The edges as a sorted int64 :math:`[2, E]` tensor."""
         return torch.stack([self.edges.src, self.edges.dst])
 
+    @property
+    def edge_weight(self) -> Tensor | None:
+        """The weights in the order of :attr:`edge_index`, if there are any."""
+        return self.edges.weight
+
     def to(self, device: torch.device | str) -> "Graph":
         """The same graph on another device."""
         moved = object.__new__(Graph)
-        src, dst, num_src, num_dst, *rest = self.edges
-        ptr, order, src_ptr = (x.to(device) for x in rest)
-        edges = Edges(src.to(device), dst.to(device), num_src, num_dst, ptr, order, src_ptr)
-        vars(moved).update(edges=edges)
+        edges: Any = (x.to(device) if isinstance(x, Tensor) else x for x in self.edges)
+        vars(moved).update(edges=Edges(*edges))
         return moved
 
 
-def resolve_edges(loss: str, graph: Any, num_src: int, num_dst: int, device: torch.device) -> Edges:
-    """The edges of any accepted graph format, checked against the embeddings' row counts."""
+def resolve_edges(
+    loss: str,
+    graph: Any,
+    num_src: int,
+    num_dst: int,
+    device: torch.device,
+    edge_weight: Tensor | None = None,
+) -> Edges:
+    """The edges of any accepted graph format, checked against the embeddings' row counts.
+
+    ``edge_weight`` is the user's. Without it, edges have weights if a Graph holds them.
+    """
     if isinstance(graph, Tensor) and graph.device != device:
         raise ValueError(
             f"{loss}: embeddings and edge_index must be on the same device; got {device} and "
@@ -164,19 +224,61 @@ def resolve_edges(loss: str, graph: Any, num_src: int, num_dst: int, device: tor
                 f"the embeddings have {num_src} and {num_dst} rows. Build the Graph with the "
                 "number of rows."
             )
+        _edge_weights(loss, edge_weight, graph, graph.edges.src)
         edges = graph.edges
     elif traced():
         # Values cannot be read; the operators check them when they run.
         src, dst = source_target(graph, num_src, num_dst)
-        edges = sort_edges(src, dst, num_src, num_dst)
+        weight = _edge_weights(loss, edge_weight, graph, src)
+        edges = sort_edges(src, dst, num_src, num_dst, weight)
     else:
-        edges = _cached_graph(graph, num_src, num_dst).edges
+        sorted_graph = _cached_graph(graph, num_src, num_dst)
+        edges = sorted_graph.edges
+        weight = _edge_weights(loss, edge_weight, graph, edges.src)
+        if weight is not None:
+            edges = edges.weighted(weight.index_select(0, _places(sorted_graph, graph)))
     if edges.src.device != device:
         raise ValueError(
             f"{loss}: embeddings and edge_index must be on the same device; got {device} and "
             f"{edges.src.device}. Move one with .to(...)."
         )
     return edges
+
+
+def _edge_weights(
+    loss: str, edge_weight: Tensor | None, graph: Any, edges: Tensor
+) -> Tensor | None:
+    """The user's weights, one for each of ``edges``, in float32 or wider; None stands for ones."""
+    if edge_weight is None:
+        return None
+    held = isinstance(graph, Graph)
+    if held or not isinstance(graph, Tensor) or graph.layout != torch.strided:
+        sparse = "edge_index, edge_weight = torch_geometric.utils.to_edge_index(adj_t.t())"
+        remedy = (
+            "Build it with Graph(edge_index, num_nodes, edge_weight=...)."
+            if held
+            else f"Stored values are ignored: pass {sparse}."
+        )
+        raise ValueError(
+            f"{loss}: edge_weight is in the order of an edge_index tensor; got it with "
+            f"{'a Graph' if held else 'a sparse adj_t'}, whose edges have their own order. {remedy}"
+        )
+    check_weight(loss, "edge_weight", edge_weight, edges, "edge")
+    return upcast(edge_weight)
+
+
+def _places(graph: Graph, edge_index: Tensor) -> Tensor:
+    """For each sorted edge, its number in ``edge_index``; kept with the graph after the first use.
+
+    Most graphs have no weights, and need no memory for it.
+    """
+    known = vars(graph)
+    if "places" not in known:
+        with torch.inference_mode(False):
+            _, dst = source_target(edge_index, graph.num_src, graph.num_dst)
+            known["places"] = dst.long().sort(stable=True).indices
+    places: Tensor = known["places"]
+    return places
 
 
 class _Entry(NamedTuple):

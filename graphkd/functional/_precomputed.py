@@ -86,6 +86,17 @@ def _to(value: Any, device: torch.device | str) -> Any:
     return value.to(device) if isinstance(value, Tensor) else value
 
 
+def _measured(edges: Edges, gamma: Gamma) -> Tensor | None:
+    """A mask of the edges whose median length is taken; None stands for all, or for no median."""
+    if gamma != "median" or edges.weight is None:
+        return None
+    return edges.weight > 0
+
+
+def _kept(measured: Tensor | None) -> str:
+    return "without edge_weight" if measured is None else "with another edge_weight"
+
+
 def _count(index: Tensor | None) -> str:
     return "all rows" if index is None else describe(index)
 
@@ -118,6 +129,7 @@ class LSPTeacher(_TeacherSide):
     ) -> None:
         super().__init__(h_t, kernel, gamma, index)
         self._src, self._dst = edges.src, edges.dst
+        self._measured = _measured(edges, gamma)
         # A copy: torch.compile cannot take a view of a sparse tensor.
         self._values = values.clone()
 
@@ -129,7 +141,14 @@ class LSPTeacher(_TeacherSide):
     def values_for(self, loss: str, edges: Edges) -> Tensor:
         """The value on each edge. Other edges than at the start are a ValueError."""
         if _equal(self._src, edges.src) and _equal(self._dst, edges.dst):
-            return self._values
+            measured = _measured(edges, self.gamma)
+            if (measured is None) == (self._measured is None) and _equal(measured, self._measured):
+                return self._values
+            raise ValueError(
+                f"{loss}: gamma='median' leaves edges of weight 0 out, and the teacher's side was "
+                f"computed {_kept(self._measured)}; this call is {_kept(measured)}. Pass the same "
+                f"edge_weight to {self.made_by} and to the loss."
+            )
         mine, other = self._src.numel(), edges.src.numel()
         raise ValueError(
             f"{loss}: the teacher's side was computed on another graph: it has {mine} edges, this "

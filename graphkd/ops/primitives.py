@@ -174,7 +174,7 @@ def difference_divergence(
     backend: str,
     chunk_size: int | None,
 ) -> Tensor:
-    """Σ KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges j → i, for every node i."""
+    """Σ w_e KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges e: j → i, for every node i."""
     args = z_s, z_t, edges, temperature
     ways: Ways = {
         "reference": lambda: reference.difference_divergence(*args),
@@ -253,9 +253,10 @@ def edge_divergence(
 ) -> Tensor:
     """KL(q ‖ p), or Σ (q − p)², of the softmaxes of teacher and student over each centre's edges.
 
-    ``student`` and ``teacher`` have one number per edge.
+    ``student`` and ``teacher`` have one number per edge. An edge's weight multiplies both sides'
+    exponentials.
     """
-    args = student, teacher, edges.dst, edges.num_dst, divergence
+    args = student, teacher, edges.weight, edges.dst, edges.num_dst, divergence
     ways: Ways = {
         "reference": lambda: reference.edge_divergence(*args, segments),
         "chunked": lambda: chunked.edge_divergence(*args),

@@ -134,6 +134,8 @@ class Loss:
     counts: Callable[[Tensor, Tensor, Any], Tensor] | None = None
     """How much each row counts in the mean, such as its observed entries; default: as any other,
     and for edges alone only the rows with an edge into them."""
+    edge_ratios: bool = False
+    """Whether only the ratios of the weights of edges count, so that equal ones change nothing."""
     terms: Callable[..., list[tuple[Tensor, Tensor]]] | None = None
     """If the mean's divisor depends on options: each term's row values, whose mean is the term,
     and how much each row counts in it."""

@@ -10,8 +10,9 @@ from graphkd._checks import check_choice, check_matrix, describe
 from graphkd._precision import exact, full_precision, upcast
 from graphkd.functional._options import check_blocked_options
 from graphkd.functional._rows import matched_rows, refuse_weight
-from graphkd.graph import Edges, resolve_edges
+from graphkd.graph import Edges, largest_weight, resolve_edges
 from graphkd.ops.primitives import edge_squares
+from graphkd.ops.segments import segment_sum
 
 Operations: TypeAlias = Sequence[Tensor] | Sequence[tuple[Tensor, Tensor]]
 
@@ -34,6 +35,7 @@ def tined_loss(
     measure: str = "ratio",
     normalized: bool = False,
     weight: Tensor | None = None,
+    edge_weight: Tensor | None = None,
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
@@ -63,6 +65,9 @@ def tined_loss(
             takes the ratio as 1 if the energy after is zero).
         normalized: Whether the Laplacian is the symmetrically normalised one.
         weight: Refused: a weight belongs to a row, but each value here to an operation.
+        edge_weight: A weight for each edge, not negative, in the order of an ``edge_index``
+            tensor; a :class:`graphkd.Graph` holds its own. It is the edge's entry of A; equal
+            weights change nothing. It gets a gradient if it requires one.
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
         chunk_size: Edges per block of the chunked backend; changes memory, not the value.
 
@@ -70,12 +75,13 @@ def tined_loss(
         - **h_s:** :math:`([N, d_0], [N, d_1], \dots)`, or pairs of these
         - **h_t:** the same, of other widths
         - **edge_index:** :math:`[2, E]`
+        - **edge_weight:** :math:`[E]`
         - **output:** scalar
 
     Raises:
         ValueError: If student and teacher differ in their numbers of operations or rows or in
-            their devices, there is no operation, ``weight`` is given, or an option is out of
-            range.
+            their devices, there is no operation, ``weight`` is given, an ``edge_weight`` is
+            negative, or an option is out of range.
         TypeError: If the embeddings are not sequences of floating-point tensors, or the graph has
             no known format.
         IndexError: If an edge names a node that does not exist.
@@ -101,7 +107,11 @@ def tined_loss(
     refuse_weight(loss, weight, "operation")
     student, teacher = _read(loss, h_s, h_t)
     first = student[0][0]
-    edges = resolve_edges(loss, edge_index, first.size(0), first.size(0), first.device)
+    n = first.size(0)
+    edges = resolve_edges(loss, edge_index, n, n, first.device, edge_weight)
+    if edges.weight is not None:
+        # Ratios of energies do not depend on the scale of the weights.
+        edges = edges.weighted(edges.weight / largest_weight(edges.weight))
     with full_precision(first.device):
         sides = (
             _measures(loss, chains, edges, measure, normalized, backend, chunk_size)
@@ -116,6 +126,7 @@ def dirichlet_energy(
     edge_index: Any,
     *,
     normalized: bool = False,
+    edge_weight: Tensor | None = None,
     backend: str = "auto",
     chunk_size: int | None = None,
 ) -> Tensor:
@@ -123,27 +134,31 @@ def dirichlet_energy(
 
     .. math::
         E(X) = \frac1N \operatorname{tr}(X^\top (D - A) X)
-             = \frac1{2N} \sum_{(j, i)} \lVert x_i - x_j \rVert^2
+             = \frac1{2N} \sum_{(j, i)} w_{ji} \lVert x_i - x_j \rVert^2
 
-    over the edges j → i. An undirected edge counts once if it is listed in both directions, as in
-    PyG; a directed edge counts half. Self loops add nothing. With ``normalized``, :math:`x_i /
-    \sqrt{\deg i}` replaces :math:`x_i`; the degree is half the number of edges at node i. This is
+    over the edges j → i, of weight w = 1 unless given. An undirected edge counts once if it is
+    listed in both directions, as in PyG; a directed edge counts half. Self loops add nothing. With
+    ``normalized``, :math:`x_i / \sqrt{\deg i}` replaces :math:`x_i`; the degree is half the weight
+    of the edges at node i. This is
     the energy of :math:`I - D^{-1/2} A D^{-1/2}`, except that isolated nodes add nothing.
 
     Args:
         h: Embeddings; they get a gradient.
         edge_index: The edges, in any format that :class:`graphkd.Graph` takes.
         normalized: Whether the Laplacian is the symmetrically normalised one.
+        edge_weight: A weight w for each edge, as in :func:`tined_loss`; it gets a gradient too.
         backend: ``"auto"``, ``"reference"`` or ``"chunked"``.
         chunk_size: Edges per block of the chunked backend; changes memory, not the value.
 
     Shapes:
         - **h:** :math:`[N, d]`
         - **edge_index:** :math:`[2, E]`
+        - **edge_weight:** :math:`[E]`
         - **output:** scalar
 
     Raises:
-        ValueError: If shapes or devices do not fit, or an option is out of range.
+        ValueError: If shapes or devices do not fit, ``edge_weight`` is negative, or an option is
+            out of range.
         TypeError: If ``h`` is not a floating-point tensor, or the graph has no known format.
         IndexError: If an edge names a node that does not exist.
 
@@ -157,7 +172,7 @@ def dirichlet_energy(
     _check_energy_options(name, normalized, backend, chunk_size)
     check_matrix(name, "h", h)
     h = upcast(h)
-    edges = resolve_edges(name, edge_index, h.size(0), h.size(0), h.device)
+    edges = resolve_edges(name, edge_index, h.size(0), h.size(0), h.device, edge_weight)
     with full_precision(h.device):
         return _energy(name, h, edges, normalized, backend, chunk_size).to(h.dtype)
 
@@ -175,10 +190,22 @@ def _energy(
 ) -> Tensor:
     """The Dirichlet energy, in float64, because nearly equal ratios of energies are subtracted."""
     if normalized:
-        degree = (edges.ptr.diff() + edges.src_ptr.diff()).to(x.dtype) / 2
+        degree = _degree(edges).to(x.dtype)
         x = x * degree.masked_fill(degree == 0, 1).rsqrt().unsqueeze(1)
-    squares = edge_squares(loss, x, edges, backend, chunk_size)
-    return exact(squares).sum() / (2 * max(x.size(0), 1))
+    squares = exact(edge_squares(loss, x, edges, backend, chunk_size))
+    if edges.weight is not None:
+        squares = squares * exact(edges.weight)
+    return squares.sum() / (2 * max(x.size(0), 1))
+
+
+def _degree(edges: Edges) -> Tensor:
+    """Half the weight of the edges at each node."""
+    if edges.weight is None:
+        return exact(edges.ptr.diff() + edges.src_ptr.diff()) / 2
+    weight = exact(edges.weight)
+    ends = (edges.dst, edges.num_dst), (edges.src, edges.num_src)
+    into, out_of = (segment_sum(weight, end, count) for end, count in ends)
+    return (into + out_of) / 2
 
 
 def _measures(

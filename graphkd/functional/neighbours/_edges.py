@@ -17,9 +17,13 @@ from torch import Tensor
 
 from graphkd._precision import exact, traced
 from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
-from graphkd.graph import Edges, resolve_edges
+from graphkd.graph import Edges, largest_weight, resolve_edges
 from graphkd.ops.chunked.neighbours import neighbour_sums
 from graphkd.ops.row_primitives import soft_targets
+from graphkd.ops.segments import segment_sum
+
+# A logarithm so low that its class has no probability; its product with 0 is 0.
+_LEAST = -1e30
 
 
 def several_classes(loss: str, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,9 +45,16 @@ def edges_into(edges: Edges, chosen: Tensor | None) -> Tensor:
     return member.index_fill(0, chosen, True).index_select(0, edges.dst)
 
 
-def edges_of(loss: str, edge_index: Any, like: Tensor, chosen: Tensor | None) -> Edges:
-    """The edges into the chosen centres; under tracing, all edges."""
-    every = resolve_edges(loss, edge_index, like.size(0), like.size(0), like.device)
+def edges_of(
+    loss: str,
+    edge_index: Any,
+    like: Tensor,
+    chosen: Tensor | None,
+    edge_weight: Tensor | None,
+) -> Edges:
+    """The edges into the chosen centres, with the user's weights; under tracing, all edges."""
+    n = like.size(0)
+    every = resolve_edges(loss, edge_index, n, n, like.device, edge_weight)
     if chosen is None or traced():
         return every
     select_rows(loss, every.ptr.diff(), chosen)  # raises if a row does not exist
@@ -51,8 +62,11 @@ def edges_of(loss: str, edge_index: Any, like: Tensor, chosen: Tensor | None) ->
 
 
 def between_nodes(edges: Edges) -> Tensor:
-    """1 for each edge between two nodes and 0 for each self loop."""
-    return exact((edges.src != edges.dst).float())
+    """The weight of each edge between two nodes, 1 unless given, and 0 for each self loop."""
+    apart = edges.src != edges.dst
+    if edges.weight is None:
+        return exact(apart.float())
+    return exact(edges.weight).masked_fill(~apart, 0)
 
 
 def reduce_pairs(
@@ -87,23 +101,37 @@ def reduce_pairs(
 def neighbourhood_divergence(
     s: Tensor, t: Tensor, edges: Edges, weight: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Σ w_j KL(q_j ‖ p_i) over node i itself and its neighbours j → i, and their total weight.
+    """Σ v_e w_j KL(q_j ‖ p_i) over node i itself and its edges e: j → i, and their total weight.
 
-    The pair of node i with itself has weight 1 and counts once, with or without a self loop.
+    The pair of node i with itself has weight 1 and counts once, with or without a self loop. Both
+    results are up to one factor, which keeps huge weights of edges finite.
 
     Args:
         s: The student's logits.
         t: The teacher's logits.
-        edges: The edges.
-        weight: The weight of each node as a neighbour; default: 1.
+        edges: The edges, with their weights v.
+        weight: The weight w of each node as a neighbour; default: 1.
     """
     target = exact(t).softmax(dim=1)
     entropy = torch.special.entr(target).sum(dim=1, keepdim=True)
     own = torch.cat([target, entropy, torch.ones_like(entropy)], dim=1)
     lent = own if weight is None else own * exact(weight).unsqueeze(1)
-    sums = own + neighbour_sums(lent, between_nodes(edges), edges)
+    shares = between_nodes(edges)
+    if edges.weight is not None:
+        most = largest_weight(shares, 1.0)
+        shares, own = shares / most, own / most
+    sums = own + neighbour_sums(lent, shares.detach(), edges)
     total, entropies = sums[:, -1], sums[:, -2]
     mean = sums[:, :-2] / total.unsqueeze(1)
     spread = (total * torch.special.entr(mean).sum(dim=1) - entropies).clamp(min=0)
     rows = total.to(s.dtype) * soft_targets(s, mean.log().to(s.dtype)) + spread.to(s.dtype)
-    return rows, total
+    if not shares.requires_grad:
+        return rows, total
+    # Both are linear in the weights: to zeros with their gradient belong the values on each edge.
+    learning = shares - shares.detach()
+    log_p = exact(s).log_softmax(dim=1).clamp(min=_LEAST)
+    sources = lent.index_select(0, edges.src)
+    entropies, weights = sources[:, -2], sources[:, -1]
+    values = -entropies - (sources[:, :-2] * log_p.index_select(0, edges.dst)).sum(dim=1)
+    more = segment_sum(learning * values, edges.dst, edges.num_dst).to(s.dtype)
+    return rows + more, total + segment_sum(learning * weights, edges.dst, edges.num_dst)

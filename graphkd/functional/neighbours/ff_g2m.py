@@ -15,7 +15,7 @@ from graphkd.functional.neighbours._edges import (
     reduce_pairs,
     several_classes,
 )
-from graphkd.graph import Edges
+from graphkd.graph import Edges, largest_weight
 from graphkd.ops.primitives import difference_divergence
 from graphkd.ops.segments import segment_sum
 
@@ -51,6 +51,7 @@ def ff_g2m_loss(
     low_temperature: float = 1.0,
     high_temperature: float = 1.5,
     weight: Tensor | None = None,
+    edge_weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -75,6 +76,9 @@ def ff_g2m_loss(
         high_temperature: The temperature of the differences.
         weight: A weight for each centre, not negative, before ``index``; in the mean of
             each term it multiplies the centre's pairs. It gets a gradient if it requires one.
+        edge_weight: A weight for each edge, not negative, in the order of an ``edge_index``
+            tensor; a :class:`graphkd.Graph` holds its own. Both means over P become weighted, see
+            the two functions. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
             the loss.
@@ -86,10 +90,11 @@ def ff_g2m_loss(
         - **z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`
         - **weight:** :math:`[N]`
+        - **edge_weight:** :math:`[E]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
-        ValueError: If shapes or devices differ, there is a single class, ``weight`` is negative, or
+        ValueError: If shapes or devices differ, there is a single class, a weight is negative, or
             an option is out of range.
         TypeError: If logits are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
@@ -119,7 +124,7 @@ def ff_g2m_loss(
     s, t = several_classes(loss, z_s, z_t)
     chosen = resolve_index(loss, index, s)
     weight = row_weights(loss, weight, s, chosen)
-    edges = edges_of(loss, edge_index, s, chosen)
+    edges = edges_of(loss, edge_index, s, chosen, edge_weight)
     with full_precision(s.device):
         parts, how = [], (chosen, weight, reduction)
         if low_weight:
@@ -139,6 +144,7 @@ def low_frequency_loss(
     *,
     temperature: float = 1.0,
     weight: Tensor | None = None,
+    edge_weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -163,6 +169,8 @@ def low_frequency_loss(
         temperature: T. The value is not multiplied by its square.
         weight: A weight for each centre, not negative, before ``index``; in the mean it
             multiplies the centre's pairs. It gets a gradient if it requires one.
+        edge_weight: A weight for each edge, as in :func:`ff_g2m_loss`. The mean over P becomes
+            weighted; the pairs (i, i) have weight 1.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
             the loss.
@@ -172,6 +180,7 @@ def low_frequency_loss(
         - **z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`
         - **weight:** :math:`[N]`
+        - **edge_weight:** :math:`[E]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
@@ -194,7 +203,7 @@ def low_frequency_loss(
     s, t = several_classes(loss, z_s, z_t)
     chosen = resolve_index(loss, index, s)
     weight = row_weights(loss, weight, s, chosen)
-    edges = edges_of(loss, edge_index, s, chosen)
+    edges = edges_of(loss, edge_index, s, chosen, edge_weight)
     with full_precision(s.device):
         sums, pairs = _low(s, t, edges, temperature)
         return reduce_pairs(loss, sums, pairs, chosen, weight, reduction)
@@ -207,6 +216,7 @@ def high_frequency_loss(
     *,
     temperature: float = 1.5,
     weight: Tensor | None = None,
+    edge_weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -229,6 +239,8 @@ def high_frequency_loss(
         temperature: T. The value is not multiplied by its square.
         weight: A weight for each centre, not negative, before ``index``; in the mean it
             multiplies the centre's pairs. It gets a gradient if it requires one.
+        edge_weight: A weight for each edge, as in :func:`ff_g2m_loss`. The mean over P becomes
+            weighted, and equal weights change nothing.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
             the loss.
@@ -240,6 +252,7 @@ def high_frequency_loss(
         - **z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`
         - **weight:** :math:`[N]`
+        - **edge_weight:** :math:`[E]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
@@ -262,14 +275,14 @@ def high_frequency_loss(
     s, t = several_classes(loss, z_s, z_t)
     chosen = resolve_index(loss, index, s)
     weight = row_weights(loss, weight, s, chosen)
-    edges = edges_of(loss, edge_index, s, chosen)
+    edges = edges_of(loss, edge_index, s, chosen, edge_weight)
     with full_precision(s.device):
         sums, pairs = _high(loss, s, t, edges, temperature, backend, chunk_size)
         return reduce_pairs(loss, sums, pairs, chosen, weight, reduction)
 
 
 def _low(s: Tensor, t: Tensor, edges: Edges, temperature: float) -> tuple[Tensor, Tensor]:
-    """The sum of each centre's pairs in the loss on low frequencies, and their number."""
+    """The sum of each centre's pairs in the loss on low frequencies, and their weight."""
     return neighbourhood_divergence(s / temperature, t / temperature, edges)
 
 
@@ -282,9 +295,12 @@ def _high(
     backend: str,
     chunk_size: int | None,
 ) -> tuple[Tensor, Tensor]:
-    """The sum of each centre's pairs in the loss on high frequencies, and their number."""
+    """The sum of each centre's pairs in the loss on high frequencies, and their weight."""
     # Two ends that are masked by −∞ in one class do not differ there.
     s, t = (z.clamp(min=_LEAST) for z in (s, t))
+    weight = between_nodes(edges)
+    if edges.weight is not None:
+        weight = weight / largest_weight(weight)
+        edges = edges.weighted(weight.to(s.dtype))
     sums = difference_divergence(loss, s, t, edges, temperature, backend, chunk_size)
-    pairs = segment_sum(between_nodes(edges), edges.dst, edges.num_dst)
-    return sums, pairs
+    return sums, segment_sum(weight, edges.dst, edges.num_dst)

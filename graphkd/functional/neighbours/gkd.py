@@ -79,6 +79,7 @@ def gkd_loss(
     delta: float = 0.1,
     num_features: int | None = None,
     weight: Tensor | None = None,
+    edge_weight: Tensor | None = None,
     index: Tensor | None = None,
     generator: torch.Generator | None = None,
     reduction: str = "mean",
@@ -113,6 +114,9 @@ def gkd_loss(
         num_features: m, the number of random features; default: twice the width.
         weight: A weight for each centre i, not negative, before ``index``. The mean divides by the
             weights' sum. It gets a gradient if it requires one.
+        edge_weight: A weight w for each edge, not negative, in the order of an ``edge_index``
+            tensor; a :class:`graphkd.Graph` holds its own. It takes the place of the edge's 1 in A,
+            so that its pair has the weight δ + w (1 − δ). It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres i; the rows j are not restricted.
         generator: Source of randomness for W and the median; default: torch's global one.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (each centre's weighted mean over all j).
@@ -124,11 +128,12 @@ def gkd_loss(
         - **h_t:** :math:`[N, d_t]`; ``kernel="random"`` needs equal widths
         - **edge_index:** :math:`[2, E]`
         - **weight:** :math:`[N]`
+        - **edge_weight:** :math:`[E]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
         ValueError: If row counts or devices differ, widths differ with ``kernel="random"``, an
-            input is not two-dimensional, ``weight`` is negative, or an option is out of range.
+            input is not two-dimensional, a weight is negative, or an option is out of range.
         TypeError: If an input is not a floating-point tensor or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
@@ -160,7 +165,7 @@ def gkd_loss(
     s, t, _ = matched_rows(loss, h_s, h_t, projecting=remedy)
     chosen = resolve_index(loss, index, s)
     weight = row_weights(loss, weight, s, chosen)
-    edges = edges_of(loss, edge_index, s, chosen)
+    edges = edges_of(loss, edge_index, s, chosen, edge_weight)
     spec, n = _KERNELS[kernel], s.size(0)
     with full_precision(s.device):
         few = sample_rows(n, MOST_ROWS, generator, s.device) if gamma == "median" else None

@@ -36,6 +36,7 @@ def krd_loss(
     alpha: float | Tensor = 1.0,
     temperature: float = 1.0,
     weight: Tensor | None = None,
+    edge_weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -64,6 +65,9 @@ def krd_loss(
         temperature: T. The value is not multiplied by its square.
         weight: A weight for each centre, not negative, before ``index``; in the mean it multiplies
             the centre's two sums above. It gets a gradient if it requires one.
+        edge_weight: A weight for each edge, not negative, in the order of an ``edge_index``
+            tensor; a :class:`graphkd.Graph` holds its own. It multiplies :math:`w_j` in both sums,
+            beside the node's pair with itself of weight 1. It gets a gradient if it requires one.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``: one value per selected centre, whose mean is
             the loss.
@@ -74,11 +78,12 @@ def krd_loss(
         - **edge_index:** :math:`[2, E]`
         - **reliability:** :math:`[N]`
         - **weight:** :math:`[N]`
+        - **edge_weight:** :math:`[E]`
         - **output:** scalar, or one value per selected centre for ``reduction="none"``
 
     Raises:
         ValueError: If shapes or devices differ, there is a single class, a reliability does not lie
-            between 0 and 1, ``weight`` is negative, or an option is out of range.
+            between 0 and 1, a weight is negative, or an option is out of range.
         TypeError: If logits are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
@@ -101,7 +106,7 @@ def krd_loss(
     check_reliability(loss, reliability, s)
     chosen = resolve_index(loss, index, s)
     weight = row_weights(loss, weight, s, chosen)
-    edges = edges_of(loss, edge_index, s, chosen)
+    edges = edges_of(loss, edge_index, s, chosen, edge_weight)
     with full_precision(s.device):
         lent = 1 - (1 - exact(reliability.detach())) ** alpha
         sums, pairs = neighbourhood_divergence(s / temperature, t / temperature, edges, lent)

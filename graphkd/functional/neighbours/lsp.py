@@ -31,6 +31,7 @@ from graphkd.functional.neighbours._edges import edges_into
 from graphkd.graph import Edges, resolve_edges
 from graphkd.ops.backends import pick_backend
 from graphkd.ops.primitives import edge_divergence, edge_similarity
+from graphkd.ops.segments import segment_max
 from graphkd.similarity import Gamma, Kernel, KernelFunction, resolve_kernel
 
 DIVERGENCES = ("kl", "mse")
@@ -83,6 +84,7 @@ def lsp_loss(
     gamma: Gamma = 0.5,
     divergence: str = "kl",
     weight: Tensor | None = None,
+    edge_weight: Tensor | None = None,
     index: Tensor | None = None,
     reduction: str = "mean",
     backend: str = "auto",
@@ -96,13 +98,14 @@ def lsp_loss(
     the edges j → i, without its :math:`E \times d` gathers and its loss of digits.
 
     .. math::
-        p_{ij} = \frac{\exp k(h_j, h_i)}{\sum_{l \to i} \exp k(h_l, h_i)}, \qquad
+        p_{ij} = \frac{w_{ij} \exp k(h_j, h_i)}{\sum_{l \to i} w_{il} \exp k(h_l, h_i)}, \qquad
         L = \frac1{|V|} \sum_{i \in V} \mathrm{KL}(p^t_i \,\Vert\, p^s_i)
 
-    with V the (selected) centres that have a neighbour. A centre without a neighbour has the value
-    0. The widths may differ. Kernels: ``"linear"`` :math:`x \cdot y`; ``"cosine"``; ``"poly"``, the
-    square of the cosine; ``"l2"`` :math:`\lVert x - y\rVert`, as in the paper, a distance, which
-    gives far neighbours more weight; ``"rbf"`` :math:`e^{-\gamma\lVert x - y\rVert^2}`.
+    with V the (selected) centres that have a neighbour, and edge weights w of 1 unless given. A
+    centre without a neighbour has the value 0. The widths may differ. Kernels: ``"linear"``
+    :math:`x \cdot y`; ``"cosine"``; ``"poly"``, the square of the cosine; ``"l2"``
+    :math:`\lVert x - y\rVert`, as in the paper, a distance, which gives far neighbours more
+    weight; ``"rbf"`` :math:`e^{-\gamma\lVert x - y\rVert^2}`.
 
     Args:
         h_s: Student embeddings, or a pair (sources, targets) for a bipartite graph.
@@ -117,6 +120,10 @@ def lsp_loss(
         divergence: ``"kl"``, or ``"mse"`` for :math:`\sum_j (p^t_{ij} - p^s_{ij})^2`.
         weight: A weight for each centre, not negative, before ``index``. The mean divides by the
             weights of the centres that have a neighbour. It gets a gradient if it requires one.
+        edge_weight: A weight w for each edge, not negative, in the order of an ``edge_index``
+            tensor; a :class:`graphkd.Graph` holds its own. Both models have the same. An edge of
+            weight 0 is none, also for ``gamma="median"``; equal weights change nothing. It gets a
+            gradient if it requires one.
         index: Boolean mask or row numbers of the centres; their neighbours are not restricted.
         reduction: ``"mean"``, ``"sum"`` or ``"none"`` (one value per selected centre).
         backend: ``"auto"``, ``"reference"``, ``"chunked"``, ``"triton"`` (for GPUs) or
@@ -133,11 +140,12 @@ def lsp_loss(
         - **h_t:** :math:`[N, d_t]` or :math:`([N_{src}, d_t], [N_{dst}, d_t])`
         - **edge_index:** :math:`[2, E]`
         - **weight:** :math:`[N_{dst}]`
+        - **edge_weight:** :math:`[E]`
         - **output:** scalar, or one value per (selected) centre for ``reduction="none"``
 
     Raises:
-        ValueError: If row counts or devices differ, shapes are wrong, ``weight`` is negative, or
-            an option is out of range.
+        ValueError: If row counts or devices differ, shapes are wrong, a weight is negative,
+            ``edge_weight`` comes with a Graph or a sparse ``adj_t``, or an option is out of range.
         TypeError: If embeddings are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
         ImportError: If the backend's package, torch_scatter or triton, is not installed.
@@ -169,8 +177,9 @@ def lsp_loss(
         student, teacher, bipartite = _read_sides(loss, h_s, h_t)
         src, centres = student
         chosen = resolve_index(loss, index, centres)
-        every = resolve_edges(loss, edge_index, src.size(0), centres.size(0), centres.device)
-        counted = select_rows(loss, every.ptr.diff(), chosen) > 0
+        sizes = src.size(0), centres.size(0)
+        every = resolve_edges(loss, edge_index, *sizes, centres.device, edge_weight)
+        counted = select_rows(loss, _has_neighbour(every), chosen)
         weight = row_weights(loss, weight, centres, chosen)
         active = edges_into(every, chosen)
         # Under tracing, shapes must not depend on values: all edges stay.
@@ -264,9 +273,18 @@ def _read_sides(loss: str, h_s: Any, h_t: Any) -> tuple[Sides, Sides, bool]:
     return Sides(s_src.to(dtype), s_dst.to(dtype)), Sides(t_src.to(dtype), t_dst.to(dtype)), True
 
 
+def _has_neighbour(edges: Edges) -> Tensor:
+    """A mask of the centres with an edge, of a weight above 0 if edges have weights."""
+    if edges.weight is None:
+        return edges.ptr.diff() > 0
+    return segment_max(edges.weight, edges.dst, edges.num_dst) > 0
+
+
 def _counted_lengths(edges: Edges, active: Tensor | None, bipartite: bool) -> Tensor:
     """A mask of the edges of a median length: edges into chosen centres, without self loops."""
     counts = torch.ones_like(edges.dst, dtype=torch.bool) if active is None else active
+    if edges.weight is not None:
+        counts = counts & (edges.weight > 0)
     return counts if bipartite else counts & (edges.src != edges.dst)
 
 
@@ -276,6 +294,7 @@ def precompute_lsp(
     *,
     kernel: str = "cosine",
     gamma: Gamma = 0.5,
+    edge_weight: Tensor | None = None,
     index: Tensor | None = None,
 ) -> LSPTeacher:
     r"""The teacher's side of :func:`lsp_loss`; pass it to the loss instead of ``h_t``.
@@ -290,14 +309,17 @@ def precompute_lsp(
         edge_index: The graph, in any format that :func:`lsp_loss` takes.
         kernel: A kernel's name.
         gamma: The rbf bandwidth, or ``"median"``.
+        edge_weight: The loss's weights of the edges. Here they matter for ``gamma="median"`` only,
+            of which edges of weight 0 are no part: the loss then refuses others.
         index: Boolean mask or row numbers of the centres.
 
     Shapes:
         - **h_t:** :math:`[N, d_t]` or :math:`([N_{src}, d_t], [N_{dst}, d_t])`
         - **edge_index:** :math:`[2, E]`
+        - **edge_weight:** :math:`[E]`
 
     Raises:
-        ValueError: If shapes are wrong, or an option is out of range.
+        ValueError: If shapes are wrong, ``edge_weight`` is negative, or an option is out of range.
         TypeError: If embeddings are not floating-point tensors or the graph has no known format.
         IndexError: If an edge or ``index`` names a node that does not exist.
 
@@ -325,7 +347,8 @@ def precompute_lsp(
         side = rows if pair else rows[0]
         x, _, _ = _read_sides(loss, side, side)
         with full_precision(x.dst.device):
-            edges = resolve_edges(loss, edge_index, x.src.size(0), x.dst.size(0), x.dst.device)
+            sizes = x.src.size(0), x.dst.size(0)
+            edges = resolve_edges(loss, edge_index, *sizes, x.dst.device, edge_weight)
             active = edges_into(edges, resolve_index(loss, index, x.dst))
             counts = _counted_lengths(edges, active, pair)
             width = bandwidth(spec, gamma, x.src, lambda: edge_median(*x, edges, counts))

@@ -26,6 +26,7 @@ class TINEDLoss(DistillationLoss):
         - **h_s, h_t:** sequences :math:`([N, d_0], [N, d_1], \dots)` of any widths, before the
           first operation and after each; or sequences of pairs (before, after)
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
+        - **edge_weight:** a weight for each edge, :math:`[E]`, unless a Graph holds them
         - **output:** a scalar
 
     Example:
@@ -56,7 +57,15 @@ class TINEDLoss(DistillationLoss):
         )
 
     def forward(
-        self, h_s: Operations, h_t: Operations, edge_index: Any, *, weight: Tensor | None = None
+        self,
+        h_s: Operations,
+        h_t: Operations,
+        edge_index: Any,
+        *,
+        weight: Tensor | None = None,
+        edge_weight: Tensor | None = None,
     ) -> Tensor:
         """The loss of the student's operations against the teacher's on a graph."""
-        return tined_loss(h_s, h_t, edge_index, weight=weight, **self.options)
+        return tined_loss(
+            h_s, h_t, edge_index, weight=weight, edge_weight=edge_weight, **self.options
+        )

@@ -29,6 +29,7 @@ class FFG2MLoss(DistillationLoss):
         - **z_s, z_t:** :math:`[N, C]`
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **weight:** a weight for each centre, :math:`[N]`
+        - **edge_weight:** a weight for each edge, :math:`[E]`, unless a Graph holds them
         - **index:** :math:`[M]`, or a mask over the centres
         - **output:** a scalar, or a value for each selected centre
 
@@ -77,7 +78,16 @@ class FFG2MLoss(DistillationLoss):
         edge_index: Any,
         *,
         weight: Tensor | None = None,
+        edge_weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student logits against the teacher's on a graph."""
-        return ff_g2m_loss(z_s, z_t, edge_index, weight=weight, index=index, **self.options)
+        return ff_g2m_loss(
+            z_s,
+            z_t,
+            edge_index,
+            weight=weight,
+            edge_weight=edge_weight,
+            index=index,
+            **self.options,
+        )

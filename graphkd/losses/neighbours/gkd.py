@@ -31,6 +31,7 @@ class GKDLoss(DistillationLoss):
         - **h_s, h_t:** :math:`[N, d_s]` and :math:`[N, d_t]`; ``"random"`` needs equal widths
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **weight:** a weight for each centre, :math:`[N]`
+        - **edge_weight:** a weight for each edge, :math:`[E]`, unless a Graph holds them
         - **index:** :math:`[M]`, or a mask over the centres
         - **output:** a scalar, or a value for each selected centre
 
@@ -79,6 +80,7 @@ class GKDLoss(DistillationLoss):
         edge_index: Any,
         *,
         weight: Tensor | None = None,
+        edge_weight: Tensor | None = None,
         index: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -88,6 +90,7 @@ class GKDLoss(DistillationLoss):
             h_t,
             edge_index,
             weight=weight,
+            edge_weight=edge_weight,
             index=index,
             generator=generator,
             **self.options,

@@ -35,6 +35,7 @@ class KRDLoss(DistillationLoss):
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **reliability:** :math:`[N]`, from 0 to 1
         - **weight:** a weight for each centre, :math:`[N]`
+        - **edge_weight:** a weight for each edge, :math:`[E]`, unless a Graph holds them
         - **index:** :math:`[M]`, or a mask over the centres
         - **output:** a scalar, or a value for each selected centre
 
@@ -82,6 +83,7 @@ class KRDLoss(DistillationLoss):
         reliability: Tensor,
         *,
         weight: Tensor | None = None,
+        edge_weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student logits against the teacher's on a graph."""
@@ -92,6 +94,7 @@ class KRDLoss(DistillationLoss):
             reliability,
             alpha=self.alpha,
             weight=weight,
+            edge_weight=edge_weight,
             index=index,
             **self.options,
         )

@@ -43,6 +43,7 @@ class LSPLoss(DistillationLoss):
           (sources, targets) each; or h_t from :meth:`precompute`
         - **edge_index:** :math:`[2, E]`, or any format that :class:`graphkd.Graph` takes
         - **weight:** a weight for each centre, :math:`[N]`
+        - **edge_weight:** a weight for each edge, :math:`[E]`, unless a Graph holds them
         - **index:** :math:`[M]`, or a mask over the centres
         - **output:** a scalar, or a value for each selected centre
 
@@ -95,17 +96,32 @@ class LSPLoss(DistillationLoss):
         edge_index: Any,
         *,
         weight: Tensor | None = None,
+        edge_weight: Tensor | None = None,
         index: Tensor | None = None,
     ) -> Tensor:
         """The loss of student embeddings against the teacher's on a graph."""
-        return lsp_loss(h_s, h_t, edge_index, weight=weight, index=index, **self.options)
+        return lsp_loss(
+            h_s,
+            h_t,
+            edge_index,
+            weight=weight,
+            edge_weight=edge_weight,
+            index=index,
+            **self.options,
+        )
 
     def precompute(
-        self, h_t: Embeddings, edge_index: Any, *, index: Tensor | None = None
+        self,
+        h_t: Embeddings,
+        edge_index: Any,
+        *,
+        edge_weight: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> LSPTeacher:
         """The teacher's side, to be passed as ``h_t`` in every step with this graph and index.
 
         See :func:`graphkd.functional.precompute_lsp`.
         """
         kernel, gamma = self.options["kernel"], self.options["gamma"]
-        return precompute_lsp(h_t, edge_index, kernel=kernel, gamma=gamma, index=index)
+        more = {"edge_weight": edge_weight, "index": index}
+        return precompute_lsp(h_t, edge_index, kernel=kernel, gamma=gamma, **more)

@@ -15,7 +15,9 @@ _Result = TypeVar("_Result")
 
 # The models' outputs: a type without them is not in the batch.
 OUTPUTS = ("h_s", "h_t", "z_s", "z_t")
-BY_TYPE = (*OUTPUTS, "edge_index", "index", "weight")
+# What has an entry for each edge: an edge type has no other's.
+OF_EDGES = ("edge_index", "edge_weight")
+BY_TYPE = (*OUTPUTS, *OF_EDGES, "index", "weight")
 
 
 def types_of(metadata: Any) -> tuple[Type, ...]:
@@ -77,7 +79,7 @@ def own_arguments(
 
 def _value_of(key: Type, name: str, values: Mapping[Any, Any]) -> Any:
     """The value of a type in a dictionary, by the rule of PyG's HeteroConv; None if absent."""
-    if key in values or isinstance(key, str) or name == "edge_index":
+    if key in values or isinstance(key, str) or name in OF_EDGES:
         return values.get(key)
     src, _, dst = key
     if name not in ("h_s", "h_t") or src == dst:

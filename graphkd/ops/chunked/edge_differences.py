@@ -20,37 +20,53 @@ _BLOCK = 2**18
 def difference_divergence(
     z_s: Tensor, z_t: Tensor, edges: Edges, temperature: float, chunk_size: int | None
 ) -> Tensor:
-    """Σ KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges j → i, for every node i."""
-    return _difference_divergence(z_s, z_t, edges.src, edges.dst, temperature, chunk_size or 0)
+    """Σ w_e KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges e: j → i, for every node i.
+
+    Differentiable by the student's logits and the weights.
+    """
+    weight = z_s.new_empty(0) if edges.weight is None else edges.weight
+    ends = edges.src, edges.dst
+    return _difference_divergence(z_s, weight, z_t, *ends, temperature, chunk_size or 0)
 
 
 def _sweep(
     weights: Tensor | None,
     z_s: Tensor,
+    edge_weight: Tensor,
     z_t: Tensor,
     src: Tensor,
     dst: Tensor,
     temperature: float,
     chunk_size: int,
     need_s: bool,
-    need_t: bool,
+    need_edges: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows, and the student's gradient; the teacher has none."""
+    """The rows, and the gradients of the student and of the weights of edges.
+
+    No numbers in place of these weights stand for ones.
+    """
     rows = z_s.new_zeros(z_s.size(0))
     gradient = torch.zeros_like(z_s) if need_s else z_s.new_empty(0)
+    of_edges = empty_gradient(edge_weight, need_edges)
     size = chunk_size or max(numbers(z_s.device, _BLOCK) // max(z_s.size(1), 1), 1)
     for edges in slices(src.numel(), size):
         j, i = src[edges], dst[edges]
         gap = apart(z_s, j, i)
         p, q = gap.abs().div_(temperature), apart(z_t, j, i).abs_().div_(temperature)
         values, pull = divergence_and_slope(p, q, q - p)
+        if need_edges:
+            of_edges[edges] = values if weights is None else values * weights[i]
+        if edge_weight.numel():
+            values = values * edge_weight[edges]
         rows.index_add_(0, i, values)
         if need_s:
             pull.mul_(gap.sign_()).div_(temperature)
             if weights is not None:
                 pull.mul_(weights[i, None])
+            if edge_weight.numel():
+                pull.mul_(edge_weight[edges, None])
             gradient.index_add_(0, j, pull).index_add_(0, i, pull, alpha=-1)
-    return rows, gradient, empty_gradient(z_t, False)
+    return rows, gradient, of_edges
 
 
 _difference_divergence = fused("difference_divergence", _sweep, backend="chunked")

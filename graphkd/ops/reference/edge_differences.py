@@ -8,9 +8,12 @@ from graphkd.ops.segments import segment_sum
 
 
 def difference_divergence(z_s: Tensor, z_t: Tensor, edges: Edges, temperature: float) -> Tensor:
-    """Σ KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges j → i, for every node i."""
+    """Σ w_e KL(σ(|t_j − t_i|/T) ‖ σ(|s_j − s_i|/T)) over the edges e: j → i, for every node i."""
     p, q = (apart(z, edges.src, edges.dst).abs() / temperature for z in (z_s, z_t))
-    return segment_sum(softmax_kl(q, p), edges.dst, edges.num_dst)
+    values = softmax_kl(q, p)
+    if edges.weight is not None:
+        values = values * edges.weight
+    return segment_sum(values, edges.dst, edges.num_dst)
 
 
 def apart(z: Tensor, src: Tensor, dst: Tensor) -> Tensor:

@@ -4,13 +4,16 @@ import torch
 from torch import Tensor
 
 
-def energy(x: Tensor, edge_index: Tensor, normalized: bool = False) -> Tensor:
+def energy(
+    x: Tensor, edge_index: Tensor, normalized: bool = False, edge_weight: Tensor | None = None
+) -> Tensor:
     """The trace with a dense Laplacian, each edge taken both ways at half its weight."""
     n = x.size(0)
     adjacency = torch.zeros(n, n, dtype=x.dtype)
-    for j, i in edge_index.t().tolist():
-        adjacency[i, j] += 0.5
-        adjacency[j, i] += 0.5
+    for e, (j, i) in enumerate(edge_index.t().tolist()):
+        half = 0.5 if edge_weight is None else edge_weight[e] / 2
+        adjacency[i, j] += half
+        adjacency[j, i] += half
     degree = adjacency.sum(1)
     if normalized:
         root = torch.stack([d**-0.5 if d > 0 else d for d in degree])
@@ -28,9 +31,11 @@ def tined(
     *,
     measure: str = "ratio",
     normalized: bool = False,
+    edge_weight: Tensor | None = None,
 ) -> Tensor:
     def ratio(before: Tensor, after: Tensor) -> Tensor:
-        value = energy(after, edge_index, normalized) / energy(before, edge_index, normalized)
+        how = edge_index, normalized, edge_weight
+        value = energy(after, *how) / energy(before, *how)
         return {"ratio": value, "root": value**0.5, "log": value.log()}[measure]
 
     total = torch.zeros((), dtype=h_s[0].dtype)

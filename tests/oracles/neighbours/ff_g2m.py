@@ -6,12 +6,16 @@ from torch import Tensor
 from tests.oracles._shared import divergence
 
 
-def edges_of(edge_index: Tensor) -> list[tuple[int, int]]:
-    """Pairs (j, i) of two nodes."""
-    return [(int(j), int(i)) for j, i in edge_index.t() if int(j) != int(i)]
+def edges_of(
+    edge_index: Tensor, edge_weight: Tensor | None = None
+) -> list[tuple[int, int, Tensor | float]]:
+    """Pairs (j, i) of two nodes, and the weight of each."""
+    pairs = edge_index.t().tolist()
+    weight = [1.0] * len(pairs) if edge_weight is None else edge_weight
+    return [(j, i, w) for (j, i), w in zip(pairs, weight, strict=True) if j != i]
 
 
-def rows_of_a_mean(sums: list[Tensor], weight: float, like: Tensor) -> Tensor:
+def rows_of_a_mean(sums: list[Tensor], weight: Tensor | float, like: Tensor) -> Tensor:
     """Row values whose mean is the sum over all rows, divided by the weight."""
     if weight == 0:
         return torch.stack(sums)
@@ -27,26 +31,28 @@ def ff_g2m(
     high_weight: float = 1.0,
     low_temperature: float = 1.0,
     high_temperature: float = 1.5,
+    edge_weight: Tensor | None = None,
 ):
-    edges = edges_of(edge_index)
+    edges = edges_of(edge_index, edge_weight)
     low, high = [], []
     for i in range(z_s.size(0)):
-        neighbours = [j for j, centre in edges if centre == i]
+        neighbours = [(j, w) for j, centre, w in edges if centre == i]
         low.append(
             sum(
-                divergence(z_t[j] / low_temperature, z_s[i] / low_temperature)
-                for j in [i, *neighbours]
+                w * divergence(z_t[j] / low_temperature, z_s[i] / low_temperature)
+                for j, w in [(i, 1), *neighbours]
             )
         )
         differences = [
-            divergence(
+            w
+            * divergence(
                 (z_t[j] - z_t[i]).abs() / high_temperature,
                 (z_s[j] - z_s[i]).abs() / high_temperature,
             )
-            for j in neighbours
+            for j, w in neighbours
         ]
         high.append(sum(differences, start=z_s.new_zeros(())))
-    count = len(edges)
+    count = sum(w for _, _, w in edges)
     return low_weight * rows_of_a_mean(
         low, count + z_s.size(0), z_s
     ) + high_weight * rows_of_a_mean(high, count, z_s)

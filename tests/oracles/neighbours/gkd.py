@@ -15,11 +15,12 @@ def gkd(
     kernel: str = "sigmoid",
     gamma: float | str = 0.5,
     delta: float = 0.1,
+    edge_weight: Tensor | None = None,
 ):
     n = h_s.size(0)
     weight = torch.eye(n, dtype=torch.float64)
-    for j, i in edges_of(edge_index):
-        weight[i, j] += 1
+    for j, i, w in edges_of(edge_index, edge_weight):
+        weight[i, j] += w
     bands = [median_gamma(distances(h)) if gamma == "median" else gamma for h in (h_s, h_t)]
     rows = []
     for i in range(n):

@@ -14,15 +14,17 @@ def krd(
     *,
     alpha: float = 1.0,
     temperature: float = 1.0,
+    edge_weight: Tensor | None = None,
 ):
     weight = [1 - (1 - float(r)) ** alpha for r in reliability]
     sums, total = [], 0.0
     for i in range(z_s.size(0)):
         value = divergence(z_t[i] / temperature, z_s[i] / temperature)
         total += 1
-        for j, centre in edges_of(edge_index):
+        for j, centre, w in edges_of(edge_index, edge_weight):
             if centre == i:
-                value = value + weight[j] * divergence(z_t[j] / temperature, z_s[i] / temperature)
-                total += weight[j]
+                share = w * weight[j]
+                value = value + share * divergence(z_t[j] / temperature, z_s[i] / temperature)
+                total = total + share
         sums.append(value)
     return rows_of_a_mean(sums, total, z_s)

@@ -21,6 +21,7 @@ LOSS = Loss(
     variants=({}, {"measure": "root"}, {"measure": "log"}, {"normalized": True}),
     backends=DENSE,
     edges=True,
+    edge_ratios=True,
     arrange=_layers,
     row_wise=False,
     bad_options=({"measure": "square"}, {"normalized": 1}),

@@ -15,7 +15,7 @@ def _terms(
 ) -> list[tuple[Tensor, Tensor]]:
     """Low and high frequencies, each with the number of every node's pairs."""
     pairs = z_t.new_zeros(z_t.size(0))
-    for _, i in edges_of(edge_index):
+    for _, i, _ in edges_of(edge_index):
         pairs[i] += 1
     low, high = (
         ff_g2m(z_s, z_t, edge_index, **{**options, without: 0.0})

@@ -22,7 +22,7 @@ def _terms(
     """The row values, and the weight of each node's pairs, the pair with itself among them."""
     reliability = _reliability(z_s, z_t)["reliability"]
     counts = z_t.new_ones(z_t.size(0))
-    for j, i in edges_of(edge_index):
+    for j, i, _ in edges_of(edge_index):
         counts[i] += 1 - (1 - reliability[j]) ** options.get("alpha", 1.0)
     return [(krd(z_s, z_t, edge_index, reliability, **options), counts)]
 

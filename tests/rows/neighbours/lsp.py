@@ -15,6 +15,7 @@ LOSS = Loss(
     ),
     backends=(*RELATIVE, *SCATTER),
     edges=True,
+    edge_ratios=True,
     bad_options=(
         {"kernel": "gauss"},
         {"divergence": "js"},
