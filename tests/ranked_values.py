@@ -260,6 +260,27 @@ def nan_and_inf_show_on_every_rank(part: Part) -> None:
         assert value.isnan()
 
 
+@case
+def lsp_of_a_weighted_graph(part: Part) -> None:
+    h_s, h_t, weight = doubles(N, 5), doubles(N, 7), doubles(N).abs()
+    edges = torch.randint(0, N, (2, 40))
+    strength = doubles(40).abs()
+    strength[::4] = 0
+    strength[edges[1] == 2] = 0  # a centre without neighbours
+    for layout in part.layouts(N):
+        nodes, local, own = halo(part, layout, edges)
+        given = {"weight": weight[nodes], "index": own, "process_group": part.group}
+        mine = torch.isin(edges[1], nodes[own])
+        for options in ({}, {"kernel": "rbf", "gamma": "median", "divergence": "mse"}):
+            whole, some = strength.clone().requires_grad_(), strength[mine].requires_grad_()
+            value = G.lsp_loss(h_s, h_t, edges, **options, weight=weight, edge_weight=whole)
+            shared = G.lsp_loss(h_s[nodes], h_t[nodes], local, **options, edge_weight=some, **given)
+            torch.testing.assert_close(shared, value)
+            value.backward()
+            shared.backward()
+            torch.testing.assert_close(some.grad / part.world, whole.grad[mine])
+
+
 # Bandwidths ---------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,8 @@ from torch.testing import assert_close
 from torch_geometric import EdgeIndex
 
 import graphkd
+import graphkd.functional as G
+from graphkd.ops.primitives import edge_divergence
 from tests.contract import Loss, every
 
 
@@ -133,6 +135,53 @@ def test_edge_weights_compile(loss: Loss, options: dict) -> None:
     assert_same(compiled(h_s, h_t, edge_index, weight), expected, (h_s, weight))
 
 
+@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("divergence", ["kl", "mse"])
+@pytest.mark.parametrize("apart", [1e-1, 1e-3, 1e-5])
+def test_weighted_lsp_keeps_its_digits_near_convergence(backend, divergence, apart) -> None:
+    edge_index = torch.randint(0, 30, (2, 200))
+    # Shares from 1e-7 to 1e7, and values whose difference is exact.
+    weight = (16 * torch.rand(200) * 2 - 16).exp().masked_fill(torch.rand(200) < 0.2, 0)
+    student = torch.randn(200)
+    teacher = student + apart * torch.randn(200)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        given = [x.to(dtype).requires_grad_() for x in (student, weight)]
+        edges = graphkd.Graph(edge_index, 30).edges.weighted(given[1])
+        args = "lsp_loss", given[0], teacher.to(dtype), edges, divergence, backend
+        value = edge_divergence(*args).sum()
+        found.append([value, *torch.autograd.grad(value, given)])
+    # The plain form lets autograd subtract what the two sides give a weight.
+    count = 3 if backend == "chunked" else 2
+    for one, other in list(zip(*found, strict=True))[:count]:
+        assert (one - other).norm() <= 2e-5 * other.norm()
+
+
+def test_second_derivatives_by_edge_weights() -> None:
+    edges = torch.tensor([[0, 1, 2, 3, 3], [1, 1, 1, 2, 1]])
+    z_s, z_t = torch.randn(2, 4, 3, dtype=torch.float64)
+    weight = torch.tensor([0.5, 1.0, 2.0, 1.5, 0.1], dtype=torch.float64)
+    given = z_s.requires_grad_(), weight.requires_grad_()
+    for loss in (
+        lambda z, w: G.lsp_loss(z, z_t, edges, edge_weight=w, backend="reference"),
+        lambda z, w: G.krd_loss(z, z_t, edges, z_t[:, 0].sigmoid(), edge_weight=w),
+    ):
+        assert torch.autograd.gradgradcheck(loss, given)
+
+
+def test_huge_and_tiny_edge_weights_are_finite() -> None:
+    h_s, h_t = torch.randn(2, 9, 5)
+    edge_index = torch.randint(0, 9, (2, 27))
+    spread = torch.logspace(-44, 38, 27)
+    for weight in (spread, spread.double() ** 7, torch.full((27,), 3e38)):
+        for loss in (G.lsp_loss, G.ff_g2m_loss, lambda *x, **o: G.krd_loss(*x, torch.rand(9), **o)):
+            z = h_s.clone().requires_grad_()
+            value = loss(z, h_t, edge_index, edge_weight=weight)
+            (gradient,) = torch.autograd.grad(value, z)
+            assert value.isfinite()
+            assert gradient.isfinite().all()
+
+
 BAD = [
     (torch.ones(27, dtype=torch.long), TypeError, r"\.float\(\)"),
     (2.0, TypeError, "multiply"),
@@ -147,7 +196,7 @@ BAD = [
 @pytest.mark.parametrize(("bad", "error", "told"), BAD)
 def test_bad_edge_weights_are_named(loss: Loss, options: dict, bad, error, told) -> None:
     h_s, h_t, edge_index = loss.inputs()
-    with pytest.raises(error, match="edge_weight must .*got") as caught:
+    with pytest.raises(error, match=r"edge_weight must .*got") as caught:
         loss.call(h_s, h_t, edge_index, **options, edge_weight=bad)
     caught.match(told)
     with pytest.raises(error, match="Graph: edge_weight"):

@@ -19,6 +19,25 @@ from graphkd import (
 from tests.hetero_inputs import CITES, SIZES, WRITES, WRITTEN, everything, inputs
 
 
+def test_edges_have_weights_by_edge_type_only() -> None:
+    h_s, h_t, edge_index = inputs()
+    objective = HeteroLoss(
+        {"paper": (1.0, FitNetLoss(4, 6)), WRITES: (1.0, LSPLoss()), CITES: (1.0, LSPLoss())}
+    )
+    strength, weight = torch.rand(edge_index[WRITES].size(1)), torch.rand(len(h_s["paper"]))
+    _, parts = objective(
+        h_s, h_t, edge_index, edge_weight_dict={WRITES: strength}, weight_dict={"paper": weight}
+    )
+    pairs = ((h["author"], h["paper"]) for h in (h_s, h_t))
+    given = {"edge_weight": strength, "weight": weight}
+    assert parts[WRITES] == LSPLoss()(*pairs, edge_index[WRITES], **given)
+    cites = h_s["paper"], h_t["paper"], edge_index[CITES]
+    assert parts[CITES] == LSPLoss()(*cites, weight=weight)
+    assert parts["paper"] == objective.losses["paper"].losses["FitNetLoss"](
+        *cites[:2], weight=weight
+    )
+
+
 def test_the_sum_is_that_of_single_losses() -> None:
     h_s, h_t, edge_index = inputs()
     paper, author = GCRDLoss(4, 6, 3), GCRDLoss(4, 6, 3)

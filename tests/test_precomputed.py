@@ -1,6 +1,7 @@
 """The teacher's side computed once: it gives the same loss, and a wrong use is refused."""
 
 import copy
+import functools
 import pickle
 
 import pytest
@@ -46,6 +47,28 @@ def test_lsp(kernel: str, index: torch.Tensor | None, backend: str) -> None:
     loss = graphkd.LSPLoss(kernel, gamma=gamma, backend=backend)
     teacher = loss.precompute(h_t, EDGES, index=index)
     assert_same(loss(h_s, teacher, EDGES, index=index), loss(h_s, h_t, EDGES, index=index), h_s)
+
+
+@pytest.mark.parametrize("gamma", [0.5, "median"])
+def test_lsp_of_a_weighted_graph(gamma: float | str) -> None:
+    h_s, h_t = pair()
+    loss, weight = graphkd.LSPLoss("rbf", gamma=gamma), torch.rand(160, dtype=torch.float64)
+    weight[::3] = 0
+    expected = functools.partial(loss, h_s, h_t, EDGES, edge_weight=weight)
+    graph = graphkd.Graph(EDGES, 40, edge_weight=weight)
+    for teacher in (
+        loss.precompute(h_t, EDGES, edge_weight=weight / 2),
+        copy.deepcopy(loss.precompute(h_t, graph)),
+    ):
+        assert_same(loss(h_s, teacher, EDGES, edge_weight=weight), expected(), h_s)
+        assert_same(loss(h_s, teacher, graph), expected(), h_s)
+    for other, told in ((None, "without edge_weight"), (weight.roll(1), "with another")):
+        teacher = loss.precompute(h_t, EDGES, edge_weight=other)
+        if gamma == "median":
+            with pytest.raises(ValueError, match=f"{told}.*same edge_weight to precompute_lsp"):
+                loss(h_s, teacher, EDGES, edge_weight=weight)
+        else:
+            assert_same(loss(h_s, teacher, EDGES, edge_weight=weight), expected(), h_s)
 
 
 def test_bipartite_lsp() -> None:
