@@ -44,8 +44,9 @@ __all__ = [
     "influence",
 ]
 
-# What the code of AdaGMLP adds to an error, and what the code of HGMD puts for an entropy of zero.
-_LEAST_ERROR, _LEAST_ENTROPY = 1e-16, 1e-8
+# What the code of AdaGMLP adds to an error and takes for the least vote, and what the code of HGMD
+# puts for an entropy of zero.
+_LEAST, _LEAST_ENTROPY = 1e-16, 1e-8
 
 
 def confidence(z: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -249,13 +250,14 @@ def boosting_vote(
         - **z_s:** :math:`[N, C]`
         - **z_t:** :math:`[N, C]`
         - **weight:** :math:`[N]`
-        - **output:** scalar, from 0 to 36.85
+        - **output:** scalar, from 1e-16 to 36.85
 
     Raises:
         ValueError: As :func:`boosting`.
         TypeError: As :func:`boosting`.
 
-    Source: AdaGMLP, as :func:`boosting`. The bound is that of an error of 1e-16.
+    Source: AdaGMLP, as :func:`boosting`, with the bounds of the authors' code: an error is at least
+    1e-16, and so is a vote, so that a team of bad students still votes.
 
     Example:
         >>> import torch
@@ -443,8 +445,8 @@ def _errors(
         given = given / _one_for_zero(_largest(given))
         errors = -torch.expm1(-beta * softmax_kl(_finite(t), _finite(s)))
         error = (given * errors).sum() / _one_for_zero(given.sum())
-        error = error.clamp(min=_LEAST_ERROR)
-        return errors, given, ((1 - error) / error).log().clamp(min=0), t
+        error = error.clamp(min=_LEAST, max=1)
+        return errors, given, ((1 - error) / error).log().clamp(min=_LEAST), t
 
 
 def _ends(edge_index: Any, num_nodes: int) -> tuple[Tensor, Tensor]:

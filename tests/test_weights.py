@@ -84,10 +84,11 @@ def test_boosting(given: list[float] | None) -> None:
 
 def test_boosting_of_the_best_and_of_a_bad_student() -> None:
     z_s, z_t = logits()
-    for student, beta, vote in ((z_t, 1.0, 36.8414), (z_s, 100.0, 0.0)):
+    for student, beta, vote in ((z_t, 1.0, 36.8414), (z_s, 100.0, 0.0), (-z_t, 1e9, 0.0)):
         assert_close(weights.boosting(student, z_t, beta=beta), torch.ones(N, dtype=z_t.dtype))
         found = weights.boosting_vote(student, z_t, beta=beta)
         assert_close(found.item(), vote, atol=1e-3, rtol=0)
+        assert found > 0
 
 
 def test_hardness() -> None:
