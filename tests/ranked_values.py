@@ -126,10 +126,27 @@ def gcrd_with_weights_that_learn(part: Part) -> None:
 
 
 @case
+def gcrd_with_a_temperature_that_learns_alone(part: Part) -> None:
+    h_s, h_t = doubles(N, 5), doubles(N, 5)
+    for layout in part.layouts(N):
+        rows = part.rows(layout)
+        for symmetric in (False, True):
+            one, tau = (torch.tensor(0.1, dtype=torch.float64).requires_grad_() for _ in range(2))
+            options = {"symmetric": symmetric, "reduction": "sum"}
+            G.gcrd_loss(h_s, h_t, temperature=one, **options).backward()
+            options |= {"process_group": part.group, "ddp": False}
+            G.gcrd_loss(h_s[rows], h_t[rows], temperature=tau, **options).backward()
+            dist.all_reduce(tau.grad, group=part.group)
+            torch.testing.assert_close(tau.grad, one.grad)
+
+
+@case
 def gcrd_with_a_teacher_side_that_learns(part: Part) -> None:
     for symmetric, few in ((False, None), (True, None), (False, 6), (True, 6)):
         pair = nn.Identity(), nn.Identity()
-        one = graphkd.GCRDLoss(5, 5, head=pair, symmetric=symmetric, num_negatives=few)
+        tau = nn.Parameter(torch.tensor(0.1, dtype=torch.float64))
+        options = {"symmetric": symmetric, "num_negatives": few, "temperature": tau}
+        one = graphkd.GCRDLoss(5, 5, head=pair, **options)
         shared = copy.deepcopy(one)
         shared.process_group = part.group
         for layout in part.layouts(N):
@@ -137,7 +154,9 @@ def gcrd_with_a_teacher_side_that_learns(part: Part) -> None:
             one.head_t, shared.head_t = nn.Linear(5, 5).double(), nn.Linear(5, 5).double()
             shared.head_t.load_state_dict(one.head_t.state_dict())
             rows, h_s, h_t = part.rows(layout), doubles(N, 5), doubles(N, 5)
-            weight, own = torch.rand(N), torch.Generator().manual_seed(1)
+            weight, own = doubles(N).abs(), torch.Generator().manual_seed(1)
+            one.zero_grad()
+            shared.zero_grad()
             one(h_s, h_t, weight=weight, generator=torch.Generator().manual_seed(1)).backward()
             shared(h_s[rows], h_t[rows], weight=weight[rows], generator=own).backward()
             for a, b in zip(one.parameters(), shared.parameters(), strict=True):
@@ -238,7 +257,8 @@ def nothing_on_any_rank(part: Part) -> None:
         assert value == 0
         value.backward()
         assert x.grad.shape == (0, 4)
-    loss = graphkd.GCRDLoss(4, 4, 3, process_group=part.group)
+    tau = nn.Parameter(torch.tensor(0.1))
+    loss = graphkd.GCRDLoss(4, 4, 3, temperature=tau, process_group=part.group)
     loss(x, torch.zeros(0, 4)).backward()
     # DDP waits for the gradient of every parameter.
     assert all(p.grad is not None for p in loss.parameters())

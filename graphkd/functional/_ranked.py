@@ -100,7 +100,7 @@ def ranked_contrast(
     q: Tensor,
     more: Tensor,
     weight: Tensor | None,
-    temperature: float,
+    temperature: float | Tensor,
     symmetric: bool,
     num_negatives: int | None,
     generator: torch.Generator | None,
@@ -112,6 +112,7 @@ def ranked_contrast(
     """
     with reporting(how.process_group):
         check_generator(generator)
+    tau = temperature.item() if isinstance(temperature, Tensor) else float(temperature)
     ranks = meet(
         "gcrd_loss",
         how.process_group,
@@ -119,7 +120,7 @@ def ranked_contrast(
         needs=[_learns(p), _learns(q)],
         width=p.size(1),
         dtype=p.dtype,
-        temperature=float(temperature),
+        temperature=tau,
         symmetric=symmetric,
         num_negatives=num_negatives,
         weighted=weight is not None,
@@ -127,9 +128,12 @@ def ranked_contrast(
     )
     n, further = ranks.total(), ranks.rows(1)
     if n == 0:
-        zero = p.sum() + q.sum()
-        return zero if weight is None else zero + weight.sum().to(zero.dtype)
-    needs = _learns(p), _learns(q)
+        given = [x for x in (p, q, weight, temperature) if isinstance(x, Tensor)]
+        return torch.stack([x.flatten()[:0].sum().to(p.dtype) for x in given]).sum()
+    needs, learns = (
+        (_learns(p), _learns(q)),
+        isinstance(temperature, Tensor) and _learns(temperature),
+    )
     with torch.no_grad(), full_precision(p.device):
         (unit_p, inverse_p), (unit_q, inverse_q) = (unit_and_inverse(x.detach()) for x in (p, q))
         unit_more = unit_and_inverse(more)[0]
@@ -139,17 +143,21 @@ def ranked_contrast(
         each, shares = 1.0 / n if how.reduction == "mean" else 1.0, None
         if weight is not None:
             each, shares = 1.0, _shares(weight, how.reduction, ranks).to(p.dtype)
-        rest = temperature, how.chunk_size, ranks, drawn
+        rest = tau, how.chunk_size, ranks, drawn
         rows, grad_p, grad_q = ring.infonce(
-            shares, unit_p, unit_q, unit_more, further, *rest, (*needs, ranks.needed(1))
-        )
+            shares, unit_p, unit_q, unit_more, further, *rest,
+            (needs[0] or learns, needs[1], ranks.needed(1)),
+        )  # fmt: skip
+        along = _along(grad_p, unit_p) if learns else exact(p.new_zeros(()))
         if symmetric:
             back, back_q, back_p = ring.infonce(
                 shares, unit_q, unit_p, unit_more[:0], [0] * ranks.world, *rest,
-                (*needs[::-1], ranks.needed(0)),
+                (needs[1] or learns, needs[0], ranks.needed(0)),
             )  # fmt: skip
             each, rows = each / 2, (rows + back) / 2
-            grad_p, grad_q = grad_p + back_p, grad_q + back_q
+            along = along + _along(back_q, unit_q) if learns else along
+            grad_p = grad_p + back_p if needs[0] else grad_p
+            grad_q = grad_q + back_q if needs[1] else grad_q
         for need, gradient, unit, inverse in (
             (needs[0], grad_p, unit_p, inverse_p),
             (needs[1], grad_q, unit_q, inverse_q),
@@ -158,8 +166,16 @@ def ranked_contrast(
                 unit_gradient_(gradient, unit, inverse)
     with full_precision(p.device):
         value = ranked_sum(rows, weight, torch.ones_like(rows), how.reduction, ranks, how.ddp)
+    inputs, gradients = [p, q], [grad_p, grad_q]
+    if isinstance(temperature, Tensor):
+        # Logits are ⟨p̂_i, q̂_j⟩/τ, so that −τ ∂L/∂τ = Σ_i ⟨∂L/∂p̂_i, p̂_i⟩.
+        inputs, gradients = [*inputs, temperature], [*gradients, (-along / tau).to(p.dtype)]
     zero, factor = torch.zeros_like(value), each * _factor(ranks, how.ddp)
-    return value.to(p.dtype) + _attached(zero, [p, q], [grad_p, grad_q], factor)
+    return value.to(p.dtype) + _attached(zero, inputs, gradients, factor)
+
+
+def _along(gradient: Tensor, rows: Tensor) -> Tensor:
+    return exact(torch.linalg.vecdot(gradient, rows)).sum()
 
 
 def _shares(weight: Tensor, reduction: str, ranks: Ranks) -> Tensor:

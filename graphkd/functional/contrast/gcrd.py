@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_devices, check_matrix, check_positive, describe
-from graphkd._precision import full_precision
+from graphkd._checks import check_count, check_devices, check_matrix, check_temperature, describe
+from graphkd._precision import full_precision, has_rows
 from graphkd.distributed import refuse, reporting
 from graphkd.functional._options import PairOptions
 from graphkd.functional._rows import (
@@ -31,10 +31,21 @@ from graphkd.similarity import KERNELS
 
 
 def check_gcrd_options(
-    loss: str, *, temperature: float, symmetric: bool, num_negatives: int | None, **pairs: Any
+    loss: str,
+    *,
+    temperature: float | Tensor,
+    symmetric: bool,
+    num_negatives: int | None,
+    **pairs: Any,
 ) -> None:
     """Raise on an option of G-CRD that is out of range."""
-    check_positive(f"{loss}: temperature", temperature)
+    check_temperature(f"{loss}: temperature", temperature)
+    if isinstance(temperature, Tensor) and temperature.dim():
+        raise ValueError(
+            f"{loss}: temperature must be one number for all rows, in a tensor of shape (); got "
+            f"{describe(temperature)}. Call .squeeze() on it if it is one number; to weigh rows, "
+            "pass weight=."
+        )
     how = PairOptions(**pairs)
     how.check(loss)
     if num_negatives is None:
@@ -52,7 +63,7 @@ def gcrd_loss(
     h_s: Tensor,
     h_t: Tensor,
     *,
-    temperature: float = 0.075,
+    temperature: float | Tensor = 0.075,
     symmetric: bool = False,
     weight: Tensor | None = None,
     index: Tensor | None = None,
@@ -106,7 +117,8 @@ def gcrd_loss(
     Args:
         h_s: Student rows.
         h_t: Teacher rows of the same width; they get no gradient.
-        temperature: :math:`\tau`, without a unit; the paper uses 0.05 to 0.1.
+        temperature: :math:`\tau`, without a unit; the paper uses 0.05 to 0.1. A number, or a 0-d
+            tensor or Parameter, which gets an exact gradient if it requires one.
         symmetric: Average with the loss whose anchors are the teacher's rows.
         weight: A weight for each row as an anchor, not negative, before ``index``; the row stays a
             negative of the others. The mean divides by the weights' sum. It gets a gradient if it
@@ -143,6 +155,7 @@ def gcrd_loss(
     Shapes:
         - **h_s:** :math:`[N, d]`
         - **h_t:** :math:`[N, d]`
+        - **temperature:** a number, or :math:`[]`
         - **weight:** :math:`[N]`
         - **extra_keys:** :math:`[K, d]`
         - **labels:** :math:`[N]`
@@ -199,7 +212,7 @@ def contrast(
     q: Tensor,
     several: LabelPositives | PairPositives | None,
     weight: Tensor | None,
-    temperature: float,
+    temperature: float | Tensor,
     symmetric: bool,
     num_negatives: int | None,
     extra_keys: Tensor | None,
@@ -208,6 +221,8 @@ def contrast(
 ) -> Tensor:
     """G-CRD of rows that passed the checks; here both sides may learn, as with heads."""
     loss = "gcrd_loss"
+    if isinstance(temperature, Tensor):
+        temperature = temperature.to(p)
     if how.process_group is not None:
         with reporting(how.process_group):
             given = {"labels= or positives=": (several is not None, "Leave them out.")}
@@ -239,6 +254,8 @@ def contrast(
             if symmetric:
                 gap = (gap + several.gap(q, p, similarity)) / 2
             rows = rows + gap / temperature
+        if isinstance(temperature, Tensor) and not has_rows(rows):
+            rows = rows / temperature  # which gets its zero gradient, as the rows do
         return reduce_rows(rows, how.reduction, weight)
 
 

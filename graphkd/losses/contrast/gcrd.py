@@ -44,7 +44,8 @@ class GCRDLoss(ProjectedLoss):
         dim_t: The teacher's width.
         proj_dim: The width of the projected rows. With ``queue_size``, a pair of modules must end
             in it.
-        temperature: The divisor :math:`\tau` of the cosines.
+        temperature: The divisor :math:`\tau` of the cosines. If it is a Parameter, such as
+            ``torch.nn.Parameter(torch.tensor(0.5))``, it learns with the heads.
         head: ``"linear"``; ``"mlp"``: Linear, BatchNorm, ReLU, as in the paper; ``"gcn"``: a
             GCNConv instead of the Linear (it needs ``edge_index``); ``"identity"``; or a pair of
             modules (student's, teacher's) that end in one width.
@@ -82,7 +83,7 @@ class GCRDLoss(ProjectedLoss):
     """
 
     symmetric: bool
-    temperature: float
+    temperature: float | Tensor
     num_negatives: int | None
     max_samples: int | None
     reduction: str
@@ -99,7 +100,7 @@ class GCRDLoss(ProjectedLoss):
         dim_t: int,
         proj_dim: int = 256,
         *,
-        temperature: float = 0.075,
+        temperature: float | Tensor = 0.075,
         head: HeadSpec = "mlp",
         head_takes_edges: bool = False,
         symmetric: bool = False,

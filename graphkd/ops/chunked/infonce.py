@@ -12,11 +12,13 @@ from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
 from graphkd.ops._blocks import BLOCK, Tile, breadth, numbers, row_products, slices
-from graphkd.similarity import unit_and_inverse, unit_gradient_
+from graphkd.similarity import unit_and_inverse, unit_gradient_, unit_rows
 
 # Where a tile holds positives: its anchors and keys, if both count the same rows; or each anchor's
 # column, which may lie outside of the tile. None for a tile without.
 Pairs: TypeAlias = tuple[slice, slice] | Tensor | None
+# A temperature at which sums need a running maximum, in every dtype.
+_COLD = 2.0**-10
 
 
 def infonce(
@@ -24,7 +26,7 @@ def infonce(
     q: Tensor,
     more: Tensor,
     drawn: Tensor | None,
-    temperature: float,
+    temperature: float | Tensor,
     chunk_size: int | None,
 ) -> Tensor:
     """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, for every row i and all keys k.
@@ -34,10 +36,20 @@ def infonce(
         q: Keys, the anchors' positives.
         more: Further keys, negatives of all anchors, which get no gradient.
         drawn: The numbers of the rows of q that are negatives; None: all of them.
-        temperature: The temperature.
+        temperature: The temperature; a tensor may learn.
         chunk_size: How many anchors make a block.
     """
+    if isinstance(temperature, Tensor):
+        return _learned(*divided(p, q, more, temperature), drawn, temperature, chunk_size or 0)
     return _infonce(p, q, more, drawn, temperature, chunk_size or 0)
+
+
+def divided(p: Tensor, q: Tensor, more: Tensor, temperature: Tensor) -> tuple[Tensor, ...]:
+    """Unit anchors over a temperature that may learn, and unit keys.
+
+    The products are the logits, so that the gradient for the anchors gives the temperature's.
+    """
+    return unit_rows(p) / temperature, unit_rows(q), unit_rows(more)
 
 
 def normalized(sweep: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,6 +76,34 @@ def normalized(sweep: Callable[..., Any]) -> Callable[..., Any]:
         return rows, grad_p, grad_q
 
     return of_any_rows
+
+
+def learned(sweep: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a sweep over unit rows into one over anchors that the temperature divides already.
+
+    The temperature only says whether sums need a running maximum. A GPU's is not looked at: a step
+    would wait for it.
+    """
+
+    def of_divided_rows(
+        weights: Tensor | None,
+        p: Tensor,
+        q: Tensor,
+        more: Tensor,
+        drawn: Tensor | None,
+        temperature: Tensor,
+        chunk_size: int,
+        need_p: bool,
+        need_q: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        known = float(temperature) if p.device.type == "cpu" else _COLD
+        # The power of two below it: multiplication and division then round nothing.
+        known = math.ldexp(0.5, math.frexp(known)[1])
+        rest = drawn, known, chunk_size, need_p, need_q
+        rows, grad_p, grad_q = sweep(weights, p * known, q, more, *rest)
+        return rows, grad_p.mul_(known), grad_q
+
+    return of_divided_rows
 
 
 def bounded(temperature: float, keys: int, dtype: torch.dtype) -> bool:
@@ -260,3 +300,4 @@ def sweep_keys(
 
 
 _infonce = fused("infonce", normalized(sweep), backend="chunked")
+_learned = fused("learned_infonce", learned(sweep), backend="chunked")

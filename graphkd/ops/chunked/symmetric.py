@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graphkd.ops._autograd import fused
 from graphkd.ops._blocks import Tile, breadth, numbers, row_products, slices
-from graphkd.ops.chunked.infonce import bounded, mask_positives, normalized, sweep
+from graphkd.ops.chunked.infonce import bounded, divided, learned, mask_positives, normalized, sweep
 
 
 def symmetric_infonce(
@@ -19,13 +19,15 @@ def symmetric_infonce(
     q: Tensor,
     more: Tensor,
     drawn: Tensor | None,
-    temperature: float,
+    temperature: float | Tensor,
     chunk_size: int | None,
 ) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, row by row.
 
     Further keys count in the first direction only, and get no gradient.
     """
+    if isinstance(temperature, Tensor):
+        return _learned(*divided(p, q, more, temperature), drawn, temperature, chunk_size or 0)
     return _symmetric(p, q, more, drawn, temperature, chunk_size or 0)
 
 
@@ -129,3 +131,4 @@ def _sweep(
 
 
 _symmetric = fused("symmetric_infonce", normalized(_sweep), backend="chunked")
+_learned = fused("learned_symmetric_infonce", learned(_sweep), backend="chunked")

@@ -10,7 +10,9 @@ from torch import Tensor
 from graphkd.similarity import unit_rows
 
 
-def infonce(p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float) -> Tensor:
+def infonce(
+    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float | Tensor
+) -> Tensor:
     """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more.
 
     Of q, only the rows with the numbers ``drawn`` are negatives, if it is given. A row's sum over
@@ -29,7 +31,7 @@ def infonce(p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperatur
 
 
 def symmetric_infonce(
-    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float
+    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float | Tensor
 ) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
     there = infonce(p, q, more, drawn, temperature)

@@ -21,23 +21,44 @@ from graphkd.similarity import unit_rows
 
 
 def infonce(
-    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float, precision: str
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    drawn: Tensor | None,
+    temperature: float | Tensor,
+    precision: str,
 ) -> Tensor:
     """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more.
 
     Of q, only the rows with the numbers ``drawn`` are negatives, if it is given. A row's sum over
     them is scaled to the number of all other rows.
     """
-    return _infonce(unit_rows(p), unit_rows(q), unit_rows(more), drawn, temperature, precision)
+    p, temperature = _anchors(p, temperature)
+    return _infonce(p, unit_rows(q), unit_rows(more), drawn, temperature, precision)
 
 
 def symmetric_infonce(
-    p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float, precision: str
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    drawn: Tensor | None,
+    temperature: float | Tensor,
+    precision: str,
 ) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
-    p, q, more = unit_rows(p), unit_rows(q), unit_rows(more)
+    (p, temperature), q, more = _anchors(p, temperature), unit_rows(q), unit_rows(more)
     there = _infonce(p, q, more, drawn, temperature, precision)
     return (there + _infonce(q, p, more[:0], drawn, temperature, precision)) / 2
+
+
+def _anchors(p: Tensor, temperature: float | Tensor) -> tuple[Tensor, float]:
+    """The unit anchors, which a temperature that may learn divides, and what still divides them.
+
+    The products are then the logits, so that the anchors' gradient gives the temperature's.
+    """
+    if isinstance(temperature, Tensor):
+        return unit_rows(p) / temperature, 1.0
+    return unit_rows(p), temperature
 
 
 def _keys(q: Tensor, more: Tensor, drawn: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
