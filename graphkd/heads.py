@@ -89,13 +89,23 @@ def reset_parameters(module: nn.Module) -> None:
 
 
 def head_pair(
-    loss: str, head: Any, dim_s: int, dim_t: int, proj_dim: int
+    loss: str,
+    head: Any,
+    dim_s: int,
+    dim_t: int,
+    proj_dim: int,
+    choices: Sequence[str] = HEADS,
 ) -> tuple[nn.Module, nn.Module]:
-    """The student's and the teacher's head: two of a named kind, or the user's pair."""
+    """The student's and the teacher's head: two of a named kind, or the user's pair.
+
+    If the choices have ``"student"``, it is a linear head of the student's to the teacher's width.
+    """
     for name, value in {"dim_s": dim_s, "dim_t": dim_t, "proj_dim": proj_dim}.items():
         check_count(f"{loss}: {name}", value, least=1)
     if isinstance(head, str):
-        check_choice(f"{loss}: head", head, HEADS)
+        check_choice(f"{loss}: head", head, choices)
+        if head == "student":
+            return student_head(loss, "linear", dim_s, dim_t)
         if head == "identity":
             if dim_s != dim_t:
                 raise ValueError(
@@ -107,7 +117,7 @@ def head_pair(
     pair = list(head) if isinstance(head, (Sequence, nn.ModuleList)) else [head]
     if len(pair) != 2 or not all(isinstance(module, nn.Module) for module in pair):
         raise ValueError(
-            f"{loss}: head must be one of {', '.join(map(repr, HEADS))} or a pair of modules "
+            f"{loss}: head must be one of {', '.join(map(repr, choices))} or a pair of modules "
             f"(student's, teacher's); got {', '.join(map(describe, pair))}. Pass two modules that "
             "are built, such as (torch.nn.Linear(64, 256), torch.nn.Identity())."
         )

@@ -35,7 +35,7 @@ class Student(nn.Module):
 @case
 def a_training_step_with_ddp_is_that_of_one_process(part: Part) -> None:
     for layout in part.layouts(N):
-        for options in ({}, {"head": "linear"}, {"symmetric": True}):
+        for options in ({}, {"head": "student"}, {"head": "linear", "symmetric": True}):
             torch.manual_seed(1)
             student, loss = Student().double(), graphkd.GCRDLoss(5, 7, 4, **options).double()
             shared = graphkd.GCRDLoss(5, 7, 4, **options, process_group=part.group).double()

@@ -55,7 +55,7 @@ def test_double_backward_is_right_or_refused_in_chunks(loss: Loss, options: dict
         torch.autograd.grad(gradient.square().sum(), h_s)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", graphkd.GCRDLoss.head_names)
 @pytest.mark.parametrize("backend", ["reference", "chunked"])
 @pytest.mark.parametrize("training", [True, False])
 def test_gcrd_heads_and_student(head: str, backend: str, training: bool) -> None:

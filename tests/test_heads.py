@@ -37,6 +37,27 @@ def test_both_sides_learn_in_gcrd_and_only_the_student_in_fitnet(head: str) -> N
         assert all(p.grad is not None for p in loss.parameters())
 
 
+def test_the_student_alone_is_projected_in_gcrd_if_asked() -> None:
+    h_s, h_t = embeddings()
+    for width in (8, 6):  # linearly, also to its own width; proj_dim changes nothing
+        t, index = h_t[:, :width], torch.tensor([1, 5, 9])
+        loss = graphkd.GCRDLoss(6, width, 3, head="student", queue_size=30)
+        assert [*dict(loss.named_parameters())] == ["head_s.map.weight", "head_s.map.bias"]
+        first = loss(h_s, t, ids=torch.arange(N))
+        assert torch.equal(first, G.gcrd_loss(loss.head_s(h_s), t))
+        second = loss(h_s, t, ids=torch.arange(N, 2 * N), index=index)
+        p, q = loss.head_s(h_s[index]), t[index]
+        torch.testing.assert_close(second, G.gcrd_loss(p, q, extra_keys=t))
+    with pytest.raises(ValueError, match=r"h_t has width 8.*dim_t=6"):
+        loss(h_s, h_t, ids=torch.arange(N))
+    loss(h_s[:0], t[:0], ids=torch.arange(0)).backward()
+    assert all((p.grad == 0).all() for p in loss.parameters())
+    with pytest.raises(ValueError, match="'identity', 'student'"):
+        graphkd.GCRDLoss(6, 8, head="teacher")
+    with pytest.raises(ValueError, match="head must be one of"):
+        graphkd.CRDLoss(6, 8, N, head="student")
+
+
 def test_the_value_is_that_of_the_function_on_projected_rows() -> None:
     h_s, h_t = embeddings()
     loss = graphkd.GCRDLoss(6, 8, 16).eval()

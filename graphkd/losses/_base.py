@@ -14,7 +14,7 @@ from graphkd._precision import full_precision, has_rows, upcast
 from graphkd.distributed import OwnBuffers, meet, refuse, reporting
 from graphkd.functional._rows import matched_rows, resolve_index, select_rows
 from graphkd.graph import resolve_edges
-from graphkd.heads import check_ranked, head_pair, project, reset_parameters, student_head
+from graphkd.heads import HEADS, check_ranked, head_pair, project, reset_parameters, student_head
 
 
 class DistillationLoss(nn.Module):
@@ -89,6 +89,7 @@ class ProjectedLoss(DistillationLoss):
     """
 
     student_only: ClassVar[bool] = False
+    head_names: ClassVar[tuple[str, ...]] = HEADS
 
     def __init__(
         self,
@@ -103,11 +104,12 @@ class ProjectedLoss(DistillationLoss):
         loss = type(self).__name__
         self.dim_s, self.dim_t = dim_s, dim_t
         # The width that the heads end in. A pair of the user's may end in another one.
-        self.width = dim_t if head == "identity" else proj_dim
+        self.width = dim_t if head in ("identity", "student") else proj_dim
         if self.student_only:
             self.head_s, self.head_t = student_head(loss, head, dim_s, dim_t)
         else:
-            self.head_s, self.head_t = head_pair(loss, head, dim_s, dim_t, proj_dim)
+            pair = head_pair(loss, head, dim_s, dim_t, proj_dim, self.head_names)
+            self.head_s, self.head_t = pair
         self.head_takes_edges = head_takes_edges or head == "gcn"
 
     def reset_parameters(self) -> None:

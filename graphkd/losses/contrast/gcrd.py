@@ -11,7 +11,7 @@ from graphkd.functional._options import PairOptions
 from graphkd.functional._rows import row_weights
 from graphkd.functional.contrast.gcrd import check_gcrd_options, checked_keys, contrast
 from graphkd.functional.contrast.positives import resolve_positives
-from graphkd.heads import HeadSpec
+from graphkd.heads import HEADS, HeadSpec
 from graphkd.losses._base import ProjectedLoss
 from graphkd.losses.contrast.queue import KeyQueue
 
@@ -42,13 +42,14 @@ class GCRDLoss(ProjectedLoss):
     Args:
         dim_s: The student's width.
         dim_t: The teacher's width.
-        proj_dim: The width of the projected rows. With ``queue_size``, a pair of modules must end
-            in it.
+        proj_dim: The width of the projected rows; ``"student"`` and ``"identity"`` have no use for
+            it. With ``queue_size``, a pair of modules must end in it.
         temperature: The divisor :math:`\tau` of the cosines. If it is a Parameter, such as
             ``torch.nn.Parameter(torch.tensor(0.5))``, it learns with the heads.
         head: ``"linear"``; ``"mlp"``: Linear, BatchNorm, ReLU, as in the paper; ``"gcn"``: a
-            GCNConv instead of the Linear (it needs ``edge_index``); ``"identity"``; or a pair of
-            modules (student's, teacher's) that end in one width.
+            GCNConv instead of the Linear (it needs ``edge_index``); ``"student"``: a Linear of the
+            student's to the teacher's width, while the teacher's rows stay as they are;
+            ``"identity"``; or a pair of modules (student's, teacher's) that end in one width.
         head_takes_edges: Whether a pair of modules is called with ``edge_index`` too. Such heads
             see the whole graph, and ``index`` selects after them; other heads see the selected rows
             only.
@@ -93,6 +94,7 @@ class GCRDLoss(ProjectedLoss):
     process_group: Any
     ddp: bool
     _check_options = staticmethod(check_gcrd_options)
+    head_names = (*HEADS, "student")
 
     def __init__(
         self,
