@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
 
 import graphkd
 import graphkd.functional as G
-from tests import ranked_ddp, ranked_training, ranked_values  # noqa: F401
+from tests import ranked_ddp, ranked_training, ranked_values, ranked_weights  # noqa: F401
 from tests.ranks import CASES, Part, run_cases
 
 
