@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 import graphkd
 import graphkd.functional as G
+from graphkd.ops import _autograd
 from tests.contract import RELATIVE
 
 N = 9
@@ -55,6 +56,27 @@ def test_drawn_anchors_keep_their_weights(reduction: str) -> None:
     assert_close(value, expected)
     found, wanted = (torch.autograd.grad(x, (h_s, weight)) for x in (value, expected))
     assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_weights_need_no_second_sweep(reduction: str, dtype: torch.dtype, monkeypatch) -> None:
+    """The forward pass makes the gradients of the weighted rows; other gradients come anew."""
+    known, rescale = [], _autograd._rescale
+    monkeypatch.setattr(
+        _autograd, "_rescale", lambda *args: known.append(rescale(*args)) or known[-1]
+    )
+    h_s, h_t, weight = inputs()
+    h_s, h_t, weight = (x.detach().to(dtype) for x in (h_s, h_t, weight))
+    for given in (weight, 0 * weight, 1e30 * weight):
+        for options in ({}, {"symmetric": True}, {"temperature": learned()}, {"num_negatives": 4}):
+            x = h_s.clone().requires_grad_()
+            options = {"weight": given, "generator": seeded(), **options}
+            rows = G.gcrd_loss(x, h_t, reduction="none", **options)
+            rows.backward(torch.linspace(1, 2, N, dtype=dtype))
+            assert known.pop() is None or not given.any()
+            G.gcrd_loss(x, h_t, reduction=reduction, **options).backward()
+            assert known.pop() is not None
 
 
 def test_queued_keys_have_no_weight() -> None:

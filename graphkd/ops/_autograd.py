@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._precision import differentiated, full_precision, quick, traced
+from graphkd._precision import differentiated, full_precision, has_rows, quick, traced
 
 
 def operator(
@@ -49,6 +49,10 @@ def empty_gradient(x: Tensor, needed: bool) -> Tensor:
 def fused(name: str, sweep: Callable[..., Any], *, backend: str) -> Callable[..., Tensor]:
     """A primitive ``f(a, b, *extras) -> rows`` whose forward pass also computes the gradients.
 
+    They are right if each row has the same upstream gradient, as under a mean or a sum. If it is
+    known to differ, as weights of the rows do, ``expected=`` of the call is that gradient up to a
+    factor. If that is not what comes, the backward pass computes the gradients anew.
+
     Args:
         name: The name under which its two operators are registered.
         sweep: ``(weights, a, b, *extras, need_a, need_b) -> (rows, grad_a, grad_b)``: one value per
@@ -64,36 +68,61 @@ def fused(name: str, sweep: Callable[..., Any], *, backend: str) -> Callable[...
     def fake_backward(grad: Tensor, grad_a: Tensor, grad_b: Tensor, *rest: Any) -> Any:
         return torch.empty_like(grad_a), torch.empty_like(grad_b)
 
-    def forward(*args: Any) -> Any:
-        with full_precision(args[1].device):
-            return sweep(*args)
+    def forward(weights: Tensor | None, *args: Any) -> Any:
+        with full_precision(args[0].device):
+            return sweep(weights, *args)
 
-    def backward(grad: Tensor, grad_a: Tensor, grad_b: Tensor, *args: Any) -> Any:
+    def backward(
+        grad: Tensor, grad_a: Tensor, grad_b: Tensor, weights: Tensor | None, *args: Any
+    ) -> Any:
         with full_precision(grad.device):
-            return _rescale(grad, grad_a, grad_b) or sweep(grad, *args)[1:]
+            return _rescale(grad, grad_a, grad_b, weights) or sweep(grad, *args)[1:]
 
     schema = torch.library.infer_schema(sweep, mutates_args=())
-    arguments = schema[schema.index(",") : schema.rindex(")", 0, schema.index("->"))]
+    arguments = schema[1 : schema.rindex(")", 0, schema.index("->"))]
     make = operator(name, fake_forward, schema)(forward)
     again = operator(
         f"{name}_backward",
         fake_backward,
-        f"(Tensor grad, Tensor grad_a, Tensor grad_b{arguments}) -> (Tensor, Tensor)",
+        f"(Tensor grad, Tensor grad_a, Tensor grad_b, {arguments}) -> (Tensor, Tensor)",
     )(backward)
-    return _joined(lambda *args: make(None, *args), again, backend=backend, keeps=True)
+    joined = _joined(
+        lambda a, b, weights, *rest: make(weights, a, b, *rest),
+        lambda grad, grad_a, grad_b, a, b, weights, *rest: again(
+            grad, grad_a, grad_b, weights, a, b, *rest
+        ),
+        backend=backend,
+        keeps=True,
+    )
+
+    def apply_to(a: Tensor, b: Tensor, *extras: Any, expected: Tensor | None = None) -> Tensor:
+        if expected is not None and has_rows(expected):
+            # The largest is 1, so that the upstream gradient has the factor at its place.
+            most = expected.detach().amax()
+            expected = (expected.detach() / most.masked_fill(most == 0, 1)).to(a.dtype)
+        return joined(a, b, expected, *extras)
+
+    return apply_to
 
 
-def _rescale(grad: Tensor, grad_a: Tensor, grad_b: Tensor) -> tuple[Tensor, ...] | None:
-    """The gradients of Σ rows, scaled by the upstream gradient; None if that differs between rows.
+def _rescale(
+    grad: Tensor, grad_a: Tensor, grad_b: Tensor, weights: Tensor | None
+) -> tuple[Tensor, ...] | None:
+    """The gradients of Σ weight_i · row_i, scaled by the upstream gradient; None if that differs.
 
-    A mean or a sum gives the same number to every row.
+    The weights are ones if there are none: a mean or a sum gives the same number to every row.
     """
     if grad.numel() == 0:
         return grad_a.clone(), grad_b.clone()
-    first = grad[0]
-    if grad.stride(0) != 0 and not bool((grad == first).all()):
+    factor = grad[0]
+    if weights is not None:
+        factor = grad[weights.argmax()]
+        rounding = 8 * torch.finfo(grad.dtype).eps * grad.abs()
+        if not bool(((grad - factor * weights).abs() <= rounding).all()):
+            return None
+    elif grad.stride(0) != 0 and not bool((grad == factor).all()):
         return None
-    return tuple(g * first if g.numel() else g.clone() for g in (grad_a, grad_b))
+    return tuple(g * factor if g.numel() else g.clone() for g in (grad_a, grad_b))
 
 
 def primitive(

@@ -16,16 +16,18 @@ def infonce(
     backend: str,
     chunk_size: int | None,
     precision: str,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, over the keys k: q, and more.
 
     Of q, only the rows with the numbers ``drawn`` are negatives, if it is given. A row's sum over
-    them is scaled to the number of all other rows.
+    them is scaled to the number of all other rows. ``weight`` says how much each row will count in
+    the value, which spares the chunked backend a second sweep.
     """
     args = p, q, more, drawn, temperature
     ways: Ways = {
         "reference": lambda: reference.infonce(*args),
-        "chunked": lambda: chunked.infonce(*args, chunk_size),
+        "chunked": lambda: chunked.infonce(*args, chunk_size, weight),
         "triton": lambda: programs_for_gpus().infonce(*args, precision),
     }
     return run_rows(loss, backend, chunk_size, p, q, ways, precision)
@@ -41,12 +43,13 @@ def symmetric_infonce(
     backend: str,
     chunk_size: int | None,
     precision: str,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, the second without further keys."""
     args = p, q, more, drawn, temperature
     ways: Ways = {
         "reference": lambda: reference.symmetric_infonce(*args),
-        "chunked": lambda: chunked.symmetric_infonce(*args, chunk_size),
+        "chunked": lambda: chunked.symmetric_infonce(*args, chunk_size, weight),
         "triton": lambda: programs_for_gpus().symmetric_infonce(*args, precision),
     }
     return run_rows(loss, backend, chunk_size, p, q, ways, precision)

@@ -242,7 +242,7 @@ def contrast(
         drawn = sample_rows(p.size(0), num_negatives, generator, p.device)
         formula = symmetric_infonce if symmetric else infonce
         blocks = how.backend, how.chunk_size, how.precision
-        rows = formula(loss, p, q, more, drawn, temperature, *blocks)
+        rows = formula(loss, p, q, more, drawn, temperature, *blocks, weight)
         if several is not None:
             several = several.select(sample)
 

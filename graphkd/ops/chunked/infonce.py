@@ -28,6 +28,7 @@ def infonce(
     drawn: Tensor | None,
     temperature: float | Tensor,
     chunk_size: int | None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """−log softmax_j(cos(p_i, k_j) / temperature) at j = i, for every row i and all keys k.
 
@@ -38,10 +39,12 @@ def infonce(
         drawn: The numbers of the rows of q that are negatives; None: all of them.
         temperature: The temperature; a tensor may learn.
         chunk_size: How many anchors make a block.
+        weight: How much each row will count in the value; None: all the same.
     """
     if isinstance(temperature, Tensor):
-        return _learned(*divided(p, q, more, temperature), drawn, temperature, chunk_size or 0)
-    return _infonce(p, q, more, drawn, temperature, chunk_size or 0)
+        args = *divided(p, q, more, temperature), drawn, temperature, chunk_size or 0
+        return _learned(*args, expected=weight)
+    return _infonce(p, q, more, drawn, temperature, chunk_size or 0, expected=weight)
 
 
 def divided(p: Tensor, q: Tensor, more: Tensor, temperature: Tensor) -> tuple[Tensor, ...]:

@@ -21,14 +21,16 @@ def symmetric_infonce(
     drawn: Tensor | None,
     temperature: float | Tensor,
     chunk_size: int | None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """The mean of ``infonce(p, q)`` and ``infonce(q, p)``, row by row.
 
     Further keys count in the first direction only, and get no gradient.
     """
     if isinstance(temperature, Tensor):
-        return _learned(*divided(p, q, more, temperature), drawn, temperature, chunk_size or 0)
-    return _symmetric(p, q, more, drawn, temperature, chunk_size or 0)
+        args = *divided(p, q, more, temperature), drawn, temperature, chunk_size or 0
+        return _learned(*args, expected=weight)
+    return _symmetric(p, q, more, drawn, temperature, chunk_size or 0, expected=weight)
 
 
 def _there_and_back(
