@@ -85,7 +85,7 @@ def check_temperature(what: str, value: Any, *, of_rows: bool = False) -> None:
     if value.dim() > of_rows:
         raise ValueError(
             f"{what} must be a number, or a tensor of shape (){' or (N,)' if of_rows else ''}; got "
-            f"{describe(value)}. {for_temperature(value)}"
+            f"{describe(value)}. {for_temperature(value, of_rows)}"
         )
     if traced() or value.device.type != "cpu" or value.numel() == 0:
         return

@@ -148,10 +148,12 @@ def for_weight(weight: Any, n: int, what: str) -> str:
     return whole if what == "edge" else "index selects from it too: pass the weights of all rows."
 
 
-def for_temperature(temperature: Tensor) -> str:
+def for_temperature(temperature: Tensor, of_rows: bool = True) -> str:
     """What to pass as a temperature instead of a tensor of another shape."""
     if temperature.numel() == 1:
         return "Call .view(()) on it; one that learns is nn.Parameter(torch.tensor(4.0))."
+    if not of_rows:
+        return "Here all rows have one temperature; weight= tells rows apart."
     if 1 in temperature.shape:
         return "Call .view(-1) on it."
     return "index selects from it too: pass the temperatures of all rows."

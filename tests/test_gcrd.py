@@ -181,8 +181,8 @@ def test_a_tensor_is_a_temperature_too() -> None:
         (learned(-0.1), ValueError, "positive and finite; got -0.1"),
         (learned(float("nan")), ValueError, "positive and finite; got nan"),
         (torch.tensor(1), TypeError, r"\.float\(\)"),
-        (torch.full((N,), 0.1), ValueError, "one number for all rows"),
-        (torch.full((1,), 0.1), ValueError, r"squeeze\(\)"),
+        (torch.full((N,), 0.1), ValueError, r"of shape \(9,\)\. Here all rows have one"),
+        (torch.full((1,), 0.1), ValueError, r"\.view\(\(\)\)"),
     ],
 )
 def test_wrong_temperatures(bad: Tensor, error: type[Exception], says: str) -> None:

@@ -40,12 +40,6 @@ def check_gcrd_options(
 ) -> None:
     """Raise on an option of G-CRD that is out of range."""
     check_temperature(f"{loss}: temperature", temperature)
-    if isinstance(temperature, Tensor) and temperature.dim():
-        raise ValueError(
-            f"{loss}: temperature must be one number for all rows, in a tensor of shape (); got "
-            f"{describe(temperature)}. Call .squeeze() on it if it is one number; to weigh rows, "
-            "pass weight=."
-        )
     how = PairOptions(**pairs)
     how.check(loss)
     if num_negatives is None:
