@@ -55,6 +55,31 @@ def symmetric_infonce(
     return run_rows(loss, backend, chunk_size, p, q, ways, precision)
 
 
+def soft_infonce(
+    loss: str,
+    p: Tensor,
+    q: Tensor,
+    targets: Tensor | None,
+    more: Tensor,
+    more_targets: Tensor | None,
+    temperature: float,
+    teacher_temperature: float,
+    backend: str,
+    chunk_size: int | None,
+) -> Tensor:
+    """KL(a_i ‖ b_i) for every row i, two softmaxes over the keys k: q, and more.
+
+    b_ij is that of cos(p_i, k_j) / temperature, and a_ij of cos(t_i, t_j) / teacher_temperature.
+    The targets t belong to the keys; None stands for the keys themselves, without a gradient.
+    """
+    args = p, q, targets, more, more_targets, temperature, teacher_temperature
+    ways: Ways = {
+        "reference": lambda: reference.soft_infonce(*args),
+        "chunked": lambda: chunked.soft_infonce(*args, chunk_size),
+    }
+    return run_rows(loss, backend, chunk_size, p, q, ways)
+
+
 def nce(
     loss: str,
     anchors: Tensor,

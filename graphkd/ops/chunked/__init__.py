@@ -21,6 +21,7 @@ from graphkd.ops.chunked.moments import moment_gap, teacher_gram
 from graphkd.ops.chunked.nce import nce
 from graphkd.ops.chunked.pairwise import pairwise_gap
 from graphkd.ops.chunked.row_divergence import row_divergence
+from graphkd.ops.chunked.soft_infonce import soft_infonce
 from graphkd.ops.chunked.soft_targets import soft_targets
 from graphkd.ops.chunked.square_gap import square_gap
 from graphkd.ops.chunked.stars import star_products
@@ -46,6 +47,7 @@ __all__ = [
     "nce",
     "pairwise_gap",
     "row_divergence",
+    "soft_infonce",
     "soft_targets",
     "square_gap",
     "star_products",

@@ -18,6 +18,7 @@ from graphkd.ops.reference.infonce import infonce, symmetric_infonce
 from graphkd.ops.reference.nce import nce
 from graphkd.ops.reference.pairwise import diagonal_gap, pairwise_gap
 from graphkd.ops.reference.row_divergence import row_divergence
+from graphkd.ops.reference.soft_infonce import soft_infonce
 from graphkd.ops.reference.soft_targets import soft_targets
 from graphkd.ops.reference.square_gap import square_gap
 from graphkd.ops.reference.stars import star_products
@@ -41,6 +42,7 @@ __all__ = [
     "nce",
     "pairwise_gap",
     "row_divergence",
+    "soft_infonce",
     "soft_targets",
     "square_gap",
     "star_products",

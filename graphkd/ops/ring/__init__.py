@@ -7,5 +7,6 @@ from graphkd.ops.ring.batch_norm import batch_norm
 from graphkd.ops.ring.infonce import infonce
 from graphkd.ops.ring.moments import moment_gap
 from graphkd.ops.ring.pairwise import pairwise_gap
+from graphkd.ops.ring.soft_infonce import soft_infonce
 
-__all__ = ["batch_norm", "infonce", "moment_gap", "pairwise_gap"]
+__all__ = ["batch_norm", "infonce", "moment_gap", "pairwise_gap", "soft_infonce"]
