@@ -79,6 +79,11 @@ class ProjectionHead(nn.Module):
         return (self.norm(out) if ranks is None else batch_norm(self.norm, out, ranks)).relu()
 
 
+def changes_nothing(head: nn.Module) -> bool:
+    """Whether a head gives its rows back as they are."""
+    return isinstance(head.map if isinstance(head, ProjectionHead) else head, nn.Identity)
+
+
 def reset_parameters(module: nn.Module) -> None:
     """Call a module's own ``reset_parameters``, or its children's if it has none."""
     if callable(reset := getattr(module, "reset_parameters", None)):

@@ -57,7 +57,7 @@ def every(
         if where is not None and not where(loss):
             continue
         for variant in loss.variants if variants else loss.variants[:1]:
-            for backend in (loss.backends or (None,)) if backends else (None,):
+            for backend in (loss.backends_for(variant) or (None,)) if backends else (None,):
                 options = dict(variant, **({"backend": backend} if backend else {}))
                 if _adds_something(options) and (keep is None or keep(loss, options)):
                     cases.append(pytest.param(loss, options, id=f"{loss.name}-{_label(options)}"))

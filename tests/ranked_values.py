@@ -1,6 +1,7 @@
 """Values and gradients on several ranks: each case runs on all, with the same random numbers."""
 
 import copy
+import itertools
 
 import torch
 import torch.distributed as dist
@@ -45,6 +46,7 @@ def gcrd(part: Part) -> None:
     ways = (
         {}, {"temperature": 0.002}, {"chunk_size": 3}, {"reduction": "sum"},
         {"num_negatives": 6}, {"num_negatives": 13}, {"num_negatives": 5, "temperature": 0.002},
+        {"teacher_temperature": 0.1}, {"teacher_temperature": 0.01, "temperature": 0.002},
     )  # fmt: skip
     seeded = torch.Generator().manual_seed
     for layout in part.layouts(N):
@@ -66,11 +68,11 @@ def gcrd(part: Part) -> None:
 
 @case
 def gcrd_with_a_teacher_side_that_learns(part: Part) -> None:
-    for symmetric, few in ((False, None), (True, None), (False, 6), (True, 6)):
+    soft = {"teacher_temperature": 0.1, "temperature": 0.3, "chunk_size": 2}
+    for symmetric, options in itertools.product((False, True), ({}, {"num_negatives": 6}, soft)):
         pair = nn.Identity(), nn.Identity()
         tau = nn.Parameter(torch.tensor(0.1, dtype=torch.float64))
-        options = {"symmetric": symmetric, "num_negatives": few, "temperature": tau}
-        one = graphkd.GCRDLoss(5, 5, head=pair, **options)
+        one = graphkd.GCRDLoss(5, 5, head=pair, symmetric=symmetric, temperature=tau, **options)
         shared = copy.deepcopy(one)
         shared.process_group = part.group
         for layout in part.layouts(N):

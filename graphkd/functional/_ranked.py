@@ -23,6 +23,7 @@ from graphkd.functional._rows import (
     weigh,
 )
 from graphkd.ops import ring
+from graphkd.ops.reference.soft_infonce import Targets
 from graphkd.similarity import Gamma, Kernel, unit_and_inverse, unit_gradient_
 
 
@@ -105,6 +106,7 @@ def ranked_contrast(
     num_negatives: int | None,
     generator: torch.Generator | None,
     how: PairOptions,
+    targets: Targets | None,
 ) -> Tensor:
     """G-CRD of all ranks' rows, which passed the gate; both sides may learn.
 
@@ -125,6 +127,7 @@ def ranked_contrast(
         num_negatives=num_negatives,
         weighted=weight is not None,
         reduction=how.reduction,
+        **_agreed(targets),
     )
     n, further = ranks.total(), ranks.rows(1)
     if n == 0:
@@ -135,7 +138,8 @@ def ranked_contrast(
         isinstance(temperature, Tensor) and _learns(temperature),
     )
     with torch.no_grad(), full_precision(p.device):
-        (unit_p, inverse_p), (unit_q, inverse_q) = (unit_and_inverse(x.detach()) for x in (p, q))
+        sides = [x.detach() if targets is None else exact(x.detach()) for x in (p, q)]
+        (unit_p, inverse_p), (unit_q, inverse_q) = map(unit_and_inverse, sides)
         unit_more = unit_and_inverse(more)[0]
         drawn = None
         if num_negatives is not None and num_negatives < n:
@@ -144,14 +148,15 @@ def ranked_contrast(
         if weight is not None:
             each, shares = 1.0, _shares(weight, how.reduction, ranks).to(p.dtype)
         rest = tau, how.chunk_size, ranks, drawn
-        rows, grad_p, grad_q = ring.infonce(
-            shares, unit_p, unit_q, unit_more, further, *rest,
+        rows, grad_p, grad_q = _one_way(
+            shares, unit_p, unit_q, unit_more, further, targets, *rest,
             (needs[0] or learns, needs[1], ranks.needed(1)),
         )  # fmt: skip
         along = _along(grad_p, unit_p) if learns else exact(p.new_zeros(()))
         if symmetric:
-            back, back_q, back_p = ring.infonce(
-                shares, unit_q, unit_p, unit_more[:0], [0] * ranks.world, *rest,
+            turned = None if targets is None else targets.turned(q)
+            back, back_q, back_p = _one_way(
+                shares, unit_q, unit_p, unit_more[:0], [0] * ranks.world, turned, *rest,
                 (needs[1] or learns, needs[0], ranks.needed(0)),
             )  # fmt: skip
             each, rows = each / 2, (rows + back) / 2
@@ -163,7 +168,7 @@ def ranked_contrast(
             (needs[1], grad_q, unit_q, inverse_q),
         ):
             if need:
-                unit_gradient_(gradient, unit, inverse)
+                unit_gradient_(gradient, unit.to(p.dtype), inverse.to(p.dtype))
     with full_precision(p.device):
         value = ranked_sum(rows, weight, torch.ones_like(rows), how.reduction, ranks, how.ddp)
     inputs, gradients = [p, q], [grad_p, grad_q]
@@ -175,7 +180,40 @@ def ranked_contrast(
 
 
 def _along(gradient: Tensor, rows: Tensor) -> Tensor:
-    return exact(torch.linalg.vecdot(gradient, rows)).sum()
+    return exact(torch.linalg.vecdot(gradient, rows.to(gradient.dtype))).sum()
+
+
+def _agreed(targets: Targets | None) -> dict[str, Any]:
+    """What all ranks must have in common of their soft targets."""
+    if targets is None:
+        return {"teacher_temperature": None}
+    width = None if targets.rows is None else targets.rows.size(1)
+    own = targets.rows is None and targets.more is None
+    return {
+        "teacher_temperature": float(targets.temperature),
+        "teacher_width": width,
+        "extra_targets": "the keys" if own else "given",
+    }
+
+
+def _one_way(
+    shares: Tensor | None,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    further: Sequence[int],
+    targets: Targets | None,
+    temperature: float,
+    chunk_size: int | None,
+    ranks: Ranks,
+    drawn: Tensor | None,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows of the anchors p, and the gradients for p and q, all unit rows."""
+    rest = temperature, chunk_size, ranks
+    if targets is None:
+        return ring.infonce(shares, p, q, more, further, *rest, drawn, needs)
+    return ring.soft_infonce(shares, p, q, more, further, targets, *rest, needs)
 
 
 def _shares(weight: Tensor, reduction: str, ranks: Ranks) -> Tensor:

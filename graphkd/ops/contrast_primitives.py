@@ -4,6 +4,7 @@ from torch import Tensor
 
 from graphkd.ops import chunked, reference
 from graphkd.ops.backends import Ways, programs_for_gpus, run_rows
+from graphkd.ops.reference.soft_infonce import Targets
 
 
 def infonce(
@@ -59,23 +60,22 @@ def soft_infonce(
     loss: str,
     p: Tensor,
     q: Tensor,
-    targets: Tensor | None,
     more: Tensor,
-    more_targets: Tensor | None,
-    temperature: float,
-    teacher_temperature: float,
+    targets: Targets,
+    temperature: float | Tensor,
     backend: str,
     chunk_size: int | None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """KL(a_i ‖ b_i) for every row i, two softmaxes over the keys k: q, and more.
 
-    b_ij is that of cos(p_i, k_j) / temperature, and a_ij of cos(t_i, t_j) / teacher_temperature.
-    The targets t belong to the keys; None stands for the keys themselves, without a gradient.
+    b_ij is that of cos(p_i, k_j) / temperature, and a_ij of cos(t_i, t_j) over the targets'
+    temperature, of the targets t. These get no gradient. ``weight`` is as in ``infonce``.
     """
-    args = p, q, targets, more, more_targets, temperature, teacher_temperature
+    args = p, q, more, targets, temperature
     ways: Ways = {
         "reference": lambda: reference.soft_infonce(*args),
-        "chunked": lambda: chunked.soft_infonce(*args, chunk_size),
+        "chunked": lambda: chunked.soft_infonce(*args, chunk_size, weight),
     }
     return run_rows(loss, backend, chunk_size, p, q, ways)
 

@@ -86,6 +86,8 @@ class Loss:
     variants: tuple[Options, ...] = ({},)
     """Options that change the formula; the function and the Module both take them."""
     backends: tuple[str, ...] = ()
+    without_programs: frozenset[str] = frozenset()
+    """Options that the backend of programs for GPUs does not have."""
     logits: bool = False
     edges: bool = False
     edges_only: bool = True
@@ -145,6 +147,12 @@ class Loss:
     @property
     def names(self) -> tuple[str, str]:
         return ("z_s", "z_t") if self.logits else ("h_s", "h_t")
+
+    def backends_for(self, options: Options) -> tuple[str, ...]:
+        """The backends that take these options."""
+        if any(options.get(name) is not None for name in self.without_programs):
+            return tuple(backend for backend in self.backends if backend != "triton")
+        return self.backends
 
     @property
     def projects(self) -> bool:

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_count, check_devices, check_matrix, check_temperature, describe
+from graphkd._checks import (
+    check_count,
+    check_devices,
+    check_matrix,
+    check_positive,
+    check_temperature,
+    describe,
+)
 from graphkd._precision import full_precision, has_rows
 from graphkd.distributed import refuse, reporting
 from graphkd.functional._options import PairOptions
@@ -25,8 +32,9 @@ from graphkd.functional.contrast.positives import (
     resolve_positives,
 )
 from graphkd.graph import Edges
-from graphkd.ops.contrast_primitives import infonce, symmetric_infonce
+from graphkd.ops.contrast_primitives import infonce, soft_infonce, symmetric_infonce
 from graphkd.ops.primitives import edge_similarity
+from graphkd.ops.reference.soft_infonce import Targets
 from graphkd.similarity import KERNELS
 
 
@@ -34,6 +42,7 @@ def check_gcrd_options(
     loss: str,
     *,
     temperature: float | Tensor,
+    teacher_temperature: float | None,
     symmetric: bool,
     num_negatives: int | None,
     **pairs: Any,
@@ -42,8 +51,20 @@ def check_gcrd_options(
     check_temperature(f"{loss}: temperature", temperature)
     how = PairOptions(**pairs)
     how.check(loss)
+    if teacher_temperature is not None:
+        check_positive(f"{loss}: teacher_temperature", teacher_temperature)
+        if how.backend == "triton":
+            raise ValueError(
+                f"{loss}: teacher_temperature has no programs for GPUs; got backend='triton'. Pass "
+                "backend='auto', which runs on GPUs too."
+            )
     if num_negatives is None:
         return
+    if teacher_temperature is not None:
+        raise ValueError(
+            f"{loss}: num_negatives draws negatives, but with teacher_temperature each key is a "
+            "positive to some degree; got both. Leave one out, or draw rows by max_samples."
+        )
     # Of one key, the row that it belongs to would have no negative.
     check_count(f"{loss}: num_negatives", num_negatives, least=2)
     if how.max_samples is not None:
@@ -58,10 +79,12 @@ def gcrd_loss(
     h_t: Tensor,
     *,
     temperature: float | Tensor = 0.075,
+    teacher_temperature: float | None = None,
     symmetric: bool = False,
     weight: Tensor | None = None,
     index: Tensor | None = None,
     extra_keys: Tensor | None = None,
+    extra_targets: Tensor | None = None,
     labels: Tensor | None = None,
     positives: Tensor | None = None,
     num_negatives: int | None = None,
@@ -108,12 +131,27 @@ def gcrd_loss(
     so that the value estimates the exact one, whatever the number of keys. The sum is unbiased;
     its logarithm is a little below the exact value on average. Time is linear in N.
 
+    A node may resemble others, of which the loss above takes none for a positive. With
+    ``teacher_temperature``, the teacher says how much each key is one,
+
+    .. math::
+        L_i = \mathrm{KL}(a_i \,\Vert\, b_i), \qquad
+        a_{ij} = \mathrm{softmax}_j \frac{\cos(h^t_i, h^t_j)}{\tau_t}, \quad
+        b_{ij} = \mathrm{softmax}_j \frac{\cos(h^s_i, h^t_j)}{\tau}
+
+    over all rows j, i among them. For :math:`\tau_t \to 0`, this is the loss above, if no two
+    teacher rows have one direction. Its least value is 0. It keeps its digits near there.
+
     Args:
         h_s: Student rows.
         h_t: Teacher rows of the same width; they get no gradient.
         temperature: :math:`\tau`, without a unit; the paper uses 0.05 to 0.1. A number, or a 0-d
             tensor or Parameter, which gets an exact gradient if it requires one.
-        symmetric: Average with the loss whose anchors are the teacher's rows.
+        teacher_temperature: :math:`\tau_t`: soft targets from the teacher's similarities. None:
+            each row has its own key as its target. It does not go with ``labels``, ``positives``
+            or ``num_negatives``.
+        symmetric: Average with the loss whose anchors are the teacher's rows, with the same soft
+            targets, if there are any.
         weight: A weight for each row as an anchor, not negative, before ``index``; the row stays a
             negative of the others. The mean divides by the weights' sum. It gets a gradient if it
             requires one.
@@ -121,7 +159,9 @@ def gcrd_loss(
             A row number given twice makes a row its own negative.
         extra_keys: Further teacher rows, as from a queue: negatives of every anchor (if symmetric,
             of every student anchor) and positives of none. They are neither selected nor sampled,
-            and get no gradient.
+            and get no gradient. With ``teacher_temperature`` they are targets as all keys are.
+        extra_targets: The teacher's rows that ``extra_keys`` belong to, for soft targets; default:
+            the keys themselves.
         labels: The rows of one label are one another's positives. A row of label -1 (or any other
             negative number) has only itself.
         positives: Pairs (anchor, key) of row numbers, before ``index``, which drops the pairs of
@@ -151,7 +191,7 @@ def gcrd_loss(
         - **h_t:** :math:`[N, d]`
         - **temperature:** a number, or :math:`[]`
         - **weight:** :math:`[N]`
-        - **extra_keys:** :math:`[K, d]`
+        - **extra_keys, extra_targets:** :math:`[K, d]` both
         - **labels:** :math:`[N]`
         - **positives:** :math:`[2, P]`
         - **output:** scalar, or one value per selected row for ``reduction="none"``
@@ -159,8 +199,8 @@ def gcrd_loss(
     Raises:
         ValueError: If row counts, widths or devices differ, an input is not two-dimensional,
             ``weight`` is negative, an option is out of range, ``num_negatives`` is given with
-            ``max_samples``, or ``positives`` with ``labels`` or with an ``index`` that names a row
-            twice.
+            ``max_samples``, ``positives`` with ``labels`` or with an ``index`` that names a row
+            twice, or ``teacher_temperature`` with what it does not go with.
         TypeError: If an input is not a floating-point tensor, or labels or pairs not integers.
         IndexError: If ``index`` or ``positives`` names a row that does not exist.
         ImportError: If ``backend="triton"`` and triton is not installed.
@@ -168,7 +208,9 @@ def gcrd_loss(
     Source: Joshi et al., TNNLS 2022, arXiv 2111.04964, equation of G-CRD. The authors' code samples
     8,192 or more rows and clamps norms at 1e-12; otherwise the value equals theirs. Several
     positives are averaged outside of the logarithm, as in Khosla et al., NeurIPS 2020,
-    arXiv 2004.11362, who leave an anchor's own row out.
+    arXiv 2004.11362, who leave an anchor's own row out. Soft targets: SEED, Fang et al., ICLR 2021,
+    arXiv 2101.04731, whose keys are a queue, and whose value is larger by the entropy of
+    :math:`a_i`.
 
     Example:
         >>> import torch
@@ -180,6 +222,10 @@ def gcrd_loss(
         tensor(8.0000)
         >>> gcrd_loss(h, h, temperature=1.0, labels=torch.tensor([0, 0, -1]))  # + 1/2, + 1/2, + 0
         tensor(0.8848)
+        >>> gcrd_loss(h, h, temperature=1.0, teacher_temperature=0.5)
+        tensor(0.0989)
+        >>> gcrd_loss(h, h, temperature=1.0, teacher_temperature=0.01)     # a row alone: as above
+        tensor(0.5514)
     """
     loss = "gcrd_loss"
     how = PairOptions(max_samples, reduction, backend, chunk_size, precision, process_group, ddp)
@@ -187,6 +233,7 @@ def gcrd_loss(
         check_gcrd_options(
             loss,
             temperature=temperature,
+            teacher_temperature=teacher_temperature,
             symmetric=symmetric,
             num_negatives=num_negatives,
             **how.by_name(),
@@ -197,8 +244,9 @@ def gcrd_loss(
         if several is not None:
             several = several.select(chosen)
         weight = row_weights(loss, weight, h_s, chosen)
+        targets = soft_targets(loss, teacher_temperature, extra_keys, extra_targets)
     terms = temperature, symmetric, num_negatives
-    return contrast(s, t, several, weight, *terms, extra_keys, generator, how)
+    return contrast(s, t, several, weight, *terms, extra_keys, generator, how, targets)
 
 
 def contrast(
@@ -212,6 +260,7 @@ def contrast(
     extra_keys: Tensor | None,
     generator: torch.Generator | None,
     how: PairOptions,
+    targets: Targets | None = None,
 ) -> Tensor:
     """G-CRD of rows that passed the checks; here both sides may learn, as with heads."""
     loss = "gcrd_loss"
@@ -222,21 +271,33 @@ def contrast(
             given = {"labels= or positives=": (several is not None, "Leave them out.")}
             refuse(loss, how.process_group, **given)
             more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
+            if targets is not None:
+                targets = _with_further(loss, targets, q, more)
         # This import loads torch's compiler, so it is not at the top.
         from graphkd.functional._ranked import ranked_contrast
 
         terms = temperature, symmetric, num_negatives
-        value: Tensor = ranked_contrast(p, q, more, weight, *terms, generator, how)
+        value: Tensor = ranked_contrast(p, q, more, weight, *terms, generator, how, targets)
         return value
+    if several is not None and targets is not None:
+        raise ValueError(
+            f"{loss}: teacher_temperature lets the teacher say which keys are positives, and "
+            f"labels= and positives= say it too; got {targets.temperature} and one of these. Leave "
+            "one out."
+        )
     with full_precision(p.device):
         sample = sample_rows(p.size(0), how.max_samples, generator, p.device)
         p, q = (select_rows(loss, h, sample) for h in (p, q))
         weight = None if weight is None else select_rows(loss, weight, sample)
         more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
         drawn = sample_rows(p.size(0), num_negatives, generator, p.device)
-        formula = symmetric_infonce if symmetric else infonce
-        blocks = how.backend, how.chunk_size, how.precision
-        rows = formula(loss, p, q, more, drawn, temperature, *blocks, weight)
+        if targets is None:
+            formula = symmetric_infonce if symmetric else infonce
+            blocks = how.backend, how.chunk_size, how.precision
+            rows = formula(loss, p, q, more, drawn, temperature, *blocks, weight)
+        else:
+            targets = _with_further(loss, targets, q, more, sample)
+            rows = _soft_rows(loss, p, q, more, weight, targets, temperature, symmetric, how)
         if several is not None:
             several = several.select(sample)
 
@@ -263,3 +324,76 @@ def checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:
             f"{describe(extra_keys)}. Project them as the teacher's rows are."
         )
     return extra_keys.detach().to(q.dtype)
+
+
+def soft_targets(
+    loss: str,
+    temperature: float | None,
+    extra_keys: Tensor | None,
+    extra_targets: Tensor | None,
+) -> Targets | None:
+    """The soft targets that the caller asks for, of the keys themselves, or None."""
+    if extra_targets is not None and (temperature is None or extra_keys is None):
+        lacking = "extra_keys" if extra_keys is None else "teacher_temperature"
+        raise ValueError(
+            f"{loss}: extra_targets are the soft targets of extra_keys; got "
+            f"{describe(extra_targets)}, without {lacking}. Pass {lacking}, or leave them out."
+        )
+    return None if temperature is None else Targets(temperature, None, extra_targets)
+
+
+def checked_targets(loss: str, extra_targets: Any, like: Tensor, extra_keys: Tensor) -> Tensor:
+    """The teacher's rows of further keys, without a gradient, of its width; else it raises."""
+    if extra_targets is None:
+        raise ValueError(
+            f"{loss}: soft targets compare the teacher's rows before the head, and extra_keys are "
+            "rows after it; got no extra_targets. Pass the rows before the head as extra_targets=."
+        )
+    check_matrix(loss, "extra_targets", extra_targets, "teacher rows")
+    check_devices(loss, embeddings=like, extra_targets=extra_targets)
+    wanted = extra_keys.size(0), like.size(1)
+    if extra_targets.shape != wanted:
+        raise ValueError(
+            f"{loss}: extra_targets must have one row per extra key, of the teacher's width, shape "
+            f"{wanted}; got {describe(extra_targets)}. Pass the rows that the keys were made from."
+        )
+    targets: Tensor = extra_targets.detach().to(like.dtype)
+    return targets
+
+
+def _with_further(
+    loss: str,
+    targets: Targets,
+    q: Tensor,
+    more: Tensor,
+    sample: Tensor | None = None,
+) -> Targets:
+    """The targets of the sampled rows, and one for each further key."""
+    rows, others = targets.rows, targets.more
+    if rows is not None:
+        rows = select_rows(loss, rows, sample)
+    like = q if rows is None else rows
+    if others is not None or (rows is not None and more.size(0)):
+        others = checked_targets(loss, others, like, more)
+    elif rows is not None:
+        others = rows[:0]
+    return Targets(targets.temperature, rows, others)
+
+
+def _soft_rows(
+    loss: str,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    weight: Tensor | None,
+    targets: Targets,
+    temperature: float | Tensor,
+    symmetric: bool,
+    how: PairOptions,
+) -> Tensor:
+    """The row values with soft targets; both directions have the same."""
+    args = temperature, how.backend, how.chunk_size, weight
+    rows: Tensor = soft_infonce(loss, p, q, more, targets, *args)
+    if symmetric:
+        rows = (rows + soft_infonce(loss, q, p, more[:0], targets.turned(q), *args)) / 2
+    return rows

@@ -5,15 +5,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._precision import has_rows
+from graphkd._precision import has_rows, student_and_teacher
 from graphkd.distributed import check_own_buffers, refuse, reporting
 from graphkd.functional._options import PairOptions
-from graphkd.functional._rows import row_weights
-from graphkd.functional.contrast.gcrd import check_gcrd_options, checked_keys, contrast
+from graphkd.functional._rows import row_weights, select_rows
+from graphkd.functional.contrast.gcrd import (
+    check_gcrd_options,
+    checked_keys,
+    checked_targets,
+    contrast,
+    soft_targets,
+)
 from graphkd.functional.contrast.positives import resolve_positives
-from graphkd.heads import HEADS, HeadSpec
+from graphkd.heads import HEADS, HeadSpec, changes_nothing
 from graphkd.losses._base import ProjectedLoss
 from graphkd.losses.contrast.queue import KeyQueue
+from graphkd.ops.reference.soft_infonce import Targets
 
 
 class GCRDLoss(ProjectedLoss):
@@ -46,6 +53,8 @@ class GCRDLoss(ProjectedLoss):
             it. With ``queue_size``, a pair of modules must end in it.
         temperature: The divisor :math:`\tau` of the cosines. If it is a Parameter, such as
             ``torch.nn.Parameter(torch.tensor(0.5))``, it learns with the heads.
+        teacher_temperature: The divisor of the teacher's cosines, for soft targets. They are those
+            of the teacher's rows before its head: after it, a head could make them easy to meet.
         head: ``"linear"``; ``"mlp"``: Linear, BatchNorm, ReLU, as in the paper; ``"gcn"``: a
             GCNConv instead of the Linear (it needs ``edge_index``); ``"student"``: a Linear of the
             student's to the teacher's width, while the teacher's rows stay as they are;
@@ -67,6 +76,7 @@ class GCRDLoss(ProjectedLoss):
         - **weight:** a weight for each row as an anchor, :math:`[N]`
         - **index:** row numbers, or a mask :math:`[N]`
         - **extra_keys:** projected teacher rows, further negatives, :math:`[K, proj\_dim]`
+        - **extra_targets:** the same rows before the head, for soft targets, :math:`[K, dim_t]`
         - **labels:** :math:`[N]`, or **positives:** :math:`[2, P]`: further positives
         - **ids:** the nodes of all rows, before ``index``, :math:`[N]`; for ``queue_size``
         - **output:** a scalar, or a value for each selected row
@@ -85,6 +95,7 @@ class GCRDLoss(ProjectedLoss):
 
     symmetric: bool
     temperature: float | Tensor
+    teacher_temperature: float | None
     num_negatives: int | None
     max_samples: int | None
     reduction: str
@@ -103,6 +114,7 @@ class GCRDLoss(ProjectedLoss):
         proj_dim: int = 256,
         *,
         temperature: float | Tensor = 0.075,
+        teacher_temperature: float | None = None,
         head: HeadSpec = "mlp",
         head_takes_edges: bool = False,
         symmetric: bool = False,
@@ -124,6 +136,7 @@ class GCRDLoss(ProjectedLoss):
             head_takes_edges,
             symmetric=symmetric,
             temperature=temperature,
+            teacher_temperature=teacher_temperature,
             num_negatives=num_negatives,
             max_samples=max_samples,
             reduction=reduction,
@@ -135,7 +148,8 @@ class GCRDLoss(ProjectedLoss):
         )
         self.queue: KeyQueue | None = None
         if queue_size is not None:
-            self.queue = KeyQueue(type(self).__name__, queue_size, self.width)
+            kept = None if self._keys_are_targets() else dim_t
+            self.queue = KeyQueue(type(self).__name__, queue_size, self.width, kept)
         self._check_heads()
 
     def _check_heads(self) -> None:
@@ -149,6 +163,16 @@ class GCRDLoss(ProjectedLoss):
                 f"{loss}: queue_size is for small batches, max_samples for large ones; got both. "
                 "Leave one out."
             )
+        if self.queue is not None and (self.queue.targets is None) != self._keys_are_targets():
+            raise ValueError(
+                f"{loss}: a queue keeps soft targets or does not, as it was built; got "
+                f"teacher_temperature={self.teacher_temperature!r} afterwards. Build the loss with "
+                "it."
+            )
+
+    def _keys_are_targets(self) -> bool:
+        """Whether the loss needs no teacher rows beside their keys."""
+        return self.teacher_temperature is None or changes_nothing(self.head_t)
 
     def reset_parameters(self) -> None:
         """Draw the heads' parameters anew, and empty the queue."""
@@ -165,6 +189,7 @@ class GCRDLoss(ProjectedLoss):
         weight: Tensor | None = None,
         index: Tensor | None = None,
         extra_keys: Tensor | None = None,
+        extra_targets: Tensor | None = None,
         labels: Tensor | None = None,
         positives: Tensor | None = None,
         ids: Tensor | None = None,
@@ -186,21 +211,32 @@ class GCRDLoss(ProjectedLoss):
             if several is not None:
                 several = several.select(chosen)
             weight = row_weights(loss, weight, h_s, chosen)
+            soft = soft_targets(loss, self.teacher_temperature, extra_keys, extra_targets)
+        if soft is not None and not self._keys_are_targets():
+            teacher = select_rows(loss, student_and_teacher(h_t, h_t)[1], chosen)
+            soft = Targets(soft.temperature, teacher.to(s.dtype), soft.more)
         if self.queue is None or not has_rows(s):
             # Without rows, the width of keys is unknown, except for ranks, whose heads have run.
-            ranked = self.process_group is not None
-            more = extra_keys if ranked or has_rows(s) else None
-            return contrast(s, t, several, weight, *formula, more, generator, how)
+            if self.process_group is None and not has_rows(s):
+                extra_keys, soft = None, None
+            return contrast(s, t, several, weight, *formula, extra_keys, generator, how, soft)
         if several is not None:
             raise ValueError(
                 f"{loss}: a queue does not know the labels of its keys, and would take a row's "
                 "positives for negatives; got labels= or positives=. Leave queue_size out."
             )
         nodes = self.queue.selected_ids(ids, h_s, chosen)
-        more = self.queue.others(t, nodes)
+        more, others = self.queue.others(t, nodes)
         if extra_keys is not None:
-            more = torch.cat([more, checked_keys(loss, extra_keys, t)])
-        value = contrast(s, t, None, weight, *formula, more, generator, how)
+            keys = checked_keys(loss, extra_keys, t)
+            if soft is not None and not (soft.rows is None and soft.more is None):
+                own = more if others is None else others
+                like = t if soft.rows is None else soft.rows
+                others = torch.cat([own, checked_targets(loss, soft.more, like, keys)])
+            more = torch.cat([more, keys])
+        if soft is not None:
+            soft = Targets(soft.temperature, soft.rows, others)
+        value = contrast(s, t, None, weight, *formula, more, generator, how, soft)
         if self.training and torch.is_grad_enabled():
-            self.queue.put(t, nodes)
+            self.queue.put(t, nodes, None if soft is None else soft.rows)
         return value

@@ -20,47 +20,61 @@ class KeyQueue(nn.Module):
         loss: The name of the loss, for errors.
         size: How many keys there is room for.
         width: The width of a key.
+        target_width: The width of the teacher's rows, if it keeps these too, as soft targets.
     """
 
     keys: Tensor
+    targets: Tensor | None
     ids: Tensor
     oldest: Tensor
-    _own_buffers = ("keys", "ids", "oldest")
+    _own_buffers = ("keys", "targets", "ids", "oldest")
 
-    def __init__(self, loss: str, size: int, width: int) -> None:
+    def __init__(self, loss: str, size: int, width: int, target_width: int | None = None) -> None:
         super().__init__()
         check_count(f"{loss}: queue_size", size, least=1)
         self.loss, self.size = loss, size
         self.register_buffer("keys", torch.zeros(size, width))
+        kept = None if target_width is None else torch.zeros(size, target_width)
+        self.register_buffer("targets", kept)
         self.register_buffer("ids", torch.full((size,), _FREE))
         # The search for a place for a new id starts here.
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        # Saved keys may have a wider dtype than the keys of a new queue.
-        saved = state_dict.get(f"{prefix}keys")
-        if isinstance(saved, Tensor):
-            self.keys = self.keys.to(saved.dtype)
+        # Saved rows may have a wider dtype than the rows of a new queue.
+        for name in ("keys", "targets"):
+            saved, held = state_dict.get(f"{prefix}{name}"), getattr(self, name)
+            if isinstance(saved, Tensor) and held is not None:
+                setattr(self, name, held.to(saved.dtype))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def reset(self) -> None:
         """Forget all keys."""
-        self.keys.zero_()
+        for rows in self._rows():
+            rows.zero_()
         self.ids.fill_(_FREE)
         self.oldest.zero_()
 
-    def others(self, q: Tensor, ids: Tensor) -> Tensor:
-        """The keys of all nodes but those with rows in ``q``: further negatives of these rows."""
+    def _rows(self) -> list[Tensor]:
+        return [self.keys] if self.targets is None else [self.keys, self.targets]
+
+    def others(self, q: Tensor, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The keys of all nodes but those with rows in ``q``, and their soft targets if kept."""
         if q.size(1) != self.keys.size(1):
             raise ValueError(
                 f"{self.loss}: the queue's keys are {self.keys.size(1)} wide, but the heads end in "
                 f"{q.size(1)}. Pass proj_dim={q.size(1)}."
             )
-        return self.keys[(self.ids != _FREE) & ~torch.isin(self.ids, ids)].to(q.dtype)
+        there = (self.ids != _FREE) & ~torch.isin(self.ids, ids)
+        targets = None if self.targets is None else self.targets[there].to(q.dtype)
+        return self.keys[there].to(q.dtype), targets
 
     @torch.no_grad()
-    def put(self, q: Tensor, ids: Tensor) -> None:
-        """Store the rows as keys: over the id's old key, else over the oldest keys."""
+    def put(self, q: Tensor, ids: Tensor, targets: Tensor | None = None) -> None:
+        """Store the rows as keys: over the id's old key, else over the oldest keys.
+
+        ``targets`` are the teacher's rows of the keys, if the queue keeps them.
+        """
         q, ids = q.detach()[-self.size :], ids[-self.size :]
         if self.keys.dtype != q.dtype:
             self.keys = self.keys.to(q.dtype)
@@ -78,6 +92,11 @@ class KeyQueue(nn.Module):
         self.oldest.copy_(torch.where(new[-1] > 0, (place[-1] + 1) % self.size, self.oldest))
         # A key that is not finite has spoilt this step. It must not spoil later steps.
         finite = q.isfinite().all(dim=1)
+        if self.targets is not None and targets is not None:
+            targets = targets.detach()[-self.size :]
+            finite &= targets.isfinite().all(dim=1)
+            self.targets = self.targets.to(q.dtype)
+            self.targets.index_copy_(0, slot, unit_rows(targets).masked_fill(~finite[:, None], 0))
         self.keys.index_copy_(0, slot, unit_rows(q).masked_fill(~finite[:, None], 0))
         self.ids.index_copy_(0, slot, ids.masked_fill(~finite, _FREE))
 

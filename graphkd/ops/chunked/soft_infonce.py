@@ -27,7 +27,8 @@ from graphkd.ops._autograd import fused
 from graphkd.ops._blocks import breadth, numbers, slices
 from graphkd.ops.chunked.infonce import bounded, tile_height
 from graphkd.ops.divergence import kl_terms
-from graphkd.similarity import unit_and_inverse, unit_gradient_
+from graphkd.ops.reference.soft_infonce import Targets
+from graphkd.similarity import unit_and_inverse, unit_gradient_, unit_rows
 
 # A tile of anchors and keys has at most this many numbers; four are held.
 BLOCK = 2**20
@@ -44,28 +45,28 @@ _LOST = {torch.float32: -20.0, torch.float64: -40.0}
 def soft_infonce(
     p: Tensor,
     q: Tensor,
-    targets: Tensor | None,
     more: Tensor,
-    more_targets: Tensor | None,
-    temperature: float,
-    teacher_temperature: float,
+    targets: Targets,
+    temperature: float | Tensor,
     chunk_size: int | None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """KL(a_i ‖ b_i) for every row i, the softmaxes of teacher and student over all keys.
 
     Args:
         p: Anchors.
         q: Keys.
-        targets: The teacher's row of each anchor, and of its key; None: the keys themselves. They
-            get no gradient.
         more: Further keys, which get no gradient.
-        more_targets: The teacher's rows of the further keys; None: these keys themselves.
-        temperature: The temperature of the student's softmax.
-        teacher_temperature: The temperature of the teacher's softmax.
+        targets: The teacher's side, which gets no gradient.
+        temperature: The temperature of the student's softmax; a tensor may learn.
         chunk_size: How many anchors make a block.
+        weight: How much each row will count in the value; None: all the same.
     """
-    temperatures = temperature, teacher_temperature
-    return _soft_infonce(p, q, targets, more, more_targets, *temperatures, chunk_size or 0)
+    rest = more, temperature, *targets, chunk_size or 0
+    if isinstance(temperature, Tensor):
+        divided = unit_rows(exact(p)) / temperature
+        return _learned(divided, q, *rest, expected=weight).to(p.dtype)
+    return _soft_infonce(p, q, *rest, expected=weight)
 
 
 class Keys(NamedTuple):
@@ -92,30 +93,21 @@ class Anchors(NamedTuple):
 
 
 def prepare(
-    p: Tensor,
-    q: Tensor,
-    targets: Tensor | None,
-    more: Tensor,
-    more_targets: Tensor | None,
-    temperature: float,
-    teacher_temperature: float,
-) -> tuple[Anchors, Keys, Tensor, Tensor]:
-    """The anchors, all keys, and the inverse norms of p and of q.
+    student: Tensor, unit_q: Tensor, unit_more: Tensor, targets: Targets
+) -> tuple[Anchors, Keys]:
+    """The anchors and all keys, from the student's unit rows over the temperature and unit keys.
 
-    Unit rows in float64 leave a small difference of two of them its digits.
+    Those of the anchors and their own keys are in float64: it leaves a small difference of two rows
+    its digits.
     """
-    (unit_p, inverse_p), (unit_q, inverse_q) = (unit_and_inverse(exact(x)) for x in (p, q))
-    unit_t = unit_q if targets is None else unit_and_inverse(exact(targets))[0]
-    student, teacher = unit_p / temperature, unit_t / teacher_temperature
-    themselves = targets is None and more_targets is None
-    other = teacher - student if themselves else teacher
-    anchors = Anchors(student.to(p.dtype), other.to(p.dtype))
-    further = unit_and_inverse(more)[0]
-    keys = Keys(torch.cat([unit_q.to(p.dtype), further]), None)
-    if not themselves:
-        others = further if more_targets is None else unit_and_inverse(more_targets)[0]
-        keys = Keys(keys.rows, torch.cat([unit_t.to(p.dtype), others]))
-    return anchors, keys, inverse_p.to(p.dtype), inverse_q.to(p.dtype)
+    dtype = unit_more.dtype
+    unit_t = unit_q if targets.rows is None else unit_and_inverse(exact(targets.rows))[0]
+    teacher, keys = unit_t / targets.temperature, torch.cat([unit_q.to(dtype), unit_more])
+    if targets.rows is None and targets.more is None:
+        return Anchors(student.to(dtype), (teacher - student).to(dtype)), Keys(keys, None)
+    others = unit_more if targets.more is None else unit_and_inverse(targets.more)[0]
+    all_targets = torch.cat([unit_t.to(dtype), others])
+    return Anchors(student.to(dtype), teacher.to(dtype)), Keys(keys, all_targets)
 
 
 class Sums(NamedTuple):
@@ -152,7 +144,7 @@ class Comparison:
         height: The most anchors of a tile.
         width: The most keys of a tile.
         keys: How many keys there are in all.
-        temperature: The student's temperature.
+        temperature: The student's temperature, or None if it is not known.
     """
 
     b: Tensor
@@ -160,12 +152,12 @@ class Comparison:
     gap: Tensor
 
     def __init__(
-        self, like: Tensor, height: int, width: int, keys: int, temperature: float
+        self, like: Tensor, height: int, width: int, keys: int, temperature: float | None
     ) -> None:
         self._rooms = like.new_empty(4, height * max(width, 1))
         self._single = keys == 1
         # Whether exp(x) and 1/b are far from any overflow.
-        self._safe = bounded(temperature, keys, like.dtype)
+        self._safe = temperature is not None and bounded(temperature, keys, like.dtype)
 
     def _load(self, anchors: Anchors, keys: Keys) -> None:
         """Compute the student's logits s, and r − s."""
@@ -239,32 +231,30 @@ def _accurate(x: Tensor, gap: Tensor, b: Tensor) -> Tensor:
     return kl_terms(x, (gap + b).clamp_(min=0).log_(), b.log()).sum(dim=1)
 
 
-def _sweep(
+def _sweep_divided(
     weights: Tensor | None,
-    p: Tensor,
+    student: Tensor,
     q: Tensor,
-    targets: Tensor | None,
     more: Tensor,
-    more_targets: Tensor | None,
-    temperature: float,
-    teacher_temperature: float,
+    temperature: float | None,
+    targets: Targets,
     chunk_size: int,
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows, and the gradients of Σ weight_i · row_i.
+    """The rows, and the gradients of Σ weight_i · row_i for anchors as they meet keys, and for q.
 
     The sums come first. If all keys fit in one tile, that tile is then compared already.
     """
-    temperatures = temperature, teacher_temperature
-    anchors, keys, inverse_p, inverse_q = prepare(p, q, targets, more, more_targets, *temperatures)
-    n, number, most = p.size(0), keys.rows.size(0), numbers(p.device, BLOCK)
+    unit_q, inverse_q = unit_and_inverse(exact(q))
+    anchors, keys = prepare(student, unit_q, unit_and_inverse(more)[0], targets)
+    n, number, most = q.size(0), keys.rows.size(0), numbers(q.device, BLOCK)
     height = tile_height(n, number, chunk_size, most)
     width = breadth(height, number, most)
     tiles = list(slices(number, width))
-    room = Comparison(p, height, min(width, number), number, temperature)
-    rows = p.new_zeros(n)
-    grad_p = torch.zeros_like(p) if need_p else p.new_empty(0)
+    room = Comparison(q, height, min(width, number), number, temperature)
+    rows = q.new_zeros(n)
+    grad = torch.zeros_like(anchors.student) if need_p else q.new_empty(0)
     grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
     for i in slices(n, height):
         block = anchors.at(i)
@@ -276,18 +266,65 @@ def _sweep(
                 room.compare(block, keys.at(j), sums)
             rows[i] += room.values()
             if need_p:
-                grad_p[i].addmm_(room.gap, keys.rows[j], alpha=-1 / temperature)
+                grad[i].addmm_(room.gap, keys.rows[j], alpha=-1)
             own = grad_q[j]  # further keys have no gradient
             if need_q:
                 pushed = block.student if weights is None else block.student * weights[i, None]
                 own.addmm_(room.gap[:, : own.size(0)].T, pushed, alpha=-1)
-    if need_p:
-        if weights is not None:
-            grad_p.mul_(weights[:, None])
-        unit_gradient_(grad_p, anchors.student * temperature, inverse_p)
+    if need_p and weights is not None:
+        grad.mul_(weights[:, None])
     if need_q:
-        unit_gradient_(grad_q, keys.rows[: q.size(0)], inverse_q)
+        unit_gradient_(grad_q, keys.rows[:n], inverse_q.to(q.dtype))
+    return rows, grad, grad_q
+
+
+def _sweep(
+    weights: Tensor | None,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    temperature: float,
+    teacher_temperature: float,
+    targets: Tensor | None,
+    more_targets: Tensor | None,
+    chunk_size: int,
+    need_p: bool,
+    need_q: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same with the gradient for anchors p as they come."""
+    unit, inverse = unit_and_inverse(exact(p))
+    teacher = Targets(teacher_temperature, targets, more_targets)
+    rest = temperature, teacher, chunk_size, need_p, need_q
+    rows, grad_p, grad_q = _sweep_divided(weights, unit / temperature, q, more, *rest)
+    if need_p:
+        unit_gradient_(grad_p.div_(temperature), unit.to(p.dtype), inverse.to(p.dtype))
     return rows, grad_p, grad_q
 
 
+def _sweep_learned(
+    weights: Tensor | None,
+    p: Tensor,
+    q: Tensor,
+    more: Tensor,
+    temperature: Tensor,
+    teacher_temperature: float,
+    targets: Tensor | None,
+    more_targets: Tensor | None,
+    chunk_size: int,
+    need_p: bool,
+    need_q: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for anchors that the temperature divides already, in float64.
+
+    A GPU's temperature is not looked at: a step would wait for it.
+    """
+    known = float(temperature) if p.device.type == "cpu" else None
+    teacher = Targets(teacher_temperature, targets, more_targets)
+    weights = None if weights is None else weights.to(q.dtype)
+    rest = known, teacher, chunk_size, need_p, need_q
+    rows, grad_p, grad_q = _sweep_divided(weights, p, q, more, *rest)
+    return rows.to(p.dtype), grad_p.to(p.dtype), grad_q
+
+
 _soft_infonce = fused("soft_infonce", _sweep, backend="chunked")
+_learned = fused("learned_soft_infonce", _sweep_learned, backend="chunked")

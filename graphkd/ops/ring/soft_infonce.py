@@ -15,19 +15,17 @@ from graphkd.distributed import Ranks
 from graphkd.ops._blocks import breadth, numbers, slices
 from graphkd.ops.chunked.infonce import tile_height
 from graphkd.ops.chunked.soft_infonce import BLOCK, Anchors, Comparison, Keys, Sums, prepare
-from graphkd.similarity import unit_gradient_
+from graphkd.ops.reference.soft_infonce import Targets
 
 
 def soft_infonce(
     weights: Tensor | None,
     p: Tensor,
     q: Tensor,
-    targets: Tensor | None,
     more: Tensor,
-    more_targets: Tensor | None,
     further: Sequence[int],
+    targets: Targets,
     temperature: float,
-    teacher_temperature: float,
     chunk_size: int | None,
     ranks: Ranks,
     needs: tuple[bool, bool, bool],
@@ -36,33 +34,32 @@ def soft_infonce(
 
     Args:
         weights: The weights of this rank's rows; None: ones.
-        p: Anchors.
-        q: Keys.
-        targets: The teacher's rows of both; None: the keys themselves.
-        more: Further keys, of all ranks' anchors.
-        more_targets: The teacher's rows of these; None: the keys themselves.
+        p: Unit anchors, in float64.
+        q: Unit keys, in float64.
+        more: Further unit keys, of all ranks' anchors, in the dtype of the result.
         further: How many further keys each rank has.
+        targets: The teacher's side.
         temperature: The temperature of the student's softmax.
-        teacher_temperature: The temperature of the teacher's softmax.
         chunk_size: How many anchors make a block.
         ranks: The ranks.
         needs: Whether this rank needs the gradient for p; this rank, for q; any rank, for q.
     """
     need_p, need_q, any_q = needs
-    temperatures = temperature, teacher_temperature
-    anchors, own, inverse_p, inverse_q = prepare(p, q, targets, more, more_targets, *temperatures)
+    anchors, own = prepare(p / temperature, q, more, targets)
     n, counts = p.size(0), [a + b for a, b in zip(ranks.rows(), further, strict=True)]
-    longest, most = max(counts), numbers(p.device, BLOCK)
+    longest, most = max(counts), numbers(more.device, BLOCK)
     height = tile_height(max(ranks.rows()), longest, chunk_size or 0, most)
     width = breadth(height, longest, most)
-    room = Comparison(p, height, min(width, longest), sum(counts), temperature)
+    room = Comparison(more, height, min(width, longest), sum(counts), temperature)
     blocks = list(slices(n, height))
     sums = [Sums.of_none(anchors.at(i)) for i in blocks]
     for keys in _visits(own, counts, ranks):
         for k, i in enumerate(blocks):
             for j in slices(keys.rows.size(0), width):
                 sums[k] = room.measure(anchors.at(i), keys.at(j)).after(sums[k])
-    rows, grad_p = exact(p.new_zeros(n)), torch.zeros_like(p if need_p else p[:0])
+    rows = exact(p.new_zeros(n))
+    grad_p = torch.zeros_like(anchors.student) if need_p else more.new_empty(0)
+    grad_q = more.new_zeros(q.shape) if need_q else more.new_empty(0)
     for keys in _visits(own, counts, ranks):
         for i, known in zip(blocks, sums, strict=True):
             for j in slices(keys.rows.size(0), width):
@@ -70,23 +67,18 @@ def soft_infonce(
                 rows[i] += room.values()
                 if need_p:
                     grad_p[i].addmm_(room.gap, keys.rows[j], alpha=-1 / temperature)
-    if need_p:
-        if weights is not None:
-            grad_p.mul_(weights[:, None])
-        unit_gradient_(grad_p, anchors.student * temperature, inverse_p)
+    if need_p and weights is not None:
+        grad_p.mul_(weights[:, None])
     if not any_q:
-        return rows, grad_p, q.new_empty(0)
-    grad_q = torch.zeros_like(q)
-    weight = torch.ones_like(p[:, 0]) if weights is None else weights
-    for _, block in ranks.ring(_luggage(anchors, sums, weight), ranks.rows()):
+        return rows, grad_p, grad_q
+    counted = more.new_ones(n) if weights is None else weights
+    for _, block in ranks.ring(_luggage(anchors, sums, counted), ranks.rows()):
         for i in slices(block.size(0), height) if need_q else ():
             others, known, weight = _unpacked(block[i], p.size(1))
             pushed = others.student * weight
             for j in slices(q.size(0), width):
                 room.compare(others, own.at(j), known)
                 grad_q[j].addmm_(room.gap.T, pushed, alpha=-1)
-    if need_q:
-        unit_gradient_(grad_q, own.rows[: q.size(0)], inverse_q)
     return rows, grad_p, grad_q
 
 

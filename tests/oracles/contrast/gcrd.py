@@ -14,8 +14,11 @@ def gcrd(
     h_t: Tensor,
     *,
     temperature: float = 0.075,
+    teacher_temperature: float | None = None,
     symmetric: bool = False,
     extra_keys: Tensor | None = None,
+    targets: Tensor | None = None,
+    extra_targets: Tensor | None = None,
     num_negatives: int | None = None,
     drawn: list[int] | None = None,
 ):
@@ -25,6 +28,24 @@ def gcrd(
     n = len(s)
     if num_negatives is not None and num_negatives < n:
         drawn = draw(n, num_negatives).tolist()
+
+    if teacher_temperature is not None:
+        rows_t = t if targets is None else [unit(x) for x in targets]
+        more_t = more if extra_targets is None else [unit(x) for x in extra_targets]
+
+        def soft(anchors: list[Tensor], keys: list[Tensor], others: list[Tensor]) -> Tensor:
+            rows = []
+            for i, anchor in enumerate(anchors):
+                wanted = torch.stack([rows_t[i].dot(x) for x in rows_t + others])
+                found = torch.stack([anchor.dot(key) for key in keys])
+                a = torch.softmax(wanted / teacher_temperature, 0)
+                b = torch.softmax(found / temperature, 0)
+                # A share that is too small for a float is none.
+                rows.append(torch.where(a > 0, a * (a / b).log(), 0).sum())
+            return torch.stack(rows)
+
+        there = soft(s, t + more, more_t)
+        return (there + soft(t, s, [])) / 2 if symmetric else there
 
     def one_way(anchors: list[Tensor], keys: list[Tensor], more: list[Tensor]) -> Tensor:
         rows = []
