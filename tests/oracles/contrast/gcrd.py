@@ -38,10 +38,9 @@ def gcrd(
             for i, anchor in enumerate(anchors):
                 wanted = torch.stack([rows_t[i].dot(x) for x in rows_t + others])
                 found = torch.stack([anchor.dot(key) for key in keys])
-                a = torch.softmax(wanted / teacher_temperature, 0)
-                b = torch.softmax(found / temperature, 0)
-                # A share that is too small for a float is none.
-                rows.append(torch.where(a > 0, a * (a / b).log(), 0).sum())
+                log_a = torch.log_softmax(wanted / teacher_temperature, 0)
+                log_b = torch.log_softmax(found / temperature, 0)
+                rows.append((log_a.exp() * (log_a - log_b)).sum())
             return torch.stack(rows)
 
         there = soft(s, t + more, more_t)
