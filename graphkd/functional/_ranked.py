@@ -125,9 +125,9 @@ def ranked_contrast(
         temperature=tau,
         symmetric=symmetric,
         num_negatives=num_negatives,
-        weighted=weight is not None,
         reduction=how.reduction,
         **_agreed(targets),
+        weight="none" if weight is None else "given",
     )
     n, further = ranks.total(), ranks.rows(1)
     if n == 0:
@@ -144,19 +144,19 @@ def ranked_contrast(
         drawn = None
         if num_negatives is not None and num_negatives < n:
             drawn = ranks.draw(num_negatives, generator, p.device)
-        each, shares = 1.0 / n if how.reduction == "mean" else 1.0, None
-        if weight is not None:
-            each, shares = 1.0, _shares(weight, how.reduction, ranks).to(p.dtype)
+        each, scale = 1.0 / n if how.reduction == "mean" else 1.0, None
+        if isinstance(known := _scale(weight, how.reduction, ranks)[0], Tensor):
+            scale = known.to(p.dtype)
         rest = tau, how.chunk_size, ranks, drawn
         rows, grad_p, grad_q = _one_way(
-            shares, unit_p, unit_q, unit_more, further, targets, *rest,
+            scale, unit_p, unit_q, unit_more, further, targets, *rest,
             (needs[0] or learns, needs[1], ranks.needed(1)),
         )  # fmt: skip
         along = _along(grad_p, unit_p) if learns else exact(p.new_zeros(()))
         if symmetric:
             turned = None if targets is None else targets.turned(q)
             back, back_q, back_p = _one_way(
-                shares, unit_q, unit_p, unit_more[:0], [0] * ranks.world, turned, *rest,
+                scale, unit_q, unit_p, unit_more[:0], [0] * ranks.world, turned, *rest,
                 (needs[1] or learns, needs[0], ranks.needed(0)),
             )  # fmt: skip
             each, rows = each / 2, (rows + back) / 2
@@ -197,7 +197,7 @@ def _agreed(targets: Targets | None) -> dict[str, Any]:
 
 
 def _one_way(
-    shares: Tensor | None,
+    scale: Tensor | None,
     p: Tensor,
     q: Tensor,
     more: Tensor,
@@ -212,17 +212,8 @@ def _one_way(
     """The rows of the anchors p, and the gradients for p and q, all unit rows."""
     rest = temperature, chunk_size, ranks
     if targets is None:
-        return ring.infonce(shares, p, q, more, further, *rest, drawn, needs)
-    return ring.soft_infonce(shares, p, q, more, further, targets, *rest, needs)
-
-
-def _shares(weight: Tensor, reduction: str, ranks: Ranks) -> Tensor:
-    """What each of this rank's rows counts in the value of all ranks."""
-    weight = exact(weight)
-    if reduction == "sum":
-        return weight
-    total = ranks.sum(weight.sum())
-    return weight / total.masked_fill(total == 0, 1)
+        return ring.infonce(scale, p, q, more, further, *rest, drawn, needs)
+    return ring.soft_infonce(scale, p, q, more, further, targets, *rest, needs)
 
 
 def _scale(
