@@ -274,7 +274,7 @@ def contrast(
             if targets is not None:
                 targets = _with_further(loss, targets, q, more)
         # This import loads torch's compiler, so it is not at the top.
-        from graphkd.functional._ranked import ranked_contrast
+        from graphkd.functional.contrast._ranked import ranked_contrast
 
         terms = temperature, symmetric, num_negatives
         value: Tensor = ranked_contrast(p, q, more, weight, *terms, generator, how, targets)

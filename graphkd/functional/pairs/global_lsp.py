@@ -133,7 +133,7 @@ def global_lsp_loss(
         spec = check_global_lsp_options(loss, kernel=kernel, gamma=gamma, **how.by_name())
     if process_group is not None and isinstance(spec, Kernel):
         # Imported here, because its decorator loads torch's compiler.
-        from graphkd.functional._ranked import ranked_global_lsp
+        from graphkd.functional.pairs._ranked import ranked_global_lsp
 
         given = gamma, weight, index, generator
         value: Tensor = ranked_global_lsp(h_s, h_t, spec, *given, how)
