@@ -68,7 +68,7 @@ def gcrd(part: Part) -> None:
 
 @case
 def gcrd_with_a_teacher_side_that_learns(part: Part) -> None:
-    soft = {"teacher_temperature": 0.1, "temperature": 0.3, "chunk_size": 2}
+    soft = {"teacher_temperature": 0.1, "chunk_size": 2}
     for symmetric, options in itertools.product((False, True), ({}, {"num_negatives": 6}, soft)):
         pair = nn.Identity(), nn.Identity()
         tau = nn.Parameter(torch.tensor(0.1, dtype=torch.float64))

@@ -52,7 +52,10 @@ def gcrd_with_weights_that_learn(part: Part) -> None:
     seeded = torch.Generator().manual_seed
     for layout in part.layouts(N):
         mine = q[part.rows(layout)]
-        for o in ({}, {"reduction": "sum", "symmetric": True}, {"num_negatives": 6}):
+        for o in (
+            {}, {"reduction": "sum", "symmetric": True}, {"num_negatives": 6},
+            {"teacher_temperature": 0.2},
+        ):  # fmt: skip
             part.check(
                 lambda x, w, o=o: G.gcrd_loss(x, q, weight=w, generator=seeded(1), **o),
                 lambda x, w, y=mine, o=o: G.gcrd_loss(

@@ -56,14 +56,14 @@ def fused(name: str, sweep: Callable[..., Any], *, backend: str) -> Callable[...
     Args:
         name: The name under which its two operators are registered.
         sweep: ``(weights, a, b, *extras, need_a, need_b) -> (rows, grad_a, grad_b)``: one value per
-            row of ``a``, and the gradients of Σ weight_i · row_i. Weights of None are ones. A
-            gradient that is not needed comes back empty.
+            row of ``a``, in the dtype of ``b``, and the gradients of Σ weight_i · row_i. Weights
+            of None are ones. A gradient that is not needed comes back empty.
         backend: The backend's name, for the error on a second backward pass.
     """
 
     def fake_forward(weights: Tensor | None, a: Tensor, b: Tensor, *rest: Any) -> Any:
         need_a, need_b = rest[-2:]
-        return a.new_empty(a.size(0)), empty_gradient(a, need_a), empty_gradient(b, need_b)
+        return b.new_empty(a.size(0)), empty_gradient(a, need_a), empty_gradient(b, need_b)
 
     def fake_backward(grad: Tensor, grad_a: Tensor, grad_b: Tensor, *rest: Any) -> Any:
         return torch.empty_like(grad_a), torch.empty_like(grad_b)
@@ -99,7 +99,7 @@ def fused(name: str, sweep: Callable[..., Any], *, backend: str) -> Callable[...
         if expected is not None and has_rows(expected):
             # The largest is 1, so that the upstream gradient has the factor at its place.
             most = expected.detach().amax()
-            expected = (expected.detach() / most.masked_fill(most == 0, 1)).to(a.dtype)
+            expected = (expected.detach() / most.masked_fill(most == 0, 1)).to(b.dtype)
         return joined(a, b, expected, *extras)
 
     return apply_to

@@ -65,7 +65,7 @@ def soft_infonce(
     rest = more, temperature, *targets, chunk_size or 0
     if isinstance(temperature, Tensor):
         divided = unit_rows(exact(p)) / temperature
-        return _learned(divided, q, *rest, expected=weight).to(p.dtype)
+        return _learned(divided, q, *rest, expected=weight)
     return _soft_infonce(p, q, *rest, expected=weight)
 
 
@@ -320,10 +320,9 @@ def _sweep_learned(
     """
     known = float(temperature) if p.device.type == "cpu" else None
     teacher = Targets(teacher_temperature, targets, more_targets)
-    weights = None if weights is None else weights.to(q.dtype)
     rest = known, teacher, chunk_size, need_p, need_q
     rows, grad_p, grad_q = _sweep_divided(weights, p, q, more, *rest)
-    return rows.to(p.dtype), grad_p.to(p.dtype), grad_q
+    return rows, grad_p.to(p.dtype), grad_q
 
 
 _soft_infonce = fused("soft_infonce", _sweep, backend="chunked")
