@@ -30,6 +30,10 @@ def test_dirichlet_energy_has_the_gradient_of_its_trace() -> None:
     torch.testing.assert_close(
         G.dirichlet_energy(h, RING, normalized=True), energy / 2
     )  # one half of a half: each degree is one, and each edge counts half
+    weight = torch.tensor([1.0, 2.0, 0.0, 0.5], dtype=torch.float64)
+    squares = (h[RING[0]] - h[RING[1]]).square().sum(dim=1)
+    weighted = G.dirichlet_energy(h, RING, edge_weight=weight)
+    torch.testing.assert_close(weighted, (weight * squares).sum() / 8)
     assert G.dirichlet_energy(torch.ones(5, 2), torch.empty(2, 0, dtype=torch.long)) == 0
     with pytest.raises(TypeError, match="dirichlet_energy: h must be a tensor"):
         G.dirichlet_energy([1.0], RING)
