@@ -218,6 +218,8 @@ def reduce_rows(
     """
     if weight is None and counted is None and reduction == "mean":
         return mean_of(rows)
+    if weight is not None:
+        weight = weight.to(torch.promote_types(weight.dtype, rows.dtype))
     if reduction == "mean" and weight is not None and has_rows(weight):
         weight = _over_largest(weight)
     values = weigh(rows, weight)
