@@ -11,12 +11,8 @@ from tests.contract import Loss, every
 WEIGHT = torch.tensor([0.5, 3.0, 0.0, 1.0, 2.5, 0.25, 7.0, 1.0, 0.0], dtype=torch.float64)
 
 
-def takes(loss: Loss) -> bool:
-    return "weight" in inspect.signature(loss.function).parameters
-
-
 def of_rows(loss: Loss) -> bool:
-    return loss.row_wise and takes(loss)
+    return loss.row_wise
 
 
 def weighted_mean(loss: Loss, inputs: tuple, weight: torch.Tensor, options: dict) -> torch.Tensor:
@@ -128,7 +124,7 @@ def test_bad_weights_are_named(loss: Loss, options: dict, bad, error, told) -> N
         loss.call_module(module, h_s, h_t, edge_index, weight=bad)
 
 
-@every(where=lambda loss: takes(loss) and not loss.row_wise)
+@every(where=lambda loss: not loss.row_wise)
 def test_losses_without_rows_refuse_weights(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs()
     with pytest.raises(ValueError, match="weight has one number per row"):
@@ -138,7 +134,7 @@ def test_losses_without_rows_refuse_weights(loss: Loss, options: dict) -> None:
         loss.call_module(module, h_s, h_t, edge_index, weight=torch.ones(9))
 
 
-@every(where=takes)
+@every()
 def test_weight_is_an_argument(loss: Loss, options: dict) -> None:
     for form in (loss.function, loss.module.forward):
         parameter = inspect.signature(form).parameters["weight"]
