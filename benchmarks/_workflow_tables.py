@@ -1,4 +1,6 @@
-"""The sections on workflows: heterogeneous graphs, a queue of keys, positives, the store."""
+"""The sections on workflows: heterogeneous graphs, keys, positives, the store; recipes."""
+
+from statistics import mean, stdev
 
 from _tables import Result, joined, methods, prose, read, show, table
 
@@ -130,3 +132,31 @@ def store_section() -> str:
         ),
         table(["epoch", "time"], epochs),
     )
+
+
+def _spread(values: list[float]) -> Result:
+    return {"mean": mean(values), "std": stdev(values)}
+
+
+def recipe_table(result: Result) -> str:
+    """Each recipe beside the same student without distillation, and which of them do harm."""
+    rows, harmful = [], []
+    for name, by_seed in result["recipes"].items():
+        runs = [by_seed[seed] for seed in sorted(by_seed, key=int)]
+        gain = _spread([run["with"] - run["without"] for run in runs])
+        sides = [_spread([run[side] for run in runs]) for side in ("without", "with")]
+        rows.append([name, *map(show, sides), show(gain, "+")])
+        if gain["mean"] < -2 * gain["std"]:
+            harmful.append(name)
+    seeds = {len(by_seed) for by_seed in result["recipes"].values()}
+    verdict = (
+        f"""Worse by more than two standard deviations of the difference: {", ".join(harmful)}."""
+        if harmful
+        else "No student is worse than without distillation by more than two standard deviations."
+    )
+    text = f"""`python benchmarks/recipes.py` runs the blocks of this page at {max(seeds)} seeds
+    with {result["epochs"]} epochs. Test accuracy in per cent, for LLP the area under the ROC curve
+    of held-out links; mean ± standard deviation. *Without* is the same kind of student, which
+    learns from the labels alone; differences are taken seed by seed, on the same split.
+    {verdict}"""
+    return joined(table(["recipe", "without", "with", "difference"], rows), prose(text))

@@ -1,4 +1,4 @@
-"""Render the JSON under benchmarks/results: docs/results.md, its figures, and blocks of README.
+"""Render the JSON under benchmarks/results: docs/results.md, its figures, blocks of other pages.
 
 python benchmarks/report.py           # write
 python benchmarks/report.py --check   # fail if the Markdown is not what the JSON says
@@ -28,11 +28,13 @@ from _workflow_tables import (
     drawn_section,
     hetero_section,
     negatives_section,
+    recipe_table,
     store_section,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
 README, PAGE, FIGURES = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "_static"
+RECIPES = ROOT / "docs" / "recipes.md"
 
 
 def page() -> str:
@@ -69,6 +71,17 @@ def readme() -> str:
         blocks["footprint"] = footprint(sizes)
     if speed := read("speed_cpu"):
         blocks["speed"] = targets(speed)
+    return filled(text, blocks)
+
+
+def recipes() -> str:
+    """The page of recipes with its table."""
+    text, result = RECIPES.read_text(), read("recipes")
+    return filled(text, {"recipes": recipe_table(result)} if result else {})
+
+
+def filled(text: str, blocks: dict[str, str]) -> str:
+    """The text with its marked blocks filled in."""
     for name, block in blocks.items():
         marked = re.compile(rf"<!-- {name} -->.*?<!-- end -->", re.DOTALL)
         text = marked.sub(lambda _, n=name, b=block: f"<!-- {n} -->\n{b}\n<!-- end -->", text)
@@ -81,7 +94,7 @@ def main() -> None:
     )
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    for path, text in {PAGE: page(), README: readme()}.items():
+    for path, text in {PAGE: page(), README: readme(), RECIPES: recipes()}.items():
         if path.read_text() == text:
             continue
         if args.check:
