@@ -9,7 +9,6 @@ from torch._dynamo.testing import CompileCounterWithBackend
 import graphkd
 from tests.contract import TRITON, Loss, every
 from tests.rows.row import SEED
-from tests.test_contract_weights import takes
 
 # Before torch 2.10, fullgraph=True refuses shapes that depend on values: those of a mask, and of
 # PyG's GCNConv. Without it, torch compiles what comes before and after.
@@ -66,7 +65,7 @@ def test_modules_compile_with_an_index(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs(n=24)
     module = loss.build(h_s.size(1), h_t.size(1), **options).double().eval()
     index = {"index": torch.tensor([3, 20, 7, 7])} if loss.row_wise else {}
-    if loss.row_wise and takes(loss):
+    if loss.row_wise:
         index["weight"] = torch.rand(24, dtype=torch.float64)
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
     value = loss.call_module(compiled, h_s, h_t, edge_index, **index)

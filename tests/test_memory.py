@@ -17,7 +17,6 @@ NODES, WIDTH = 12_000, 128
 
 MEASURE = """
 from tests.contract import LOSSES
-from tests.test_contract_weights import takes
 from tests.test_memory import NODES, WIDTH, large
 def peak(name, form, nodes=NODES, **options):
     loss = next(loss for loss in LOSSES if loss.name == name)
@@ -29,7 +28,7 @@ def peak(name, form, nodes=NODES, **options):
                 module = loss.build(WIDTH, WIDTH, **{**loss.variants[0], **built})
                 value = loss.call_module(module, h_s, h_t, edge_index, **given)
             else:
-                more = {"weight": torch.rand(n)} if loss.row_wise and takes(loss) else {}
+                more = {"weight": torch.rand(n)} if loss.row_wise else {}
                 value = loss.call(h_s, h_t, edge_index, **more, **given, **options)
             value.backward()
             assert value.isfinite() and h_s.grad.isfinite().all()

@@ -10,7 +10,6 @@ from graphkd import HeteroLoss, WeightedSum
 from graphkd.losses.several.weighted import VOCABULARY, arguments_of
 from tests.contract import Loss, every
 from tests.test_contract_weights import WEIGHT
-from tests.test_contract_weights import takes as takes_weight
 
 
 def module_and_arguments(loss: Loss, options: dict) -> tuple[nn.Module, dict]:
@@ -22,7 +21,7 @@ def module_and_arguments(loss: Loss, options: dict) -> tuple[nn.Module, dict]:
     given |= {name: value for name, value in loss.more(h_s, h_t).items() if name in takes}
     if loss.edges:
         given["edge_index"] = edge_index
-    if takes_weight(loss) and loss.row_wise:
+    if loss.row_wise:
         given["weight"] = WEIGHT
     return module, given
 
@@ -47,7 +46,7 @@ def test_a_weighted_sum_takes_it(loss: Loss, options: dict) -> None:
             objective(**{key: value for key, value in given.items() if key != name})
 
 
-@every(where=lambda loss: takes_weight(loss) and not loss.row_wise)
+@every(where=lambda loss: not loss.row_wise)
 def test_what_has_no_rows_says_where_to_put_it(loss: Loss, options: dict) -> None:
     module, given = module_and_arguments(loss, options)
     with pytest.raises(ValueError, match=r"loss 'term'.*weight .*beside a WeightedSum"):

@@ -19,7 +19,7 @@ from graphkd.losses._base import arguments_of
 VOCABULARY = {
     "h_s", "h_t", "z_s", "z_t", "y", "edge_index", "batch", "index", "mask", "generator", "ids",
     "labels", "positives", "extra_keys", "extra_targets", "reliability", "codebook", "context",
-    "anchors", "clusters", "paths", "weight", "edge_weight",
+    "anchors", "clusters", "paths", "weight", "edge_weight", "temperature",
 }  # fmt: skip
 # A term whose mean runs over pairs of nodes falls as 1/N: at N nodes, similarity preserving needs a
 # factor of some 32 N. These bounds leave it free up to 3e8 nodes.
