@@ -16,6 +16,8 @@ from tests.oracles.contrast.gcrd import gcrd
 from tests.test_accuracy import relative_error, value_and_gradient
 
 N = 9
+# Float32 has it exactly.
+TAU = 0.125
 # The package has a function of this name.
 CHUNKED = importlib.import_module("graphkd.ops.chunked.soft_infonce")
 
@@ -32,14 +34,18 @@ def inputs(n: int = N, width: int = 5) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_hard_targets_are_the_limit(symmetric: bool) -> None:
-    h_s, h_t = inputs()
-    values = [
-        G.gcrd_loss(h_s, h_t, teacher_temperature=soft, symmetric=symmetric)
-        for soft in (1e-3, None)
-    ]
-    assert_close(*values)
-    assert_close(*(torch.autograd.grad(value, h_s) for value in values))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("block", [2**20, 16], ids=["one tile", "many tiles"])
+def test_hard_targets_are_the_limit(symmetric: bool, dtype, block: int, monkeypatch) -> None:
+    monkeypatch.setattr(CHUNKED, "BLOCK", block)
+    h_s, h_t = (x.detach().to(dtype).requires_grad_() for x in inputs())
+    options = {"symmetric": symmetric, "chunk_size": 8}
+    hard = G.gcrd_loss(h_s, h_t, **options)
+    for soft in (1e-3, 1e-6, 1e-20):
+        value = G.gcrd_loss(h_s, h_t, teacher_temperature=soft, **options)
+        assert_close(value, hard, rtol=1e-5, atol=1e-6)
+        assert_close(*(torch.autograd.grad(x, h_s, retain_graph=True) for x in (value, hard)),
+                     rtol=1e-5, atol=1e-6)  # fmt: skip
 
 
 def test_it_is_the_cross_entropy_of_seed_less_the_entropy_of_the_targets() -> None:
@@ -81,19 +87,31 @@ def test_both_sides_may_learn(
 
 
 @pytest.mark.parametrize("noise", [1e-2, 1e-4, 1e-6])
-@pytest.mark.parametrize("block", [2**20, 2**10], ids=["one tile", "many tiles"])
-def test_the_digits_of_a_student_that_nearly_agrees(noise: float, block: int, monkeypatch) -> None:
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(
+    ("backend", "block"),
+    [("chunked", 2**20), ("chunked", 2**10), ("reference", 2**20)],
+    ids=["one tile", "many tiles", "reference"],
+)
+def test_the_digits_of_a_student_that_nearly_agrees(
+    noise: float, symmetric: bool, backend: str, block: int, monkeypatch
+) -> None:
     monkeypatch.setattr(CHUNKED, "BLOCK", block)
     h_t = torch.randn(200, 16)
     h_s = h_t + noise * torch.randn(200, 16)
-    options = {"temperature": 0.1, "teacher_temperature": 0.1, "chunk_size": 40}
-    rows = G.gcrd_loss(h_s, h_t, reduction="none", **options)
-    truth = value_and_gradient(lambda h: G.gcrd_loss(h, h_t.double(), **options), h_s.double())
-    found = value_and_gradient(lambda h: G.gcrd_loss(h, h_t, **options), h_s)
-    assert (rows >= 0).all()
+
+    def loss(h: Tensor, backend: str = backend, **options) -> Tensor:
+        soft = {"temperature": TAU, "teacher_temperature": TAU, "symmetric": symmetric, **options}
+        return G.gcrd_loss(h, h_t.to(h.dtype), backend=backend, chunk_size=40, **soft)
+
+    truth = value_and_gradient(lambda h: loss(h, "reference"), h_s.double())
+    found = value_and_gradient(loss, h_s)
+    assert (loss(h_s, reduction="none") >= 0).all()
     assert relative_error(found[0], truth[0]) < 1e-6
     assert relative_error(found[1], truth[1]) < 5e-6
-    assert G.gcrd_loss(h_t, h_t, **options) < 1e-12
+    learned = loss(h_s, temperature=torch.tensor(TAU, requires_grad=True))
+    assert relative_error(learned, truth[0]) < 1e-6
+    assert loss(h_t) < 1e-12
 
 
 @pytest.mark.parametrize("noise", [1e-2, 1e-3])

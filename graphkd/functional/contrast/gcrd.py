@@ -140,7 +140,8 @@ def gcrd_loss(
         b_{ij} = \mathrm{softmax}_j \frac{\cos(h^s_i, h^t_j)}{\tau}
 
     over all rows j, i among them. For :math:`\tau_t \to 0`, this is the loss above, if no two
-    teacher rows have one direction. Its least value is 0. It keeps its digits near there.
+    teacher rows have one direction, and none is zero. Its least value is 0. It keeps its digits
+    near there.
 
     Args:
         h_s: Student rows.

@@ -13,7 +13,7 @@ A difference of two log-sums is not. But it is near enough for Σ_j (a_ij − b_
 above 0, to say what is missing: c grows by the logarithm of one plus that sum.
 
 Where the keys are the targets themselves, r − s is one product, with the difference of t/τ_t and
-p/τ.
+p/τ. Where the anchors are, it is one with the difference of t/τ_t and k/τ.
 """
 
 import math
@@ -40,6 +40,8 @@ _VANISHED = -60.0
 _FAR = 20.0
 # A key with an x below this has lost all to the teacher's others. Its rounding must not grow by x.
 _LOST = {torch.float32: -20.0, torch.float64: -40.0}
+# A teacher's temperature below this counts as this: c would lose its digits to 1/τ_t.
+_COLDEST = {torch.float32: 1e-7, torch.float64: 1e-10}
 
 
 def soft_infonce(
@@ -74,10 +76,13 @@ class Keys(NamedTuple):
 
     rows: Tensor
     targets: Tensor | None
+    apart: bool = False
+    """Whether ``targets`` have the keys taken off already: their products are then r − s."""
 
     def at(self, rows: slice) -> "Keys":
         """The same of these keys."""
-        return Keys(self.rows[rows], None if self.targets is None else self.targets[rows])
+        targets = None if self.targets is None else self.targets[rows]
+        return Keys(self.rows[rows], targets, self.apart)
 
 
 class Anchors(NamedTuple):
@@ -85,7 +90,7 @@ class Anchors(NamedTuple):
 
     student: Tensor
     other: Tensor
-    """What meets the keys' targets: the teacher's; or the keys again: the teacher's − student's."""
+    """What meets the keys' targets, or the keys again: the teacher's, or the difference of both."""
 
     def at(self, rows: slice) -> "Anchors":
         """The same of these rows."""
@@ -93,7 +98,11 @@ class Anchors(NamedTuple):
 
 
 def prepare(
-    student: Tensor, unit_q: Tensor, unit_more: Tensor, targets: Targets
+    student: Tensor,
+    unit_q: Tensor,
+    unit_more: Tensor,
+    targets: Targets,
+    temperature: float | Tensor,
 ) -> tuple[Anchors, Keys]:
     """The anchors and all keys, from the student's unit rows over the temperature and unit keys.
 
@@ -102,7 +111,11 @@ def prepare(
     """
     dtype = unit_more.dtype
     unit_t = unit_q if targets.rows is None else unit_and_inverse(exact(targets.rows))[0]
-    teacher, keys = unit_t / targets.temperature, torch.cat([unit_q.to(dtype), unit_more])
+    cold = max(targets.temperature, _COLDEST[dtype])
+    teacher, keys = unit_t / cold, torch.cat([unit_q.to(dtype), unit_more])
+    if targets.of_anchors:
+        student, apart = student.to(dtype), unit_t * (temperature / cold) - unit_q
+        return Anchors(student, student), Keys(keys, apart.to(dtype), apart=True)
     if targets.rows is None and targets.more is None:
         return Anchors(student.to(dtype), (teacher - student).to(dtype)), Keys(keys, None)
     others = unit_more if targets.more is None else unit_and_inverse(targets.more)[0]
@@ -165,10 +178,10 @@ class Comparison:
         rooms = (room[: math.prod(shape)].view(shape) for room in self._rooms)
         self.b, self.x, self.gap, self._spare = rooms
         torch.mm(anchors.student, keys.rows.T, out=self.b)
-        if keys.targets is None:
-            torch.mm(anchors.other, keys.rows.T, out=self.x)
-        else:
-            torch.mm(anchors.other, keys.targets.T, out=self.x).sub_(self.b)
+        targets = keys.rows if keys.targets is None else keys.targets
+        torch.mm(anchors.other, targets.T, out=self.x)
+        if keys.targets is not None and not keys.apart:
+            self.x.sub_(self.b)
         if self._single:  # of one key, both softmaxes are 1
             self.x.mul_(0)
 
@@ -236,7 +249,7 @@ def _sweep_divided(
     student: Tensor,
     q: Tensor,
     more: Tensor,
-    temperature: float | None,
+    temperature: float | Tensor,
     targets: Targets,
     chunk_size: int,
     need_p: bool,
@@ -244,15 +257,18 @@ def _sweep_divided(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The rows, and the gradients of Σ weight_i · row_i for anchors as they meet keys, and for q.
 
-    The sums come first. If all keys fit in one tile, that tile is then compared already.
+    The sums come first. If all keys fit in one tile, that tile is then compared already. A GPU's
+    temperature is not looked at: a step would wait for it.
     """
     unit_q, inverse_q = unit_and_inverse(exact(q))
-    anchors, keys = prepare(student, unit_q, unit_and_inverse(more)[0], targets)
+    anchors, keys = prepare(student, unit_q, unit_and_inverse(more)[0], targets, temperature)
     n, number, most = q.size(0), keys.rows.size(0), numbers(q.device, BLOCK)
     height = tile_height(n, number, chunk_size, most)
     width = breadth(height, number, most)
     tiles = list(slices(number, width))
-    room = Comparison(q, height, min(width, number), number, temperature)
+    unknown = isinstance(temperature, Tensor) and q.device.type != "cpu"
+    known = None if unknown else float(temperature)
+    room = Comparison(q, height, min(width, number), number, known)
     rows = q.new_zeros(n)
     grad = torch.zeros_like(anchors.student) if need_p else q.new_empty(0)
     grad_q = torch.zeros_like(q) if need_q else q.new_empty(0)
@@ -287,13 +303,14 @@ def _sweep(
     teacher_temperature: float,
     targets: Tensor | None,
     more_targets: Tensor | None,
+    of_anchors: bool,
     chunk_size: int,
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same with the gradient for anchors p as they come."""
     unit, inverse = unit_and_inverse(exact(p))
-    teacher = Targets(teacher_temperature, targets, more_targets)
+    teacher = Targets(teacher_temperature, targets, more_targets, of_anchors)
     rest = temperature, teacher, chunk_size, need_p, need_q
     rows, grad_p, grad_q = _sweep_divided(weights, unit / temperature, q, more, *rest)
     if need_p:
@@ -310,17 +327,14 @@ def _sweep_learned(
     teacher_temperature: float,
     targets: Tensor | None,
     more_targets: Tensor | None,
+    of_anchors: bool,
     chunk_size: int,
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same for anchors that the temperature divides already, in float64.
-
-    A GPU's temperature is not looked at: a step would wait for it.
-    """
-    known = float(temperature) if p.device.type == "cpu" else None
-    teacher = Targets(teacher_temperature, targets, more_targets)
-    rest = known, teacher, chunk_size, need_p, need_q
+    """The same for anchors that the temperature divides already, in float64."""
+    teacher = Targets(teacher_temperature, targets, more_targets, of_anchors)
+    rest = temperature, teacher, chunk_size, need_p, need_q
     rows, grad_p, grad_q = _sweep_divided(weights, p, q, more, *rest)
     return rows, grad_p.to(p.dtype), grad_q
 

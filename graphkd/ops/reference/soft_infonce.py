@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from graphkd._precision import exact
 from graphkd.ops.divergence import softmax_kl
 from graphkd.similarity import unit_rows
 
@@ -21,11 +22,13 @@ class Targets(NamedTuple):
     """The teacher's row of each anchor and of its key; None: the keys themselves."""
     more: Tensor | None = None
     """The teacher's rows of the further keys; None: these keys themselves."""
+    of_anchors: bool = False
+    """Whether ``rows`` are the anchors."""
 
     def turned(self, q: Tensor) -> "Targets":
         """The targets of the keys q as anchors, which meet no further keys."""
         rows = q.detach() if self.rows is None else self.rows
-        return Targets(self.temperature, rows, rows[:0])
+        return Targets(self.temperature, rows, rows[:0], self.rows is None)
 
 
 def soft_infonce(
@@ -36,8 +39,20 @@ def soft_infonce(
     b_ij is that of cos(p_i, k_j) / temperature, and a_ij of cos(t_i, t_j) over the targets'
     temperature, of the targets t. These get no gradient.
     """
-    p, keys = unit_rows(p), unit_rows(torch.cat([q, more]))
-    t = unit_rows(q.detach() if targets.rows is None else targets.rows)
-    others = unit_rows(more if targets.more is None else targets.more)
-    a = t @ torch.cat([t, others]).T / targets.temperature
-    return softmax_kl(a, p @ keys.T / temperature)
+    dtype = p.dtype
+    p, keys = unit_rows(exact(p)), unit_rows(exact(torch.cat([q, more])))
+    t = unit_rows(exact(q.detach() if targets.rows is None else targets.rows))
+    others = unit_rows(exact(more if targets.more is None else targets.more))
+
+    def products(x: Tensor, y: Tensor) -> Tensor:
+        return x.to(dtype) @ y.to(dtype).T
+
+    a = products(t, torch.cat([t, others])) / targets.temperature
+    b = products(p, keys) / temperature
+    # If targets are the keys or the anchors, the difference of the sides' rows keeps its digits.
+    difference = a - b
+    if targets.rows is None and targets.more is None:
+        difference = products(t / targets.temperature - p / temperature, keys)
+    elif targets.of_anchors:
+        difference = products(p, t / targets.temperature - keys / temperature)
+    return softmax_kl(a, b, difference)

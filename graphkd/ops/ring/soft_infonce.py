@@ -45,7 +45,7 @@ def soft_infonce(
         needs: Whether this rank needs the gradient for p; this rank, for q; any rank, for q.
     """
     need_p, need_q, any_q = needs
-    anchors, own = prepare(p / temperature, q, more, targets)
+    anchors, own = prepare(p / temperature, q, more, targets, temperature)
     n, counts = p.size(0), [a + b for a, b in zip(ranks.rows(), further, strict=True)]
     longest, most = max(counts), numbers(more.device, BLOCK)
     height = tile_height(max(ranks.rows()), longest, chunk_size or 0, most)
@@ -87,7 +87,7 @@ def _visits(own: Keys, counts: Sequence[int], ranks: Ranks) -> Iterator[Keys]:
     given = own.rows if own.targets is None else torch.cat([own.rows, own.targets], dim=1)
     for _, block in ranks.ring(given, counts):
         rows, targets = block.tensor_split([own.rows.size(1)], dim=1)
-        yield Keys(rows, None if own.targets is None else targets)
+        yield Keys(rows, None if own.targets is None else targets, own.apart)
 
 
 def _luggage(anchors: Anchors, sums: Sequence[Sums], weight: Tensor) -> Tensor:
