@@ -45,6 +45,7 @@ def test_what_it_refuses() -> None:
         ({"index": torch.arange(3)}, TypeError, "index must be a dictionary"),
         ({"weight": 2.0}, TypeError, "weight must be a dictionary by type"),
         ({"weight_dict": {"paper": torch.ones(12)}}, ValueError, r"'paper'.*shape \(20,\)"),
+        ({"edge_weight_dict": {"paper": torch.ones(5)}}, ValueError, "by edge type.*'paper'"),
         ({"ids": torch.arange(20)}, TypeError, "ids must be a dictionary"),
         ({"index_dict": {"papers": torch.arange(3)}}, ValueError, "node type 'papers'.*'paper'"),
         ({"index": {}, "index_dict": {}}, TypeError, "index was given twice"),

@@ -11,6 +11,7 @@ from graphkd.distributed import OwnBuffers, reporting
 from graphkd.losses._base import arguments_of, zero_of_parameters
 from graphkd.losses.several._by_type import (
     BY_TYPE,
+    OF_EDGES,
     OUTPUTS,
     Type,
     attached_zero,
@@ -245,6 +246,11 @@ class HeteroLoss(nn.Module):
                     raise ValueError(
                         f"HeteroLoss: {name} names {title(key)}, which is not in this batch; it "
                         f"has {listed(known)}."
+                    )
+                if name in OF_EDGES and isinstance(key, str):
+                    raise ValueError(
+                        f"HeteroLoss: {name} must be by edge type; got one of {title(key)}. Pass "
+                        f"{{(source, relation, target): {name}}}."
                     )
 
 
