@@ -79,11 +79,14 @@ def exact(h: Tensor) -> Tensor:
     return h if h.device.type == "mps" else h.double()
 
 
+def recorded(x: Tensor) -> Tensor:
+    """The tensor, or a copy if it comes from inference mode: autograd cannot save that."""
+    return x.clone() if not torch.compiler.is_compiling() and x.is_inference() else x
+
+
 def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
     """Both sides in one dtype of at least float32; the teacher is detached."""
-    h_t = h_t.detach()
-    if not torch.compiler.is_compiling() and h_t.is_inference():
-        h_t = h_t.clone()  # autograd cannot save a tensor from inference mode
+    h_t = recorded(h_t.detach())
     h_s, h_t = upcast(h_s), upcast(h_t)
     if h_s.dtype == h_t.dtype:
         return h_s, h_t

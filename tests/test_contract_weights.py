@@ -70,6 +70,20 @@ def test_index_selects_weights_too(loss: Loss, options: dict) -> None:
     assert_close(value, (rows * WEIGHT[mask]).sum())
 
 
+@every(where=of_rows)
+def test_weights_from_inference_mode(loss: Loss, options: dict) -> None:
+    inputs, index = loss.inputs(), torch.tensor([7, 2, 5, 1])
+    with torch.inference_mode():
+        weight, same = WEIGHT.clone(), index.clone()
+    for reduction in ("none", "mean"):
+        value, expected = (
+            loss.call(*inputs, **options, reduction=reduction, weight=w, index=i).sum()
+            for w, i in ((weight, same), (WEIGHT, index))
+        )
+        found, right = (torch.autograd.grad(x, inputs[0])[0] for x in (value, expected))
+        assert_close(found, right)
+
+
 @every(variants=True, where=of_rows)
 def test_without_weight_the_mean_is_zero(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs()

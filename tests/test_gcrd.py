@@ -168,6 +168,15 @@ def test_a_tensor_is_a_temperature_too() -> None:
     loss = graphkd.GCRDLoss(5, 5, head="identity", temperature=fixed)
     assert not list(loss.parameters())
     assert_close(loss(h_s, h_t), expected)
+    with torch.inference_mode():
+        made, keys = torch.tensor(0.3), h_t[:3] * 1
+    for soft in (None, 0.1):
+        given = {"temperature": fixed, "extra_keys": h_t[:3], "teacher_temperature": soft}
+        right, *found = (
+            torch.autograd.grad(G.gcrd_loss(h_s, h_t, **{**given, **more}), h_s)[0]
+            for more in ({}, {"temperature": made}, {"extra_keys": keys})
+        )
+        assert_close(found, [right, right])
     log = torch.tensor(0.3, dtype=torch.float64).log().requires_grad_()
     G.gcrd_loss(h_s, h_t, temperature=log.exp()).backward()
     tau = learned()

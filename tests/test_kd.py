@@ -226,6 +226,21 @@ def test_a_temperature_of_the_call() -> None:
     assert_close(total, expected + G.kd_loss(z_s, z_t, temperature=one))
 
 
+def test_what_inference_mode_made_goes_with_a_student_that_learns() -> None:
+    z_s, z_t = pair()
+    for plain in temperatures():
+        with torch.inference_mode():
+            made, mask = plain * 1, MASK.clone()
+        for given, same in (
+            ({"divergence": "js"}, {"divergence": "js"}),
+            ({"task": "multilabel", "mask": mask}, {"task": "multilabel", "mask": MASK}),
+        ):
+            value = G.kd_loss(z_s, z_t, temperature=made, **given)
+            expected = G.kd_loss(z_s, z_t, temperature=plain, **same)
+            found, right = (torch.autograd.grad(x, z_s)[0] for x in (value, expected))
+            assert_close(found, right)
+
+
 @pytest.mark.parametrize(
     ("bad", "error", "told"),
     [

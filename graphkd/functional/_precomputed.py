@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import describe
-from graphkd._precision import traced
+from graphkd._precision import recorded, traced
 from graphkd.graph import Edges
 from graphkd.similarity import Gamma, Kernel, KernelFunction
 
@@ -70,7 +70,7 @@ class _TeacherSide:
 
 def lasting(h: Tensor) -> Tensor:
     """Rows without a gradient that autograd may keep: not those made in inference mode."""
-    return h.clone() if h.is_inference() else h.detach()
+    return recorded(h.detach())
 
 
 def _equal(a: Tensor | None, b: Tensor | None) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_devices, check_pair, check_weight, describe
-from graphkd._precision import has_rows, student_and_teacher, traced, upcast
+from graphkd._precision import has_rows, recorded, student_and_teacher, traced, upcast
 from graphkd._slips import for_index
 from graphkd.ops.backends import mean_of
 
@@ -90,7 +90,7 @@ def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | Non
             f"{for_index(index, like.size(0))}"
         )
     _refuse_mask_of_numbers(loss, index, like.size(0))
-    return index.long()
+    return recorded(index.long())
 
 
 def _refuse_mask_of_numbers(loss: str, index: Tensor, rows: int) -> None:
@@ -177,7 +177,7 @@ def row_weights(
     if weight is None:
         return None
     check_weight(loss, "weight", weight, like, "row")
-    return select_rows(loss, upcast(weight), chosen)
+    return select_rows(loss, recorded(upcast(weight)), chosen)
 
 
 def refuse_weight(loss: str, weight: Tensor | None, whose: str) -> None:

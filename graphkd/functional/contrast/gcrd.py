@@ -16,7 +16,7 @@ from graphkd._checks import (
     check_temperature,
     describe,
 )
-from graphkd._precision import full_precision, has_rows
+from graphkd._precision import full_precision, has_rows, recorded
 from graphkd.distributed import refuse, reporting
 from graphkd.functional._options import PairOptions
 from graphkd.functional._rows import (
@@ -266,7 +266,7 @@ def contrast(
     """G-CRD of rows that passed the checks; here both sides may learn, as with heads."""
     loss = "gcrd_loss"
     if isinstance(temperature, Tensor):
-        temperature = temperature.to(p)
+        temperature = recorded(temperature.to(p))
     if how.process_group is not None:
         with reporting(how.process_group):
             given = {"labels= or positives=": (several is not None, "Leave them out.")}
@@ -324,7 +324,7 @@ def checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:
             f"{loss}: extra_keys must have the width of the (projected) rows, {q.size(1)}; got "
             f"{describe(extra_keys)}. Project them as the teacher's rows are."
         )
-    return extra_keys.detach().to(q.dtype)
+    return recorded(extra_keys.detach().to(q.dtype))
 
 
 def soft_targets(
@@ -358,7 +358,7 @@ def checked_targets(loss: str, extra_targets: Any, like: Tensor, extra_keys: Ten
             f"{loss}: extra_targets must have one row per extra key, of the teacher's width, shape "
             f"{wanted}; got {describe(extra_targets)}. Pass the rows that the keys were made from."
         )
-    targets: Tensor = extra_targets.detach().to(like.dtype)
+    targets: Tensor = recorded(extra_targets.detach().to(like.dtype))
     return targets
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._checks import check_choice, check_devices, check_temperature, describe
-from graphkd._precision import full_precision, traced
+from graphkd._precision import full_precision, recorded, traced
 from graphkd._slips import for_temperature
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import matched_logits, reduce_rows, row_weights, select_rows
@@ -176,7 +176,7 @@ def kd_loss(
         )
     _check_mask(loss, mask, z_s, task)
     if mask is not None:
-        mask = select_rows(loss, mask, chosen)
+        mask = select_rows(loss, recorded(mask), chosen)
         # A NaN where nothing is observed must not reach arithmetic.
         s, t = s.masked_fill(~mask, 0), t.masked_fill(~mask, 0)
     if isinstance(scale, Tensor):
@@ -201,6 +201,7 @@ def kd_loss(
 def _selected(loss: str, temperature: Tensor, z: Tensor, chosen: Tensor | None) -> Tensor:
     """The temperatures of the selected rows, or the one of all."""
     check_devices(loss, z_s=z, temperature=temperature)
+    temperature = recorded(temperature)
     if temperature.dim() == 0:
         return temperature
     if temperature.shape != z.shape[:1]:

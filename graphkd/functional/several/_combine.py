@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import describe
-from graphkd._precision import upcast
+from graphkd._precision import recorded, upcast
 from graphkd.functional._options import check_weights
 from graphkd.functional._rows import divisor, reduce_rows, resolve_index, select_rows, weigh
 
@@ -103,7 +103,7 @@ def combine(
     """
     _check_values(loss, values, reduction)
     if weight is not None:
-        weight = select_rows(loss, upcast(weight), resolve_index(loss, index, weight))
+        weight = select_rows(loss, recorded(upcast(weight)), resolve_index(loss, index, weight))
     if weights is None:
         weights = [1 / len(values)] * len(values)
     by_value: Sequence[Any] = weights.unbind(-1) if isinstance(weights, Tensor) else weights

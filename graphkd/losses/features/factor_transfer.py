@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphkd._checks import check_choice, check_count, check_matrix, check_positive, check_width
-from graphkd._precision import full_precision
+from graphkd._precision import full_precision, recorded
 from graphkd.functional._rows import resolve_index, row_weights, select_rows
 from graphkd.functional.features.factor_transfer import (
     check_factor_transfer_options,
@@ -148,9 +148,7 @@ class FactorTransferLoss(ProjectedLoss):
         loss, paraphraser = type(self).__name__, self._trainable()
         check_matrix(loss, "h_t", h_t)
         check_width(loss, "h_t", h_t, "dim_t", self.dim_t)
-        rows = select_rows(loss, h_t, resolve_index(loss, index, h_t)).detach()
-        # Autograd cannot save tensors made in inference mode.
-        rows = rows.clone() if rows.is_inference() else rows
+        rows = recorded(select_rows(loss, h_t, resolve_index(loss, index, h_t)).detach())
         rows = rows.to(next(paraphraser.parameters()).dtype)
         with full_precision(rows.device):
             total = F.mse_loss(paraphraser.reconstruct(rows), rows, reduction="sum")
