@@ -48,6 +48,7 @@ def rows_of(dim_s: int, dim_t: int) -> FitNetLoss:
         (FitNetLoss, {"weights": "attention", "entropy": 0.3}),
         (rows_of, {"weights": "attention", "entropy": 0.3}),
         (rows_of, {"weights": "global", "entropy": 0.3}),
+        (FitNetLoss, {"weights": "global", "entropy": 0.3}),
     ],
 )
 def test_a_weight_of_two_is_a_node_twice(inner, options: dict) -> None:
@@ -58,6 +59,8 @@ def test_a_weight_of_two_is_a_node_twice(inner, options: dict) -> None:
         loss = LayerwiseLoss(inner, [4, 3], [5, 6, 3], **options)
     else:
         h_s, loss = h_s[0], MultiTeacherLoss(inner, 4, [5, 6, 3], **options)
+        if options["weights"] == "global":
+            torch.nn.init.normal_(loss.scores)
     learning = [*(h_s if isinstance(h_s, list) else [h_s]), *loss.parameters()]
     value = loss(h_s, h_t, weight=times.float())
     expected = loss(h_s, h_t, index=torch.arange(9).repeat_interleave(times))
@@ -67,6 +70,7 @@ def test_a_weight_of_two_is_a_node_twice(inner, options: dict) -> None:
     mask = torch.arange(9) > 2
     value = loss(h_s, h_t, weight=times.float(), index=mask)
     torch.testing.assert_close(value, loss(h_s, h_t, weight=(times * mask).float()))
+    assert loss(h_s, h_t, weight=torch.zeros(9)) == 0
 
 
 def test_weights_of_layers_and_weights_of_nodes_must_fit() -> None:

@@ -122,7 +122,9 @@ def combine(
     if penalty is not None:
         if total.dim() == 1:
             penalty = weigh(penalty.expand_as(total), weight)
-        elif penalty.dim() == 1:
+        elif weight is not None or penalty.dim() == 1:
+            # If all weights are 0, so is the mean, as those of the inner losses are.
+            penalty = penalty if weight is None else penalty.expand_as(weight)
             penalty = reduce_rows(penalty, "mean", weight)
         total = total + penalty
     if total.dim() == 0:
