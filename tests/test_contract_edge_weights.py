@@ -84,6 +84,19 @@ def test_whole_weights_are_duplicates(loss: Loss, options: dict) -> None:
     assert_same(value, loss.call(h_s, h_t, repeated, **options), (h_s,))
 
 
+@every(backends=True, where=takes)
+def test_float32_rows_take_other_edge_weights(loss: Loss, options: dict) -> None:
+    h_s, h_t, edge_index = loss.inputs(dtype=torch.float32)
+    weight = drawn(edge_index).bfloat16()
+    expected = loss.call(h_s, h_t, edge_index, **options, edge_weight=weight.float())
+    for dtype in (torch.float64, torch.bfloat16):
+        given = weight.to(dtype).requires_grad_()
+        value = loss.call(h_s, h_t, edge_index, **options, edge_weight=given)
+        assert_close(value, expected)
+        gradient, of_weight = torch.autograd.grad(value, (h_s, given))
+        assert (gradient.dtype, of_weight.dtype) == (torch.float32, dtype)
+
+
 @every(where=takes)
 def test_edge_weights_follow_their_edges(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs()

@@ -44,7 +44,7 @@ def edge_divergence(
     # The logarithm of a weight of 0 gives it no gradient.
     absent = weight.masked_fill(weight != 0, 0).to(student.dtype)
     slope = weight_slope(student, teacher, weight, dst, count, divergence, found)
-    return found.rows + segment_sum(absent * slope, dst, count)
+    return found.rows + segment_sum(absent * slope.to(absent.dtype), dst, count)
 
 
 def parts(
