@@ -200,9 +200,10 @@ def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> 
     The numbers are read on a CPU only: elsewhere a step would wait for them.
     """
     n = like.size(0)
-    if not isinstance(weight, Tensor) or not weight.is_floating_point():
+    dense = isinstance(weight, Tensor) and weight.layout == torch.strided
+    if not dense or not weight.is_floating_point():
         raise TypeError(
-            f"{loss}: {name} must be a floating-point tensor, one number per {what}; got "
+            f"{loss}: {name} must be a dense floating-point tensor, one number per {what}; got "
             f"{describe(weight)}. {for_weight(weight, n, what)}"
         )
     if weight.shape != like.shape[:1]:
@@ -217,7 +218,7 @@ def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> 
     if not 0 <= low <= high < math.inf:
         raise ValueError(
             f"{loss}: {name} must be finite and not negative; got numbers from {low:g} to {high:g}."
-            f" Use 0 to leave a {what} out."
+            " Use 0 to leave one out."
         )
 
 

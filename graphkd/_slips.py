@@ -140,6 +140,8 @@ def for_weight(weight: Any, n: int, what: str) -> str:
         return "Weights by type are for HeteroLoss; here, pass those of one type."
     if not isinstance(weight, Tensor):
         return "Convert it with torch.as_tensor."
+    if weight.layout != torch.strided:
+        return "Call .to_dense() on it."
     if weight.dim() == 2 and 1 in weight.shape and weight.numel() == n:
         return "Call .view(-1) on it."
     if not weight.is_floating_point():

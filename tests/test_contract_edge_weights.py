@@ -198,6 +198,7 @@ def test_huge_and_tiny_edge_weights_are_finite() -> None:
 BAD = [
     (torch.ones(27, dtype=torch.long), TypeError, r"\.float\(\)"),
     (2.0, TypeError, "multiply"),
+    (torch.ones(27).to_sparse(), TypeError, r"\.to_dense\(\)"),
     (torch.ones(9), ValueError, "in the same order"),
     (torch.ones(27, 1), ValueError, r"\.view\(-1\)"),
     (torch.full((27,), -1.0), ValueError, "negative"),

@@ -117,6 +117,7 @@ def test_float32_rows_take_other_weights(loss: Loss, options: dict) -> None:
 BAD = [
     (torch.ones(9, dtype=torch.bool), TypeError, r"\.float\(\)"),
     (2.0, TypeError, "multiply"),
+    (torch.ones(9).to_sparse(), TypeError, r"\.to_dense\(\)"),
     ([1.0] * 9, TypeError, "as_tensor"),
     (torch.ones(8), ValueError, r"\(9,\)"),
     (torch.ones(9, 1), ValueError, r"\.view\(-1\)"),

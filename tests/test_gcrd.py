@@ -168,6 +168,10 @@ def test_a_tensor_is_a_temperature_too() -> None:
     loss = graphkd.GCRDLoss(5, 5, head="identity", temperature=fixed)
     assert not list(loss.parameters())
     assert_close(loss(h_s, h_t), expected)
+    with pytest.raises(
+        ValueError, match="temperature must be on the same device; got cpu and meta"
+    ):
+        G.gcrd_loss(h_s, h_t, temperature=fixed.to("meta"))
     with torch.inference_mode():
         made, keys = torch.tensor(0.3), h_t[:3] * 1
     for soft in (None, 0.1):

@@ -266,6 +266,8 @@ def contrast(
     """G-CRD of rows that passed the checks; here both sides may learn, as with heads."""
     loss = "gcrd_loss"
     if isinstance(temperature, Tensor):
+        with reporting(how.process_group):
+            check_devices(loss, embeddings=p, temperature=temperature)
         temperature = recorded(temperature.to(p))
     if how.process_group is not None:
         with reporting(how.process_group):
