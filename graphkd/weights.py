@@ -347,7 +347,7 @@ def influence(x: Tensor, edge_index: Any, *, hops: int = 2, least: float | None 
             loop counts beside I.
         hops: k, how many times the features are propagated.
         least: m, the similarity that counts as no influence; default: the smaller of 0 and the
-            least :math:`u_i`. A node below it has weight 0.
+            least :math:`u_i`. A node below it has weight 0; if none is above it, all have 1.
 
     Shapes:
         - **x:** :math:`[N, d]`
