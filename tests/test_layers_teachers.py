@@ -99,6 +99,19 @@ def test_the_mean_of_equal_weights_costs_nothing() -> None:
     torch.testing.assert_close(gap, covariance.abs())
 
 
+def test_teachers_share_a_temperature() -> None:
+    z_s, z_t = logits()
+    each = torch.linspace(1, 4, 7, dtype=torch.float64)
+    constant = MultiTeacherLoss(KDLoss(each), weights=None)
+    expected = sum(G.kd_loss(z_s, z, temperature=each) for z in z_t) / 3
+    torch.testing.assert_close(constant(z_s, z_t), expected)
+    learned = nn.Parameter(torch.tensor(2.0))
+    loss = MultiTeacherLoss(lambda *_: KDLoss(learned), 4, [4] * 3, weights=None)
+    assert list(loss.parameters()) == [learned]
+    loss(z_s, z_t).backward()
+    assert learned.grad != 0
+
+
 def test_teachers_of_different_widths() -> None:
     h_s = torch.randn(9, 4, requires_grad=True)
     h_t = {"gcn": torch.randn(9, 5), "gat": torch.randn(9, 7)}

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,12 +35,12 @@ class OuterLoss(DistillationLoss):
         super().__init__(**options)
         name = type(self).__name__
         if isinstance(inner, nn.Module):
-            state = next(chain(inner.parameters(), inner.buffers()), None)
-            if state is not None and count != 1:
+            # A constant temperature in a tensor is a buffer, but no state.
+            if inner.state_dict() and count != 1:
                 raise ValueError(
                     f"{name}: {type(inner).__name__} has parameters or buffers, which cannot be "
                     "shared; got one Module for all. Pass a factory instead: lambda dim_s, dim_t: "
-                    f"{type(inner).__name__}(dim_s, dim_t)."
+                    f"{type(inner).__name__}(...)."
                 )
             self._hold([inner])
             return
