@@ -27,7 +27,12 @@ def weighted_mean(loss: Loss, inputs: tuple, weight: torch.Tensor, options: dict
     return plain * part * counts.sum() / (weight * counts).sum()
 
 
-@every(variants=True, backends=True, where=of_rows)
+def sees_weights(loss: Loss, options: dict) -> bool:
+    """Whether the backend may matter: G-CRD's takes the weights, others give rows for them."""
+    return loss.name == "gcrd" or options.get("backend") in (None, "chunked")
+
+
+@every(variants=True, backends=True, where=of_rows, keep=sees_weights)
 def test_weights_multiply_the_rows(loss: Loss, options: dict) -> None:
     inputs = loss.inputs()
     h_s, weight = inputs[0], WEIGHT.clone().requires_grad_()
