@@ -11,8 +11,8 @@ def family_demo_section() -> str:
     text = f"""`python examples/quickstart.py --losses all --seeds {result["seeds"]} --students
     {" ".join(students)}`: every loss alone, in the set-up above. The paper's six have the settings
     above, chosen from twelve; one seed's validation nodes chose the others' weights from four, a
-    decade apart, at their default temperatures, and some lie at an edge. {_better(students)} One small
-    data set: no ranking of methods. TINED, FSP
+    decade apart, at their default temperatures, and some lie at an edge. {_better(students)}
+    One small data set: no ranking of methods. TINED, FSP
     and MuGSI were not made for this use; *two teachers* adds to KD a GraphSAGE as wide as the
     GAT."""
     return joined(
