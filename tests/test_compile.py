@@ -23,7 +23,7 @@ LSP = (
 
 
 def worth_compiling(loss: Loss, options: dict) -> bool:
-    """All variants in chunks, but three of LSP's fourteen; one variant of any other form.
+    """Two variants in chunks, three of LSP, all of G-CRD and Global LSP; one of any other form.
 
     A plain form compiles as torch does, and programs for GPUs are opaque to the compiler. With
     COMPILE_EVERY_VARIANT, all of them: ``benchmarks/mutation.py`` asks what they add.
@@ -33,7 +33,8 @@ def worth_compiling(loss: Loss, options: dict) -> bool:
     variant = {name: value for name, value in options.items() if name != "backend"}
     if loss.name == "lsp" and variant not in LSP:
         return False
-    return variant == loss.variants[0] or options.get("backend") == "chunked"
+    some = loss.variants if loss.name in ("gcrd", "global_lsp", "lsp") else loss.variants[:2]
+    return variant == loss.variants[0] or (options.get("backend") == "chunked" and variant in some)
 
 
 @pytest.fixture(autouse=True)
