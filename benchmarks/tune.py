@@ -1,13 +1,13 @@
 """Choose the settings of an example's losses: weights, and the temperatures of KD and G-CRD.
 
     python benchmarks/tune.py graph_agnostic --methods kd fitnet gcrd kd+gcrd
-    python benchmarks/tune.py molecules --methods kd gcrd -- --dataset bbbp --epochs 40
+    python benchmarks/tune.py molecules --methods kd gcrd --dataset bbbp --epochs 40
 
 Every method gets the same number of trials, those of the demo (`trials` in examples/_methods.py).
 Each trial runs the example on three seeds and takes its mean validation score; test scores are not
 looked at. KD comes first, and keeps its setting beside other losses. The folder of checkpoints
-lets the trials share their teachers, and a stopped search goes on. What follows `--` goes to the
-example. The last lines are the constants for the script.
+lets the trials share their teachers, and a stopped search goes on. Further flags go to the example.
+The last lines are the constants for the script.
 """
 
 import argparse
@@ -47,12 +47,11 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", required=True, help="those to choose settings for")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--checkpoint", type=Path, help="default: runs/tune-EXAMPLE")
-    parser.add_argument("more", nargs="*", help="flags of the example, after --")
-    args = parser.parse_args()
+    args, more = parser.parse_known_args()
     folder = args.checkpoint or Path("runs") / f"tune-{args.example}"
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(EXAMPLES / f"{args.example}.py"), "--seeds", str(args.seeds)]
-    command += ["--checkpoint", str(folder), *args.more]
+    command += ["--checkpoint", str(folder), *more]
     console, chosen = Console(highlight=False), {}
     for method in sorted(args.methods, key=lambda name: name != "kd"):
         found = {}

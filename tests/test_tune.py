@@ -1,0 +1,38 @@
+"""The search for an example's settings, with an example whose scores are known."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_best_setting_is_chosen_and_kd_keeps_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    best, commands = {"kd": "10.0@2.0", "kd+gcrd": "1.0@0.5"}, []
+
+    def example(command: list[str], **_: Any) -> None:
+        commands.append(command)
+        method = command[command.index("--methods") + 1]
+        settings = command[command.index("--settings") + 1 : command.index("--out")]
+        score = 90.0 if f"{method}={best[method]}" in settings else 80.0
+        result = {"validation": {f"MLP: {method}": {"mean": score}}}
+        Path(command[command.index("--out") + 1]).write_text(json.dumps(result))
+
+    monkeypatch.setattr(subprocess, "run", example)
+    flags = ["graph_agnostic", "--methods", "kd+gcrd", "kd", "--checkpoint", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["tune.py", *flags, "--dataset", "Cora"])
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    runpy.run_path(str(ROOT / "benchmarks" / "tune.py"), run_name="__main__")
+    assert len(commands) == 24  # twelve trials a method
+    assert all(command[command.index("--dataset") + 1] == "Cora" for command in commands)
+    assert all("kd=10.0@2.0" in command for command in commands[12:])
+    printed = capsys.readouterr().out
+    assert '"kd": Setting(10.0, 2.0),' in printed
+    assert '"kd+gcrd": Setting(1.0, 0.5),' in printed
