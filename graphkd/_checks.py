@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from types import FunctionType
 from typing import Any
@@ -194,6 +194,41 @@ def check_devices(loss: str, **tensors: Tensor) -> None:
             )
 
 
+def check_entries(
+    loss: str,
+    name: str,
+    value: Any,
+    like: Tensor,
+    good: bool,
+    kind: str,
+    remedy: Callable[[], str],
+    what: str = "row",
+) -> None:
+    """Raise unless ``value`` is a tensor of a kind with one entry for each row of ``like``.
+
+    Args:
+        loss: The loss that errors name.
+        name: The argument.
+        value: The user's value.
+        like: What has the rows, or edges.
+        good: Whether the value is a tensor of the kind.
+        kind: The kind, for the error.
+        remedy: What to do; asked only if a check fails.
+        what: What an entry belongs to.
+    """
+    if not good:
+        raise TypeError(
+            f"{loss}: {name} must be {kind}, one entry per {what}; got {describe(value)}. "
+            f"{remedy()}"
+        )
+    if value.shape != like.shape[:1]:
+        raise ValueError(
+            f"{loss}: {name} must have one entry per {what}, shape ({like.size(0)},); got "
+            f"{describe(value)}. {remedy()}"
+        )
+    check_devices(loss, **{f"the {what}s": like, name: value})
+
+
 def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> None:
     """Raise unless ``weight`` has one number for each entry of ``like``, finite and not negative.
 
@@ -201,17 +236,9 @@ def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> 
     """
     n = like.size(0)
     dense = isinstance(weight, Tensor) and weight.layout == torch.strided
-    if not dense or not weight.is_floating_point():
-        raise TypeError(
-            f"{loss}: {name} must be a dense floating-point tensor, one number per {what}; got "
-            f"{describe(weight)}. {for_weight(weight, n, what)}"
-        )
-    if weight.shape != like.shape[:1]:
-        raise ValueError(
-            f"{loss}: {name} must have one number per {what}, shape ({n},); got "
-            f"{describe(weight)}. {for_weight(weight, n, what)}"
-        )
-    check_devices(loss, **{f"the {what}s": like, name: weight})
+    good = dense and weight.is_floating_point()
+    kind = "a dense floating-point tensor"
+    check_entries(loss, name, weight, like, good, kind, lambda: for_weight(weight, n, what), what)
     if traced() or weight.device.type != "cpu" or n == 0:
         return
     low, high = map(float, weight.detach().aminmax())
@@ -224,17 +251,9 @@ def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> 
 
 def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy: str) -> None:
     """Raise unless ``ids`` are integers, one for each row of ``like``."""
-    if not isinstance(ids, Tensor) or ids.dtype not in (torch.int32, torch.int64):
-        raise TypeError(
-            f"{loss}: {name} must be an int64 tensor [N] of {of}; got {describe(ids)}. "
-            f"{for_ids(ids, like.size(0), remedy)}"
-        )
-    if ids.shape != like.shape[:1]:
-        raise ValueError(
-            f"{loss}: {name} must have one entry per row, shape ({like.size(0)},); got "
-            f"{describe(ids)}. {for_ids(ids, like.size(0), remedy)}"
-        )
-    check_devices(loss, embeddings=like, **{name: ids})
+    good = isinstance(ids, Tensor) and ids.dtype in (torch.int32, torch.int64)
+    n, kind = like.size(0), f"an int64 tensor [N] of {of}"
+    check_entries(loss, name, ids, like, good, kind, lambda: for_ids(ids, n, remedy))
 
 
 def check_node_ids(loss: str, name: str, ids: Any, like: Tensor, dim: int, remedy: str) -> None:

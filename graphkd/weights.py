@@ -18,7 +18,7 @@ from torch import Tensor
 
 from graphkd._checks import (
     check_count,
-    check_devices,
+    check_entries,
     check_matrix,
     check_positive,
     check_row_ids,
@@ -76,11 +76,8 @@ def confidence(z: Tensor, *, temperature: float = 1.0) -> Tensor:
         >>> weights.confidence(torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
         tensor([0.8808, 0.5000])
     """
-    name = "confidence"
-    check_matrix(name, "z", z, "logits")
-    check_positive(f"{name}: temperature", temperature)
     with full_precision(z.device):
-        return _like(_probabilities(z, temperature).amax(dim=1), z)
+        return _like(_checked_probabilities("confidence", z, temperature).amax(dim=1), z)
 
 
 def entropy(z: Tensor, *, temperature: float = 1.0, normalize: bool = True) -> Tensor:
@@ -112,11 +109,8 @@ def entropy(z: Tensor, *, temperature: float = 1.0, normalize: bool = True) -> T
         >>> weights.entropy(torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
         tensor([0.5271, 1.0000])
     """
-    name = "entropy"
-    check_matrix(name, "z", z, "logits")
-    check_positive(f"{name}: temperature", temperature)
     with full_precision(z.device):
-        p = _probabilities(z, temperature)
+        p = _checked_probabilities("entropy", z, temperature)
         most = math.log(p.size(1)) or 1.0
         share = torch.special.entr(p).sum(dim=1) / most
         # The rounding must not make 1 - w negative.
@@ -170,7 +164,9 @@ def agreement(
     z = z.detach()
     known = y >= 0
     if mask is not None:
-        _check_mask(name, mask, z)
+        good = isinstance(mask, Tensor) and mask.dtype == torch.bool
+        remedy = "Pass data.train_mask, of several splits one column; or call .bool()."
+        check_entries(name, "mask", mask, z, good, "a boolean tensor", lambda: remedy)
         known = known & mask
     if not traced() and z.device.type == "cpu" and bool((known & (y >= z.size(1))).any()):
         raise IndexError(
@@ -463,6 +459,13 @@ def _finite(z: Tensor) -> Tensor:
     return z.masked_fill((z == -torch.inf).all(dim=1, keepdim=True), 0)
 
 
+def _checked_probabilities(name: str, z: Tensor, temperature: float) -> Tensor:
+    """Each row's softmax of what the user gave."""
+    check_matrix(name, "z", z, "logits")
+    check_positive(f"{name}: temperature", temperature)
+    return _probabilities(z, temperature)
+
+
 def _probabilities(z: Tensor, temperature: float = 1.0) -> Tensor:
     """Each row's softmax."""
     z = _finite(z)
@@ -481,21 +484,6 @@ def _largest(x: Tensor) -> Tensor:
 
 def _one_for_zero(x: Tensor) -> Tensor:
     return x.masked_fill(x == 0, 1)
-
-
-def _check_mask(name: str, mask: Any, like: Tensor) -> None:
-    """Raise unless ``mask`` has one boolean for each row."""
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        raise TypeError(
-            f"{name}: mask must be a boolean tensor, true where the label may be used; got "
-            f"{describe(mask)}. Pass data.train_mask, or convert it with .bool()."
-        )
-    if mask.shape != like.shape[:1]:
-        raise ValueError(
-            f"{name}: mask must have one entry per row, shape ({like.size(0)},); got "
-            f"{describe(mask)}. Of the masks of several splits, pass one."
-        )
-    check_devices(name, z=like, mask=mask)
 
 
 def _check_number(what: str, value: Any, least: float = -math.inf) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphkd._checks import check_count, check_devices, check_positive, describe
+from graphkd._checks import check_count, check_entries, check_positive, describe
 from graphkd._precision import exact, full_precision, traced
 from graphkd.functional._rows import check_generator
 from graphkd.functional.neighbours._edges import several_classes
@@ -205,17 +205,10 @@ def check_reliability(name: str, reliability: Any, like: Tensor) -> None:
 
     On a GPU, nothing reads the values, so that no step waits for them.
     """
-    if not isinstance(reliability, Tensor) or not reliability.is_floating_point():
-        raise TypeError(
-            f"{name}: reliability must be a floating-point tensor [N]; got "
-            f"{describe(reliability)}. measure_reliability makes it."
-        )
-    if reliability.shape != like.shape[:1]:
-        raise ValueError(
-            f"{name}: reliability must have one entry per row, shape ({like.size(0)},); got "
-            f"{describe(reliability)}. Select the same nodes as in z_s."
-        )
-    check_devices(name, z_s=like, reliability=reliability)
+    good = isinstance(reliability, Tensor) and reliability.is_floating_point()
+    remedy = "measure_reliability makes it. Select the same nodes as in z_s."
+    kind = "a floating-point tensor [N]"
+    check_entries(name, "reliability", reliability, like, good, kind, lambda: remedy)
     if traced() or reliability.device.type != "cpu":
         return
     outside = (reliability < 0) | (reliability > 1)
