@@ -31,6 +31,7 @@ from graphkd.functional.contrast.positives import (
     PairPositives,
     resolve_positives,
 )
+from graphkd.functional.contrast.targets import soft_targets, with_further
 from graphkd.graph import Edges
 from graphkd.ops.contrast_primitives import infonce, soft_infonce, symmetric_infonce
 from graphkd.ops.primitives import edge_similarity
@@ -275,7 +276,7 @@ def contrast(
             refuse(loss, how.process_group, **given)
             more = q[:0].detach() if extra_keys is None else checked_keys(loss, extra_keys, q)
             if targets is not None:
-                targets = _with_further(loss, targets, q, more)
+                targets = with_further(loss, targets, q, more)
         # This import loads torch's compiler, so it is not at the top.
         from graphkd.functional.contrast._ranked import ranked_contrast
 
@@ -299,7 +300,7 @@ def contrast(
             blocks = how.backend, how.chunk_size, how.precision
             rows = formula(loss, p, q, more, drawn, temperature, *blocks, weight)
         else:
-            targets = _with_further(loss, targets, q, more, sample)
+            targets = with_further(loss, targets, q, more, sample)
             rows = _soft_rows(loss, p, q, more, weight, targets, temperature, symmetric, how)
         if several is not None:
             several = several.select(sample)
@@ -327,60 +328,6 @@ def checked_keys(loss: str, extra_keys: Tensor, q: Tensor) -> Tensor:
             f"{describe(extra_keys)}. Project them as the teacher's rows are."
         )
     return recorded(extra_keys.detach().to(q.dtype))
-
-
-def soft_targets(
-    loss: str,
-    temperature: float | None,
-    extra_keys: Tensor | None,
-    extra_targets: Tensor | None,
-) -> Targets | None:
-    """The soft targets that the caller asks for, of the keys themselves, or None."""
-    if extra_targets is not None and (temperature is None or extra_keys is None):
-        lacking = "extra_keys" if extra_keys is None else "teacher_temperature"
-        raise ValueError(
-            f"{loss}: extra_targets are the soft targets of extra_keys; got "
-            f"{describe(extra_targets)}, without {lacking}. Pass {lacking}, or leave them out."
-        )
-    return None if temperature is None else Targets(temperature, None, extra_targets)
-
-
-def checked_targets(loss: str, extra_targets: Any, like: Tensor, extra_keys: Tensor) -> Tensor:
-    """The teacher's rows of further keys, without a gradient, of its width; else it raises."""
-    if extra_targets is None:
-        raise ValueError(
-            f"{loss}: soft targets compare the teacher's rows before the head, and extra_keys are "
-            "rows after it; got no extra_targets. Pass the rows before the head as extra_targets=."
-        )
-    check_matrix(loss, "extra_targets", extra_targets, "teacher rows")
-    check_devices(loss, embeddings=like, extra_targets=extra_targets)
-    wanted = extra_keys.size(0), like.size(1)
-    if extra_targets.shape != wanted:
-        raise ValueError(
-            f"{loss}: extra_targets must have one row per extra key, of the teacher's width, shape "
-            f"{wanted}; got {describe(extra_targets)}. Pass the rows that the keys were made from."
-        )
-    targets: Tensor = recorded(extra_targets.detach().to(like.dtype))
-    return targets
-
-
-def _with_further(
-    loss: str,
-    targets: Targets,
-    q: Tensor,
-    more: Tensor,
-    sample: Tensor | None = None,
-) -> Targets:
-    """The targets of the sampled rows, and one for each further key."""
-    rows, others = targets.rows, targets.more
-    if rows is not None:
-        rows = select_rows(loss, rows, sample)
-    like = q if rows is None else rows
-    if others is not None or (rows is not None and more.size(0)):
-        others = checked_targets(loss, others, like, more)
-    elif rows is not None:
-        others = rows[:0]
-    return Targets(targets.temperature, rows, others)
 
 
 def _soft_rows(

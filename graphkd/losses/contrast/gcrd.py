@@ -9,14 +9,9 @@ from graphkd._precision import has_rows, student_and_teacher
 from graphkd.distributed import check_own_buffers, refuse, reporting
 from graphkd.functional._options import PairOptions
 from graphkd.functional._rows import row_weights, select_rows
-from graphkd.functional.contrast.gcrd import (
-    check_gcrd_options,
-    checked_keys,
-    checked_targets,
-    contrast,
-    soft_targets,
-)
+from graphkd.functional.contrast.gcrd import check_gcrd_options, checked_keys, contrast
 from graphkd.functional.contrast.positives import resolve_positives
+from graphkd.functional.contrast.targets import checked_targets, soft_targets
 from graphkd.heads import HEADS, HeadSpec, changes_nothing
 from graphkd.losses._base import ProjectedLoss
 from graphkd.losses.contrast.queue import KeyQueue
