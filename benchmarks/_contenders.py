@@ -73,7 +73,7 @@ class Loss:
 def _both(x: Inputs, *, temperature: float = naive.TEMPERATURE, **options: Any) -> Tensor:
     """G-CRD as GCRDLoss computes it from the outputs of its heads: both sides learn."""
     return contrast(
-        x.h_s, x.h_t, None, temperature, False, None, None, None, PairOptions(**options)
+        x.h_s, x.h_t, None, None, temperature, False, None, None, None, PairOptions(**options)
     )
 
 

@@ -10,9 +10,7 @@ from graphkd._precision import exact, full_precision
 from graphkd.distributed import Ranks, meet, reporting
 from graphkd.functional._options import PairOptions
 from graphkd.functional._ranked import attached, factor, learns, ranked_sum, scale_of
-from graphkd.functional._rows import (
-    check_generator,
-)
+from graphkd.functional._rows import check_generator
 from graphkd.ops import ring
 from graphkd.ops.reference.soft_infonce import Targets
 from graphkd.similarity import unit_and_inverse, unit_gradient_

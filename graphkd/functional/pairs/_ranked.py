@@ -11,12 +11,7 @@ from graphkd.functional._bandwidth import MOST_ROWS, bandwidth, pair_median, war
 from graphkd.functional._options import PairOptions
 from graphkd.functional._precomputed import GlobalLSPTeacher
 from graphkd.functional._ranked import attached, factor, learns, scale_of
-from graphkd.functional._rows import (
-    check_generator,
-    matched_rows,
-    reduce_rows,
-    row_weights,
-)
+from graphkd.functional._rows import check_generator, matched_rows, reduce_rows, row_weights
 from graphkd.ops import ring
 from graphkd.similarity import Gamma, Kernel
 

@@ -1,4 +1,4 @@
-"""The search for an example's settings, with an example whose scores are known."""
+"""The benchmarks: every loss that they time runs, and the search for settings finds the best."""
 
 import json
 import runpy
@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_every_timed_loss_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    floors = __import__("floors")
+    for name, _, n, d in floors.cases(quick=True):
+        ours, plain = (step() for step in floors.forms(name, n, d))
+        torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-6)
 
 
 def test_the_best_setting_is_chosen_and_kd_keeps_its_own(
