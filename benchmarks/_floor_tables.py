@@ -1,4 +1,4 @@
-"""The section on the floors: whether no loss is slower than plain torch."""
+"""The sections on floors: is a loss slower than plain torch, or than before a change?"""
 
 from collections.abc import Iterable
 
@@ -22,6 +22,24 @@ def floor_section() -> str:
     rows = [[label, *(_cell(found, label, n) for n in sizes)] for label in labels]
     header = ["loss", *(f"N = {n:,}" for n in sizes)]
     return joined("## No slower than plain torch", prose(text), table(header, rows))
+
+
+def change_section() -> str:
+    result = read("before_after")
+    if result is None:
+        return ""
+    found = result["cases"]
+    text = f"""`python benchmarks/before_after.py ../before`: the time of this version over that of
+    commit {result["before"]}, which had no weights and no temperatures that learn, where none is
+    given. Forward and backward, width 128, one thread, process time, turn by turn; medians. The
+    machine is shared, and a tenth is noise."""
+    sizes = sorted({row["n"] for row in found})
+    rows = [
+        [label, *(f"{r['ratio']['median']:.2f}" for r in found if r["label"] == label)]
+        for label in dict.fromkeys(row["label"] for row in found)
+    ]
+    header = ["loss", *(f"N = {n:,}" for n in sizes)]
+    return joined("## No slower than before", prose(text), table(header, rows))
 
 
 def _listed(values: Iterable[int]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from _accuracy_tables import accuracy_section
 from _family_tables import family_cost_section, family_demo_section
-from _floor_tables import floor_section
+from _floor_tables import change_section, floor_section
 from _speed_tables import speed_section, targets
 from _tables import (
     balancing_section,
@@ -50,6 +50,7 @@ def page() -> str:
             hetero_section(),
             speed_section(),
             floor_section(),
+            change_section(),
             accuracy_section(),
             balancing_section(),
             footprint_section(),
