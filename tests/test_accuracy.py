@@ -43,9 +43,10 @@ def test_error_budget(loss: Loss, options: dict, name: str, dtype: torch.dtype) 
     """The budget is the error of the reference in the same input precision, computed in float32."""
     if options.get("backend") == "triton" and dtype != torch.float32:
         return  # every backend gets float32; the interpreter is slow
-    h_s, h_t = scenario(name, 96, (16, 16))
+    n = 66 if options.get("backend") == "triton" else 96  # two blocks of products, nearly one
+    h_s, h_t = scenario(name, n, (16, 16))
     h_s, h_t = h_s.to(dtype), h_t.to(dtype)
-    edge_index = torch.randint(0, 96, (2, 500))
+    edge_index = torch.randint(0, n, (2, 5 * n))
     truth, true_gradient = value_and_gradient(
         lambda h: loss.call(h, h_t.double(), edge_index, **options), h_s.double()
     )
