@@ -7,6 +7,9 @@
 True
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from graphkd import functional, losses, weights
 from graphkd.graph import Graph
 from graphkd.losses import *
@@ -14,6 +17,9 @@ from graphkd.rows import rows_of
 from graphkd.store import TeacherStore
 from graphkd.tap import Tap
 from graphkd.teacher import freeze
+
+if TYPE_CHECKING:
+    from graphkd import diagnostics
 
 __version__ = "0.1.0"
 
@@ -24,8 +30,18 @@ __all__ = [
     "Tap",
     "TeacherStore",
     "__version__",
+    "diagnostics",
     "freeze",
     "functional",
     "rows_of",
     "weights",
 ]
+
+
+# What few programs need is imported when it is asked for.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name == "diagnostics":
+            return importlib.import_module("graphkd.diagnostics")
+        raise AttributeError(f"module 'graphkd' has no attribute {name!r}")

@@ -1,0 +1,49 @@
+"""What the measures do to their inputs: matched rows of both sides, and unit rows, in blocks.
+
+Nothing here copies a whole side but :func:`unit_side`, so that memory stays below a few inputs.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_pair
+from graphkd._precision import exact
+from graphkd.ops._blocks import numbers, slices
+from graphkd.similarity import unit_rows
+
+# A block of rows holds at most this many numbers on a CPU: 16 MiB in float64.
+_BLOCK = 2**21
+
+
+def matched_sides(
+    measure: str,
+    h_s: Tensor,
+    h_t: Tensor,
+    *,
+    names: tuple[str, str] = ("h_s", "h_t"),
+    what: str = "embeddings",
+    projecting: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Both sides as they are, checked and without a gradient; widths and dtypes may differ."""
+    check_pair(measure, h_s, h_t, names=names, what=what, projecting=projecting)
+    return h_s.detach(), h_t.detach()
+
+
+def row_blocks(device: torch.device, count: int, width: int) -> Iterator[slice]:
+    """Blocks of ``count`` rows, so that ``width`` numbers for each row make a block."""
+    return slices(count, max(numbers(device, _BLOCK) // max(width, 1), 1))
+
+
+def unit_block(h: Tensor) -> Tensor:
+    """Unit rows in float64."""
+    return unit_rows(exact(h))
+
+
+def unit_side(h: Tensor) -> Tensor:
+    """The unit rows of a whole side, in float64, made a block at a time."""
+    unit = exact(h.new_empty(0)).new_empty(h.shape)
+    for rows in row_blocks(h.device, *h.shape):
+        unit[rows] = unit_block(h[rows])
+    return unit

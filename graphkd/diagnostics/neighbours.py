@@ -1,0 +1,98 @@
+"""Whether the nearest neighbours in either space are the same nodes."""
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import check_count
+from graphkd._precision import full_precision
+from graphkd.diagnostics._gate import matched_sides, row_blocks, unit_side
+from graphkd.ops._blocks import numbers, slices
+
+# Cosines are compared as multiples of 2^-40, so that rounding breaks no tie.
+_GRID = 40
+# A tile of cosines holds at most this many numbers on a CPU: 32 MiB.
+_TILE = 2**22
+
+
+def neighbour_overlap(h_s: Tensor, h_t: Tensor, k: int = 10) -> Tensor:
+    """Overlap."""
+    name = "neighbour_overlap"
+    h_s, h_t = matched_sides(name, h_s, h_t)
+    with torch.no_grad(), full_precision(h_s.device):
+        check_neighbours(name, h_s, k)
+        near_s, near_t = (nearest(unit_side(h), k) for h in (h_s, h_t))
+        return shared(near_s, near_t)
+
+
+def second_order_cosine(h_s: Tensor, h_t: Tensor, k: int = 10) -> Tensor:
+    """Second order."""
+    name = "second_order_cosine"
+    h_s, h_t = matched_sides(name, h_s, h_t)
+    with torch.no_grad(), full_precision(h_s.device):
+        check_neighbours(name, h_s, k)
+        s, t = unit_side(h_s), unit_side(h_t)
+        return cosine_to_union(s, t, nearest(s, k), nearest(t, k))
+
+
+def check_neighbours(measure: str, h: Tensor, k: int) -> None:
+    """Raise unless the rows have k neighbours; of none and one, the measure is undefined."""
+    check_count(f"{measure}: k", k, least=1)
+    n = h.size(0)
+    if n > 1 and k >= n:
+        raise ValueError(
+            f"{measure}: k must be below the number of rows; got k={k} for {n} rows. Each row has "
+            f"{n - 1} others: use a smaller k, or more rows."
+        )
+
+
+def nearest(unit: Tensor, k: int) -> Tensor:
+    """The k nearest rows of each unit row, without itself; of equally near rows the first.
+
+    Rows that are not all known have no neighbours: all numbers are -1.
+    """
+    n = unit.size(0)
+    near = torch.full((n, min(k, max(n - 1, 0))), -1, dtype=torch.long, device=unit.device)
+    if n < 2 or bool(unit.isnan().any()):
+        return near
+    # A key holds the cosine and, where cosines are equal, puts the lower number first.
+    bits = n.bit_length()
+    grid = 2 ** min(_GRID, 62 - bits)
+    last = torch.arange(n - 1, -1, -1, device=unit.device)
+    for rows in slices(n, max(numbers(unit.device, _TILE) // n, 1)):
+        keys = (unit[rows] @ unit.T).mul_(grid).round_().long().mul_(2**bits).add_(last)
+        own = torch.arange(rows.start, rows.stop, device=unit.device)
+        keys.scatter_(1, own[:, None], torch.iinfo(torch.long).min)
+        near[rows] = n - 1 - (keys.topk(near.size(1)).values & (2**bits - 1))
+    return near
+
+
+def shared(near_s: Tensor, near_t: Tensor) -> Tensor:
+    """The share of one side's neighbours that are the other's, too."""
+    count = near_s.new_zeros(())
+    for rows in row_blocks(near_s.device, near_s.size(0), near_s.size(1) ** 2):
+        count += _among(near_t[rows], near_s[rows]).sum()
+    value = count.double() / near_s.numel()
+    return value.masked_fill(_unknown(near_s, near_t), torch.nan)
+
+
+def cosine_to_union(s: Tensor, t: Tensor, near_s: Tensor, near_t: Tensor) -> Tensor:
+    """The mean cosine between a unit row's similarities to both sides' neighbours, s to t."""
+    total = s.new_zeros(())
+    for rows in row_blocks(s.device, s.size(0), 2 * near_s.size(1) * max(s.size(1), t.size(1))):
+        union = torch.cat([near_s[rows], near_t[rows]], dim=1)
+        fresh = torch.ones_like(union, dtype=torch.bool)
+        fresh[:, near_s.size(1) :] = ~_among(near_t[rows], near_s[rows])
+        a, b = ((u[union] @ u[rows, :, None]).squeeze(2) * fresh for u in (s, t))
+        lengths = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
+        total += (torch.linalg.vecdot(a, b) / lengths.masked_fill(lengths == 0, 1)).sum()
+    value = (total / s.size(0)).clamp(min=-1, max=1)
+    return value.masked_fill(_unknown(near_s, near_t), torch.nan)
+
+
+def _among(some: Tensor, others: Tensor) -> Tensor:
+    """Whether each number is one of the same row of the other."""
+    return (some.unsqueeze(2) == others.unsqueeze(1)).any(dim=2)
+
+
+def _unknown(near_s: Tensor, near_t: Tensor) -> Tensor:
+    return (near_s < 0).any() | (near_t < 0).any()
