@@ -19,9 +19,9 @@ from graphkd.diagnostics._gate import row_blocks, unit_block
 
 
 class Second(NamedTuple):
-    """Sums of products of the descriptions, less their means, over ``count`` rows."""
+    """Sums of products of the descriptions of n rows, less their means."""
 
-    count: int
+    n: int
     s: Tensor
     """Of the student with itself, :math:`[d_s + 2, d_s + 2]`."""
     cross: Tensor
@@ -35,23 +35,51 @@ class Second(NamedTuple):
         return self.s[:-2, :-2].trace(), self.t[:-2, :-2].trace()
 
     @property
-    def kernel_products(self) -> tuple[Tensor, Tensor, Tensor]:
-        r"""For cross, s and t: :math:`\sum_{ij} \langle x_i, x_j\rangle \langle y_i, y_j\rangle`."""
-        cross, s, t = (x[:-2, :-2].square().sum() for x in (self.cross, self.s, self.t))
-        return cross, s, t
+    def three(self) -> list["Products"]:
+        """What the products say of all pairs: of both sides, of the student, of the teacher."""
+        a, b = self.squares
+        each = ((self.cross, a * b), (self.s, a * a), (self.t, b * b))
+        return [Products(self.n, block, squares) for block, squares in each]
+
+
+class Products(NamedTuple):
+    """One block of the products, x of one side and y of the other or the same, over n rows."""
+
+    n: int
+    block: Tensor
+    squares: Tensor
+    """The product of both sums of squared lengths."""
 
     @property
-    def diagonals(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What the pairs of a row with itself take from these, if they are left out and centred."""
-        a, b = self.squares
-        cross, s, t = (x / max(self.count - 1, 1) for x in (a * b, a * a, b * b))
-        return cross, s, t
+    def pairs(self) -> Tensor:
+        r"""The sum over all i and j of :math:`\langle x_i, x_j\rangle \langle y_i, y_j\rangle`."""
+        return self.block[:-2, :-2].square().sum()
+
+    @property
+    def diagonal(self) -> Tensor:
+        """What leaving the pairs i = j out, and centring then, takes away if lengths are equal."""
+        return self.squares / max(self.n - 1, 1)
+
+    @property
+    def lengths(self) -> Tensor:
+        """The covariance of the squared lengths, times n."""
+        return self.block[-2, -2]
+
+    @property
+    def zeros(self) -> Tensor:
+        """The covariance of being a row of zeros, times n."""
+        return self.block[-1, -1]
+
+    @property
+    def gaps(self) -> Tensor:
+        """The covariance of r less the squared length, times n."""
+        return self.zeros - self.block[-1, -2] - self.block[-2, -1] + self.lengths
 
 
 class Moments(NamedTuple):
     """The moments of some rows. Columns are the student's description, and then the teacher's."""
 
-    count: int
+    n: int
     width: int
     """How many columns are the student's."""
     scale: Tensor
@@ -68,7 +96,7 @@ class Moments(NamedTuple):
         """The products by sides."""
         w = self.width
         both = self.products
-        return Second(self.count, both[:w, :w], both[:w, w:], both[w:, w:])
+        return Second(self.n, both[:w, :w], both[:w, w:], both[w:, w:])
 
     @property
     def sides(self) -> tuple[slice, slice]:
@@ -77,7 +105,7 @@ class Moments(NamedTuple):
 
     def pack(self) -> Tensor:
         """All of it as one row, of D² + 2D + 4 numbers for D columns."""
-        head = self.mean.new_tensor([self.count, self.width])
+        head = self.mean.new_tensor([self.n, self.width])
         parts = head, self.scale, self.origin, self.mean, self.products.flatten()
         return torch.cat(parts).unsqueeze(0)
 
@@ -85,9 +113,10 @@ class Moments(NamedTuple):
 def unpack(row: Tensor) -> Moments:
     """The moments that :meth:`Moments.pack` has made a row of."""
     columns = math.isqrt(row.size(0) - 3) - 1
-    head, scale, origin, mean, products = row.split([2, 2, columns, columns, columns**2])
-    count, width = (int(x) for x in head.tolist())
-    return Moments(count, width, scale, origin, mean, products.view(columns, columns))
+    sizes = [2, 2, columns, columns, columns**2]
+    head, scale, origin, mean, products = torch.split(row, sizes)
+    n, width = (int(x) for x in head.tolist())
+    return Moments(n, width, scale, origin, mean, products.view(columns, columns))
 
 
 def describe_rows(x: Tensor, *, scaled: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -140,12 +169,12 @@ def side_moments(h_s: Tensor, h_t: Tensor, *, unit: bool = False) -> Moments:
 
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of the rows of both."""
-    if a.count == 0 or b.count == 0:
-        return b if a.count == 0 else a
+    if a.n == 0 or b.n == 0:
+        return b if a.n == 0 else a
     scale = torch.maximum(a.scale, b.scale)
     a, b = _rescaled(a, scale), _rescaled(b, scale)
-    count = a.count + b.count
-    share = b.count / count
+    n = a.n + b.n
+    share = b.n / n
     units = torch.cat(
         [x.expand(side.stop - side.start) for x, side in zip(scale, a.sides, strict=True)]
     )
@@ -157,8 +186,8 @@ def merge(a: Moments, b: Moments) -> Moments:
         rest = slice(side.stop - 2, side.stop)
         apart[rest] = b.mean[rest] - a.mean[rest]
     products = a.products + b.products
-    products.addr_(apart, apart, alpha=a.count * (b.count / count))
-    return Moments(count, a.width, scale, a.origin, a.mean + share * apart, products)
+    products.addr_(apart, apart, alpha=a.n * (b.n / n))
+    return Moments(n, a.width, scale, a.origin, a.mean + share * apart, products)
 
 
 def _rescaled(m: Moments, scale: Tensor) -> Moments:
