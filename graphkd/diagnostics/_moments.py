@@ -99,6 +99,11 @@ class Moments(NamedTuple):
         return Second(self.n, both[:w, :w], both[:w, w:], both[w:, w:])
 
     @property
+    def widths(self) -> tuple[int, int]:
+        """The widths of the rows."""
+        return self.width - 2, self.mean.size(0) - self.width - 2
+
+    @property
     def sides(self) -> tuple[slice, slice]:
         """The columns of either side."""
         return slice(0, self.width), slice(self.width, self.mean.size(0))

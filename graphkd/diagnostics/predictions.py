@@ -39,15 +39,15 @@ def agreement(z_s: Tensor, z_t: Tensor) -> Tensor:
         >>> agreement(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), z_t)
         tensor(0.6667, dtype=torch.float64)
     """
-    z_s, z_t = matched_logits(z_s, z_t)
+    z_s, z_t = matched_logits("agreement", z_s, z_t)
     return agreeing(predicted(z_s), predicted(z_t)).mean()
 
 
-def matched_logits(z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
+def matched_logits(measure: str, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
     """The logits of both sides, checked and without a gradient."""
     classes = "Both must predict the same classes."
     names = ("z_s", "z_t")
-    return matched_sides("agreement", z_s, z_t, names=names, what="logits", projecting=classes)
+    return matched_sides(measure, z_s, z_t, names=names, what="logits", projecting=classes)
 
 
 def predicted(z: Tensor) -> Tensor:

@@ -113,9 +113,10 @@ def local_structure_correlation(h_s: Tensor, h_t: Tensor, edge_index: Any) -> Te
         >>> local_structure_correlation(h_s, h_t, edge_index)
         tensor(0.5000, dtype=torch.float64)
     """
-    h_s, h_t = matched_sides("local_structure_correlation", h_s, h_t)
+    name = "local_structure_correlation"
+    h_s, h_t = matched_sides(name, h_s, h_t)
     with torch.no_grad(), full_precision(h_s.device):
-        return correlation_of_edges(edge_moments(h_s, h_t, edge_index))
+        return correlation_of_edges(edge_moments(name, h_s, h_t, edge_index))
 
 
 def correlation_of_pairs(m: Second) -> Tensor:
@@ -133,10 +134,9 @@ def correlation_of_pairs(m: Second) -> Tensor:
     return _pearson(three, (torch.stack(three[1:]) <= _LEAST * torch.stack(terms)) | equal)
 
 
-def edge_moments(h_s: Tensor, h_t: Tensor, edge_index: Any) -> Moments:
+def edge_moments(measure: str, h_s: Tensor, h_t: Tensor, edge_index: Any) -> Moments:
     """The moments of both sides' cosines along the edges, less 1, of which each is one row."""
-    name = "local_structure_correlation"
-    edges = resolve_edges(name, edge_index, h_s.size(0), h_s.size(0), h_s.device)
+    edges = resolve_edges(measure, edge_index, h_s.size(0), h_s.size(0), h_s.device)
     src, dst = without_loops(edges.src, edges.dst)
     total = no_moments(1, 1, h_s)
     for block in row_blocks(h_s.device, src.size(0), h_s.size(1) + h_t.size(1)):
