@@ -8,15 +8,20 @@ Each trial runs the example on three seeds and takes its mean validation score; 
 looked at. KD comes first, and keeps its setting beside other losses. The folder of checkpoints
 lets the trials share their teachers, and a stopped search goes on. Further flags go to the example.
 The last lines are the constants for the script.
+
+The example runs in this process: to import torch takes longer than some trials.
 """
 
 import argparse
+import contextlib
+import io
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
+import torch.distributed as dist
 from rich.console import Console
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -30,11 +35,11 @@ def score(command: list[str], method: str, chosen: dict[str, Setting], out: Path
     """The validation score of a method, on average over students and seeds."""
     settings = [f"{name}={one}" for name, one in chosen.items()]
     out.unlink(missing_ok=True)
-    subprocess.run(
-        [*command, "--methods", method, "--settings", *settings, "--out", str(out)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    sys.argv = [*command, "--methods", method, "--settings", *settings, "--out", str(out)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        runpy.run_path(command[0], run_name="__main__")
+    if dist.is_initialized():  # by ddp.py, which is a world of one here
+        dist.destroy_process_group()
     validation = json.loads(out.read_text())["validation"]
     return float(np.mean([one["mean"] for one in validation.values()]))
 
@@ -50,7 +55,7 @@ def main() -> None:
     args, more = parser.parse_known_args()
     folder = args.checkpoint or Path("runs") / f"tune-{args.example}"
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(EXAMPLES / f"{args.example}.py"), "--seeds", str(args.seeds)]
+    command = [str(EXAMPLES / f"{args.example}.py"), "--seeds", str(args.seeds)]
     command += ["--checkpoint", str(folder), *more]
     console, chosen = Console(highlight=False), {}
     for method in sorted(args.methods, key=lambda name: name != "kd"):

@@ -2,10 +2,9 @@
 
 import json
 import runpy
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -25,8 +24,11 @@ def test_the_best_setting_is_chosen_and_kd_keeps_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     best, commands = {"kd": "10.0@2.0", "kd+gcrd": "1.0@0.5"}, []
+    tune = partial(runpy.run_path, str(ROOT / "benchmarks" / "tune.py"), run_name="__main__")
 
-    def example(command: list[str], **_: Any) -> None:
+    def example(script: str, run_name: str) -> None:
+        assert Path(script) == ROOT / "examples" / "graph_agnostic.py"
+        command = sys.argv
         commands.append(command)
         method = command[command.index("--methods") + 1]
         settings = command[command.index("--settings") + 1 : command.index("--out")]
@@ -34,11 +36,11 @@ def test_the_best_setting_is_chosen_and_kd_keeps_its_own(
         result = {"validation": {f"MLP: {method}": {"mean": score}}}
         Path(command[command.index("--out") + 1]).write_text(json.dumps(result))
 
-    monkeypatch.setattr(subprocess, "run", example)
+    monkeypatch.setattr(runpy, "run_path", example)
     flags = ["graph_agnostic", "--methods", "kd+gcrd", "kd", "--checkpoint", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["tune.py", *flags, "--dataset", "Cora"])
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    runpy.run_path(str(ROOT / "benchmarks" / "tune.py"), run_name="__main__")
+    tune()
     assert len(commands) == 24  # twelve trials a method
     assert all(command[command.index("--dataset") + 1] == "Cora" for command in commands)
     assert all("kd=10.0@2.0" in command for command in commands[12:])
