@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +16,12 @@ from tests.contract import Loss, every
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> None:
+def _forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is kept of the environment is forgotten before each test, and after what it pretends."""
     backends._log_choice.cache_clear()
+    backends._has_triton.cache_clear()
+    yield
+    monkeypatch.undo()
     backends._has_triton.cache_clear()
 
 
