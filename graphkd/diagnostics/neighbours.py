@@ -183,4 +183,6 @@ def _among(some: Tensor, others: Tensor) -> Tensor:
 
 
 def _unknown(near_s: Tensor, near_t: Tensor) -> Tensor:
-    return (near_s < 0).any() | (near_t < 0).any()
+    """Whether there are no neighbours, or unknown ones."""
+    none = near_s.numel() == 0
+    return (near_s < 0).any() | (near_t < 0).any() | none

@@ -123,6 +123,11 @@ def permutation_test(
         >>> f"{test.value:.2f} as against {test.mean:.2f} ± {test.std:.2f}: p = {test.p:.2f}"
         '0.45 as against 0.42 ± 0.04: p = 0.21'
     """
+    if not callable(measure):
+        raise TypeError(
+            "permutation_test: measure must be a function of h_s and h_t; got "
+            f"{describe(measure)}. Pass e.g. graphkd.diagnostics.linear_cka."
+        )
     check_count("permutation_test: permutations", permutations, least=1)
     check_generator(generator)
     h_s, h_t = matched_sides("permutation_test", h_s, h_t)
