@@ -9,8 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from graphkd import diagnostics as D
+from tests.oracles.diagnostics import EDGES, MEASURES, N, every, spaces
 from tests.peaks import peak_mib
-from tests.test_diagnostics import EDGES, MEASURES, N, every, spaces
 
 NAN = float("nan")
 ALONE = torch.tensor([[0, 0], [0, 0]])  # self loops of the first node
@@ -193,7 +193,7 @@ def test_refusals(call, error: type[Exception], words: str) -> None:
 GROWTH = """
 import functools
 from graphkd import diagnostics as D
-from tests.test_diagnostics import MEASURES
+from tests.oracles.diagnostics import MEASURES
 def peak(name, n):
     measure = MEASURES[name][0]
     h_s, h_t, edges = torch.randn(n, 48), torch.randn(n, 48), torch.randint(0, n, (2, 5 * n))

@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from graphkd import diagnostics as D
-from tests.test_diagnostics import MEASURES, N, every, spaces
+from tests.oracles.diagnostics import MEASURES, N, every, spaces
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -14,7 +14,13 @@ from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecision
 
 import graphkd
 import graphkd.functional as G
-from tests import ranked_ddp, ranked_training, ranked_values, ranked_weights  # noqa: F401
+from tests import (  # noqa: F401
+    ranked_ddp,
+    ranked_diagnostics,
+    ranked_training,
+    ranked_values,
+    ranked_weights,
+)
 from tests.ranks import CASES, Part, run_cases
 
 # A ring of two has one neighbour on both sides, which values show; three ranks try everything.
