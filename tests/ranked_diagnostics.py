@@ -1,4 +1,4 @@
-"""Cases: the Metrics of ``graphkd.diagnostics`` over ranks, and how the tests build and feed them."""
+"""Cases: the Metrics of ``graphkd.diagnostics`` over ranks; how tests build and feed them."""
 
 import warnings
 
