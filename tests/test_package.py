@@ -26,6 +26,7 @@ OTHERS = {
     "TeacherStore",
     "WeightedSum",
     "__version__",
+    "diagnostics",
     "freeze",
     "functional",
     "rows_of",
@@ -63,10 +64,23 @@ def test_the_api_page_lists_the_public_names() -> None:
             module = said[1]
         elif name := re.fullmatch(r" +(\w+)", line):  # a dotted name belongs to another module
             listed.setdefault(module, []).append(name[1])
-    others = {"__version__", "functional", "weights"}
+    others = {"__version__", "diagnostics", "functional", "weights"}
     assert sorted(listed["graphkd"]) == sorted({*graphkd.__all__} - others)
     assert sorted(listed["graphkd.functional"]) == sorted(G.__all__)
     assert sorted(listed["graphkd.weights"]) == sorted(graphkd.weights.__all__)
+    assert sorted(listed["graphkd.diagnostics"]) == sorted(graphkd.diagnostics.__all__)
+
+
+@pytest.mark.parametrize("name", graphkd.diagnostics.__all__)
+def test_docstrings_of_diagnostics(name: str) -> None:
+    thing = getattr(graphkd.diagnostics, name)
+    wanted = ["Example:", ">>>"]
+    if name.islower():
+        wanted += ["Args:", "Raises:"]
+    if name.islower() and not name.startswith("plot_"):
+        wanted += [".. math::", "Shapes:", "Source:"]
+    text = inspect.getdoc(thing)
+    assert not [part for part in wanted if part not in text]
 
 
 def test_importing_takes_torch_only() -> None:

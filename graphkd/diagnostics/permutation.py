@@ -26,22 +26,19 @@ _ROUNDING = 1e-12
 
 class _Scores(NamedTuple):
     value: Tensor
+    """The measure of the rows as they are matched."""
     mean: Tensor
+    """The mean under random matchings."""
     std: Tensor
+    """The standard deviation under random matchings, of a sample."""
     z: Tensor
+    """How many standard deviations the value lies above the mean."""
     p: Tensor
+    """The share of matchings whose value is at least as high, the given one among them."""
 
 
 class PermutationTest(_Scores):
     """What :func:`permutation_test` returns: a named tuple of five scalars in float64.
-
-    Attributes:
-        value: The measure of the rows as they are matched.
-        mean: The mean under random matchings.
-        std: The standard deviation under random matchings, of a sample.
-        z: How many standard deviations the value lies above the mean.
-        p: The share of matchings whose value is at least as high, the given one among them.
-        null: The value under each random matching; no element of the tuple.
 
     Example:
         >>> import torch
@@ -52,6 +49,7 @@ class PermutationTest(_Scores):
     """
 
     null: Tensor
+    """The value under each random matching, beside the tuple."""
 
     def __new__(
         cls, value: Tensor, mean: Tensor, std: Tensor, z: Tensor, p: Tensor, null: Tensor
