@@ -60,6 +60,24 @@ def test_forward_gives_the_value_of_the_batch(name: str) -> None:
 
 
 @every
+def test_moments_of_many_batches_take_the_room_of_one(name: str) -> None:
+    metric = METRICS[name]()
+    for _ in range(3):
+        metric(*batch(name, slice(0, 20)))
+        metric.update(*batch(name, slice(20, N)))
+        metric(*batch(name, slice(0, 20)))
+    if hasattr(metric, "moments"):
+        assert len(metric.moments) == 1
+    other = METRICS[name]()
+    other.merge_state(METRICS[name]())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert other.compute().isnan()
+    other.update(*batch(name, slice(0, N)))
+    close(other.compute(), whole(name)[1])
+
+
+@every
 def test_merged_copied_moved_and_saved(name: str) -> None:
     metric, other = METRICS[name](), METRICS[name]()
     metric.update(*batch(name, slice(0, 13)))

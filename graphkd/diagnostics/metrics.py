@@ -14,7 +14,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from graphkd._checks import check_count, check_row_ids
-from graphkd._precision import full_precision, upcast
+from graphkd._precision import exact, full_precision, upcast
 from graphkd.diagnostics._gate import matched_sides, unit_side
 from graphkd.diagnostics._moments import Moments, merge, no_moments, side_moments, unpack
 from graphkd.diagnostics.alignment import check_debiased, cka, disparity
@@ -110,6 +110,12 @@ class _OfMoments(_Streamed):
             self._check_widths(new.widths, old.widths)
             new = merge(old, new)
         self.moments = [new.pack()]
+
+    def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
+        """Keep one row, where torchmetrics would keep one for each batch of ``forward``."""
+        super()._reduce_states(incoming_state)
+        total = self._total()
+        self.moments = [total.pack()] if total.n else []
 
     def _kept(self, device: torch.device) -> list[Moments]:
         """The moments of earlier batches, or of the ranks."""
@@ -341,7 +347,7 @@ class _OfNeighbours(_Streamed):
         return (s[chosen], t[chosen]) if chosen.size(0) > self.k else None
 
     def _undefined(self) -> Tensor:
-        return torch.full((), torch.nan, dtype=torch.float64, device=self.device)
+        return exact(torch.full((), torch.nan, device=self.device))
 
 
 class NeighbourOverlap(_OfNeighbours):

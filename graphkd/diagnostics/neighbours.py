@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_count
-from graphkd._precision import full_precision
+from graphkd._precision import exact, full_precision
 from graphkd.diagnostics._gate import matched_sides, row_blocks, unit_side
 from graphkd.ops._blocks import numbers, slices
 
@@ -159,7 +159,7 @@ def shared(near_s: Tensor, near_t: Tensor) -> Tensor:
     count = near_s.new_zeros(())
     for rows in row_blocks(near_s.device, near_s.size(0), near_s.size(1) ** 2):
         count += _among(near_t[rows], near_s[rows]).sum()
-    value = count.double() / near_s.numel()
+    value = exact(count) / near_s.numel()
     return value.masked_fill(_unknown(near_s, near_t), torch.nan)
 
 

@@ -82,9 +82,10 @@ def permutation_test(
     common. A value says something as far as it is above that.
 
     The seven measures take a short way. Those that are made of moments take one
-    :math:`N \times d_s \times d_t` product per permutation; nearest neighbours are found once. Set
-    options by ``functools.partial(linear_cka, debiased=True)``, which takes the short way, too. Any
-    other callable is called for each permutation.
+    :math:`N \times d_s \times d_t` product per permutation. Nearest neighbours are found once, so
+    that of equally near nodes those that come first before the shuffle are taken. Set options by
+    ``functools.partial(linear_cka, debiased=True)``, which takes the short way, too. Any other
+    callable is called for each permutation.
 
     Values that differ by rounding count as equal. Where the null does not vary, z is infinite, or
     NaN if the value is the null's. A NaN shows in the value, or in mean, std, z and p. For
