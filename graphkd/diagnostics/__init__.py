@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING
 from graphkd.diagnostics.alignment import linear_cka, procrustes_disparity
 from graphkd.diagnostics.neighbours import neighbour_overlap, second_order_cosine
 from graphkd.diagnostics.permutation import PermutationTest, permutation_test
+from graphkd.diagnostics.plots import (
+    plot_agreement,
+    plot_embeddings,
+    plot_layers,
+    plot_null,
+    plot_preservation,
+)
 from graphkd.diagnostics.predictions import agreement
 from graphkd.diagnostics.structure import (
     global_structure_correlation,
@@ -42,6 +49,11 @@ __all__ = [
     "local_structure_correlation",
     "neighbour_overlap",
     "permutation_test",
+    "plot_agreement",
+    "plot_embeddings",
+    "plot_layers",
+    "plot_null",
+    "plot_preservation",
     "procrustes_disparity",
     "second_order_cosine",
 ]
