@@ -212,7 +212,7 @@ def test_null_counts_every_matching_and_marks_the_score() -> None:
     (line,) = ax.lines
     assert line.get_xdata() == [float(TEST.value)] * 2
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert any(f"z = {float(TEST.z):.3g}" in text for text in texts)
+    assert any(f"z = {float(TEST.z):,.1f}" in text for text in texts)
 
 
 # Embeddings -----------------------------------------------------------------------------------

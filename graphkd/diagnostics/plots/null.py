@@ -59,7 +59,7 @@ def plot_null(test: PermutationTest, *, ax: "Axes | None" = None) -> "Axes":
     (ax,) = make_axes(ax, 1, (6.0, 3.6))
     among = f"{null.size:,} random matchings, {float(test.mean):.3g} ± {float(test.std):.2g}"
     ax.hist(null, bins=30, color=COLOURS[0], label=among)
-    found = f"score {score:.3g}: z = {float(test.z):.3g}, p = {float(test.p):.2g}"
+    found = f"score {score:.3g}: z = {float(test.z):,.1f}, p = {float(test.p):.2g}"
     ax.axvline(score, color=COLOURS[2], linewidth=2, label=found)
     ax.set(xlabel="score", ylabel="matchings")
     open_frame(ax)
