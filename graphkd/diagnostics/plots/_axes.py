@@ -27,7 +27,8 @@ def check_axes(plot: str, given: Any, panels: int = 1) -> None:
         from matplotlib.axes import Axes
     except ImportError as error:
         raise ImportError(
-            f"{plot} needs matplotlib, which is not installed. Run pip install 'graphkd[metrics]'."
+            f"{plot} needs matplotlib, which is not installed. Install the extra: pip install "
+            "'graphkd[metrics]'."
         ) from error
     if given is None:
         return

@@ -86,10 +86,10 @@ def plot_agreement(
     check_axes(name, axes, 2)
     agree = agreeing(predicted(s), predicted(t)).cpu()
     if chosen is not None:
-        degree, homophily = degree[chosen], homophily[chosen]
+        degree, homophily = (of_nodes[chosen.cpu()] for of_nodes in (degree, homophily))
     panels = make_axes(axes, 2, (8.6, 3.6), sharey=True)
-    _by_degree(panels[0], agree, degree.cpu())
-    _by_homophily(panels[1], agree, homophily.cpu())
+    _by_degree(panels[0], agree, degree)
+    _by_homophily(panels[1], agree, homophily)
     for ax in panels:
         if agree.numel():
             ax.axhline(float(agree.mean()), color=GREY, linestyle="--", linewidth=1, zorder=0)
@@ -102,13 +102,9 @@ def _structure(src: Tensor, dst: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Degree and homophily of each node; NaN where no neighbour has a known class."""
     src, dst = (end[src != dst] for end in (src, dst))
     known = (y[src] >= 0) & (y[dst] >= 0)
-    degree, counted = (_count(ends, y.size(0)) for ends in (dst, dst[known]))
-    alike = _count(dst[known & (y[src] == y[dst])], y.size(0))
-    return degree, alike.double() / counted
-
-
-def _count(ends: Tensor, n: int) -> Tensor:
-    return torch.bincount(ends, minlength=n)
+    ends = dst, dst[known], dst[known & (y[src] == y[dst])]
+    degree, counted, alike = (torch.bincount(end, minlength=y.size(0)) for end in ends)
+    return degree.cpu(), alike.cpu().double() / counted.cpu()
 
 
 def _by_degree(ax: "Axes", agree: Tensor, degree: Tensor) -> None:
