@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from _accuracy_tables import accuracy_section
+from _analysis_tables import analysis_tables, draw_analysis
 from _family_tables import family_cost_section, family_demo_section
 from _floor_tables import change_section, floor_section
 from _speed_tables import speed_section, targets
@@ -35,6 +36,7 @@ from _workflow_tables import (
 ROOT = Path(__file__).resolve().parents[1]
 README, PAGE, FIGURES = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "_static"
 RECIPES = ROOT / "docs" / "recipes.md"
+ANALYSIS = ROOT / "docs" / "diagnostics" / "analysis.md"
 
 
 def page() -> str:
@@ -81,6 +83,12 @@ def recipes() -> str:
     return filled(text, {"recipes": recipe_table(result)} if result else {})
 
 
+def analysis() -> str:
+    """The page on what a method preserves, with its tables."""
+    text, result = ANALYSIS.read_text(), read("analysis")
+    return filled(text, {"analysis": analysis_tables(result)} if result else {})
+
+
 def filled(text: str, blocks: dict[str, str]) -> str:
     """The text with its marked blocks filled in."""
     for name, block in blocks.items():
@@ -95,7 +103,8 @@ def main() -> None:
     )
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    for path, text in {PAGE: page(), README: readme(), RECIPES: recipes()}.items():
+    pages = {PAGE: page(), README: readme(), RECIPES: recipes(), ANALYSIS: analysis()}
+    for path, text in pages.items():
         if path.read_text() == text:
             continue
         if args.check:
@@ -105,6 +114,7 @@ def main() -> None:
         from _figures import draw_figures
 
         draw_figures(FIGURES)
+        draw_analysis(FIGURES)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The benchmarks: every loss that they time runs, and the search for settings finds the best."""
 
 import json
+import math
 import runpy
 import sys
 from functools import partial
@@ -18,6 +19,28 @@ def test_every_timed_loss_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, _, n, d in floors.cases(quick=True):
         ours, plain = (step() for step in floors.forms(name, n, d))
         torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-6)
+
+
+def test_the_analysis_takes_up_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), str(ROOT / "examples"), *sys.path])
+    flags = ["--seeds", "0", "--students", "GCN", "--epochs", "1", "--permutations", "3"]
+    flags += ["--out", str(tmp_path / "out.json")]
+
+    def run(*more: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["analysis.py", *flags, *more])
+        runpy.run_path(str(ROOT / "benchmarks" / "analysis.py"), run_name="__main__")
+        return capsys.readouterr().out.splitlines()
+
+    assert len(run("--methods", "none", "kd")) == 2
+    result = json.loads((tmp_path / "out.json").read_text())
+    for method in ("none", "kd"):
+        row = result["students"]["GCN"][method]["0"]
+        assert all(math.isfinite(x) for key, x in row.items() if key != "setting")
+    assert len(run("--methods", "kd", "kd+lsp", "--pictures", str(tmp_path))) == 1
+    assert len(list(tmp_path.glob("*.png"))) == 4
 
 
 def test_the_best_setting_is_chosen_and_kd_keeps_its_own(
