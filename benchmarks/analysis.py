@@ -105,12 +105,11 @@ def pictures(run: demo.Run, flags: argparse.Namespace, permutations: int, folder
     ]
     for model in (student, teacher):
         demo.predict(model, data)
-    draws, measure = torch.Generator().manual_seed(0), diagnostics.linear_cka
-    test = diagnostics.permutation_test(
-        measure, h_s, h_t, permutations=permutations, generator=draws
-    )
+    draws = torch.Generator().manual_seed(0)
+    local = partial(diagnostics.local_structure_correlation, edge_index=data.edge_index)
+    test = diagnostics.permutation_test(local, h_s, h_t, permutations=permutations, generator=draws)
     drawn = {
-        "layers": diagnostics.plot_layers(measure, *layers),
+        "layers": diagnostics.plot_layers(diagnostics.linear_cka, *layers),
         "null": diagnostics.plot_null(test),
         "embeddings": diagnostics.plot_embeddings(h_s, h_t, data.y)[0],
         "agreement": diagnostics.plot_agreement(

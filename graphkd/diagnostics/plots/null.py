@@ -55,6 +55,8 @@ def plot_null(test: PermutationTest, *, ax: "Axes | None" = None) -> "Axes":
             "or for a side whose rows are all equal."
         )
     check_axes(name, ax)
+    from matplotlib.ticker import MaxNLocator
+
     null, score = test.null.cpu().numpy(), float(test.value)
     (ax,) = make_axes(ax, 1, (6.0, 3.6))
     among = f"{null.size:,} random matchings, {float(test.mean):.3g} ± {float(test.std):.2g}"
@@ -62,6 +64,7 @@ def plot_null(test: PermutationTest, *, ax: "Axes | None" = None) -> "Axes":
     found = f"score {score:.3g}: z = {float(test.z):,.1f}, p = {float(test.p):.2g}"
     ax.axvline(score, color=COLOURS[2], linewidth=2, label=found)
     ax.set(xlabel="score", ylabel="matchings")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     open_frame(ax)
     ax.spines["bottom"].set_color(GREY)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2)
