@@ -1,6 +1,7 @@
 """The cost of the measures of graphkd.diagnostics, and of a thousand permutations.
 
-    python benchmarks/diagnostics.py      # a quarter of an hour
+    python benchmarks/diagnostics.py              # all; a quarter of an hour
+    python benchmarks/diagnostics.py linear_cka   # some of them; the file keeps the others
 
 Each measure runs on 50,000 rows in a process of its own, after a run on 64 rows that loads
 everything. Memory is the rise of that process's peak resident size, beyond the inputs. The obvious
@@ -84,6 +85,7 @@ def in_a_process(*arguments: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=", ".join(MEASURES))
     parser.add_argument("--out", type=Path, default=HERE / "results" / "diagnostics.json")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -91,22 +93,23 @@ def main() -> None:
         name, width = args.child
         print(json.dumps(measured(name, NODES, int(width))))
         return
-    console = Console()
-    measures: dict[str, dict[str, dict[str, float]]] = {}
+    console, names = Console(), args.names or MEASURES
+    before = json.loads(args.out.read_text()) if args.names and args.out.exists() else {}
+    measures = before.get("measures", {})
+    permutations = before.get("seconds_per_permutation", {})
     with measure.threads(1):
-        for name in MEASURES:
+        for name in names:
             measures[name] = {str(width): in_a_process(name, str(width)) for width in WIDTHS}
             console.print(name, measures[name], highlight=False)
-        permutations = {
-            name: {f"{s} × {t}": permuted(name, ROWS, (s, t)) for s, t in PAIRS}
-            for name in OF_MOMENTS
-        }
+            if name in OF_MOMENTS:
+                widths = {f"{s} × {t}": (s, t) for s, t in PAIRS}
+                permutations[name] = {key: permuted(name, ROWS, w) for key, w in widths.items()}
     report = {
         "machine": {"processor": platform.machine(), "threads": 1},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "sizes": {"nodes": NODES, "edges": EDGES, "k": K, "rows": ROWS},
         "dense_matrix_mib": NODES**2 * 8 / 2**20,
-        "measures": measures,
+        "measures": {name: measures[name] for name in MEASURES if name in measures},
         "seconds_per_permutation": permutations,
     }
     args.out.write_text(json.dumps(report, indent=1) + "\n")

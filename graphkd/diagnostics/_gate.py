@@ -13,8 +13,8 @@ from graphkd._precision import exact
 from graphkd.ops._blocks import numbers, slices
 from graphkd.similarity import unit_rows
 
-# A block of rows holds at most this many numbers on a CPU: 16 MiB in float64.
-_BLOCK = 2**21
+# A block of rows holds at most this many numbers on a CPU, 2 MiB in float64, to stay in its cache.
+_BLOCK = 2**18
 
 
 def matched_sides(
@@ -31,9 +31,9 @@ def matched_sides(
     return h_s.detach(), h_t.detach()
 
 
-def row_blocks(device: torch.device, count: int, width: int) -> Iterator[slice]:
-    """Blocks of ``count`` rows, so that ``width`` numbers for each row make a block."""
-    return slices(count, max(numbers(device, _BLOCK) // max(width, 1), 1))
+def row_blocks(device: torch.device, count: int, width: int, blocks: int = 1) -> Iterator[slice]:
+    """Slices of ``count`` rows of which each takes ``width`` numbers: one block, or several."""
+    return slices(count, max(numbers(device, _BLOCK) * blocks // max(width, 1), 1))
 
 
 def unit_block(h: Tensor) -> Tensor:

@@ -166,7 +166,9 @@ def no_moments(width_s: int, width_t: int, like: Tensor) -> Moments:
 def side_moments(h_s: Tensor, h_t: Tensor, *, unit: bool = False) -> Moments:
     """The moments of two sides, or of their unit rows, a block at a time."""
     total = no_moments(h_s.size(1), h_t.size(1), h_s)
-    for rows in row_blocks(h_s.device, h_s.size(0), h_s.size(1) + h_t.size(1)):
+    width = h_s.size(1) + h_t.size(1)
+    # Eight blocks for each merger, which takes a time of its own.
+    for rows in row_blocks(h_s.device, h_s.size(0), width, blocks=8):
         x, y = ((unit_block if unit else exact)(h[rows]) for h in (h_s, h_t))
         total = merge(total, moments_of(x, y, scaled=not unit))
     return total

@@ -187,8 +187,7 @@ def _of_moments(
 
     def value(order: Tensor) -> Tensor:
         cross = s.new_zeros(s.size(1), t.size(1))
-        # An eighth of a block, so that the gathered rows are still in the cache.
-        for rows in row_blocks(s.device, s.size(0), 8 * t.size(1)):
+        for rows in row_blocks(s.device, s.size(0), t.size(1)):
             cross.addmm_(s[rows].T, t.index_select(0, order[rows]))
         return formula(Second(s.size(0), own_s, cross, own_t))
 
