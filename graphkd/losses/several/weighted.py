@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import describe, tensors_in
-from graphkd._precision import upcast
 from graphkd.distributed import OwnBuffers
 from graphkd.functional.several._combine import located
 from graphkd.losses._base import arguments_of
+from graphkd.losses._gradients import gradients_at, joint_norm, through_float16
 
 # The names that a call may use even if no loss of this sum takes them.
 VOCABULARY = {
@@ -24,9 +24,6 @@ VOCABULARY = {
 # A term whose mean runs over pairs of nodes falls as 1/N: at N nodes, similarity preserving needs a
 # factor of some 32 N. These bounds leave it free up to 3e8 nodes.
 _LEAST, _MOST = 1e-10, 1e10
-# Powers of two, by which a loss is scaled while its gradient is measured: first, from try to try,
-# and last. They are exact, and change nothing but in float16, which underflows below 6e-8.
-_FIRST, _STEP, _LAST = 2.0**12, 2.0**16, 2.0**60
 
 
 class WeightedSum(nn.Module):
@@ -181,7 +178,7 @@ class WeightedSum(nn.Module):
                 f"{describe(task_loss)}. Pass the task's loss; it is not added to the total."
             )
         layers = _layers_of(arguments.get("h_s"))
-        half = _through_float16(layers[0].device.type, task_loss, arguments)
+        half = through_float16(layers[0].device.type, task_loss, arguments)
         task = _gradient_norm("task_loss", task_loss, layers, half)
         norms = [_gradient_norm(f"loss {key!r}", term, layers, half) for key, term in terms.items()]
         task, term_norms = (norm.to(self.term_norms) for norm in (task, torch.stack(norms)))
@@ -279,41 +276,11 @@ def _layers_of(h_s: Any) -> list[Tensor]:
     return layers
 
 
-def _through_float16(device: str, task_loss: Tensor, arguments: dict[str, Any]) -> bool:
-    """Whether gradients may pass through float16, where those of a mean over many rows vanish."""
-    casting = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    if casting and torch.get_autocast_dtype(device) == torch.float16:
-        return True
-    student = (x for x in tensors_in([task_loss, arguments]) if x.requires_grad)
-    return any(x.dtype == torch.float16 for x in student)
-
-
 def _gradient_norm(name: str, loss: Tensor, layers: list[Tensor], half: bool) -> Tensor:
-    """The norm of the gradient, through ``half`` precision by a scale that it can hold."""
-    scale = _FIRST
-    gradients = _scaled_gradients(name, loss, layers, scale)
-    norm = _norm(gradients, scale)
-    if half and not norm.isfinite():
-        scale /= _STEP
-        return _norm(_scaled_gradients(name, loss, layers, scale), scale)
-    while half and scale < _LAST and _largest(gradients) < 1 / 256:
-        scale *= _STEP
-        gradients = _scaled_gradients(name, loss, layers, scale)
-        if not (finer := _norm(gradients, scale)).isfinite():
-            break
-        norm = finer
-    return norm
-
-
-def _scaled_gradients(name: str, loss: Tensor, layers: list[Tensor], scale: float) -> list[Tensor]:
-    """The gradients at the layers that the loss depends on; raises if it depends on none."""
-    found: list[Tensor | None] = []
-    if loss.requires_grad:
-        wide = upcast(loss)
-        by = wide.new_full((), scale)
-        found = [*torch.autograd.grad(wide, layers, by, retain_graph=True, allow_unused=True)]
-    gradients = [upcast(gradient) for gradient in found if gradient is not None]
-    if not gradients:
+    """The norm of the gradient at the layers; raises if the loss depends on none of them."""
+    gradients, scale = gradients_at(loss, layers, half)
+    found = [gradient for gradient in gradients if gradient is not None]
+    if not found:
         beside = _node_beside(loss, layers)
         raise ValueError(
             f"WeightedSum: balance=True compares gradients at h_s, but {name} does not depend on "
@@ -325,17 +292,7 @@ def _scaled_gradients(name: str, loss: Tensor, layers: list[Tensor], scale: floa
                 else "it. Pass the h_s that the logits and losses of this step were computed from."
             )
         )
-    return gradients
-
-
-def _norm(gradients: list[Tensor], scale: float) -> Tensor:
-    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
-    norm: Tensor = torch.linalg.vector_norm(norms) / scale
-    return norm
-
-
-def _largest(gradients: list[Tensor]) -> float:
-    return max((float(g.abs().max()) for g in gradients if g.numel()), default=0.0)
+    return joint_norm(found) / scale
 
 
 def _node_beside(loss: Tensor, layers: list[Tensor]) -> str | None:

@@ -1,0 +1,66 @@
+"""The gradients of a loss at the student's embeddings, also through float16."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphkd._checks import tensors_in
+from graphkd._precision import upcast
+
+# Powers of two, by which a loss is scaled while its gradient is measured: first, from try to try,
+# and last. They are exact, and change nothing but in float16, which underflows below 6e-8.
+_FIRST, _STEP, _LAST = 2.0**12, 2.0**16, 2.0**60
+
+
+def through_float16(device: str, task_loss: Tensor | None, arguments: dict[str, Any]) -> bool:
+    """Whether gradients may pass through float16, where those of a mean over many rows vanish."""
+    casting = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if casting and torch.get_autocast_dtype(device) == torch.float16:
+        return True
+    student = (x for x in tensors_in([task_loss, arguments]) if x.requires_grad)
+    return any(x.dtype == torch.float16 for x in student)
+
+
+def gradients_at(
+    loss: Tensor, places: Sequence[Any], half: bool
+) -> tuple[list[Tensor | None], float]:
+    """The gradients at tensors or edges of autograd's graph, times a power of two, and that power.
+
+    A gradient is None at a place that the loss does not depend on. Through ``half`` precision, the
+    power is one that it can hold.
+    """
+    scale = _FIRST
+    found = _scaled(loss, places, scale)
+    if not half:
+        return found, scale
+    if not joint_norm(found).isfinite():
+        return _scaled(loss, places, scale / _STEP), scale / _STEP
+    while scale < _LAST and _largest(found) < 1 / 256:
+        finer = _scaled(loss, places, scale * _STEP)
+        if not joint_norm(finer).isfinite():
+            break
+        found, scale = finer, scale * _STEP
+    return found, scale
+
+
+def joint_norm(gradients: Sequence[Tensor | None]) -> Tensor:
+    """The norm of all gradients together; None counts as 0."""
+    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients if gradient is not None]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+    return norm
+
+
+def _scaled(loss: Tensor, places: Sequence[Any], scale: float) -> list[Tensor | None]:
+    if not loss.requires_grad:
+        return [None for _ in places]
+    wide = upcast(loss)
+    by = wide.new_full((), scale)
+    found = torch.autograd.grad(wide, places, by, retain_graph=True, allow_unused=True)
+    return [None if gradient is None else upcast(gradient) for gradient in found]
+
+
+def _largest(gradients: Sequence[Tensor | None]) -> float:
+    held = (gradient for gradient in gradients if gradient is not None and gradient.numel())
+    return max((float(gradient.abs().max()) for gradient in held), default=0.0)
