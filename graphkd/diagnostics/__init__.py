@@ -1,4 +1,4 @@
-"""How alike two representations are.
+"""How alike two representations are; what ails a run.
 
 The functions need torch alone. The Metrics need the extra ``graphkd[metrics]``, which is imported
 when one of them is asked for.
@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from graphkd.diagnostics.alignment import linear_cka, procrustes_disparity
+from graphkd.diagnostics.doctor import Doctor
 from graphkd.diagnostics.neighbours import neighbour_overlap, second_order_cosine
 from graphkd.diagnostics.permutation import PermutationTest, permutation_test
 from graphkd.diagnostics.plots import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agreement",
+    "Doctor",
     "GlobalStructureCorrelation",
     "LinearCKA",
     "LocalStructureCorrelation",

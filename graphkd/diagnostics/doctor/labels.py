@@ -1,0 +1,138 @@
+"""The check of both models' predictions against the labels: a teacher that is worse."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphkd.diagnostics.doctor.call import Call, is_logits
+from graphkd.diagnostics.doctor.finding import Finding
+
+# A difference counts if it is so many standard deviations wide (one-sided, p = 3e-5: it is tested
+# in every window), and so many points.
+DEVIATIONS, POINTS = 4.0, 0.05
+# Windows in which the teacher has to be worse: so many calls, as other batches are other nodes.
+_CALLS = 10
+
+
+class TeacherBelowStudent:
+    """Compares, row by row, who is right."""
+
+    def __init__(self) -> None:
+        self._sums = [0.0, 0.0, 0.0, 0.0, 0.0]
+        self._calls = 0
+        self._y: tuple[int, int] | None = None
+        self._worst: tuple[float, float, float, int, int] | None = None
+
+    def see(self, call: Call) -> None:
+        """Add the rows of a call; over a window, a whole graph counts once, and batches add up."""
+        if not call.training or call.y is None:
+            return
+        found = [
+            scores
+            for student, teachers, y in _predictions(call)
+            if (scores := _scores(student, teachers, y)) is not None
+        ]
+        if not found:
+            return
+        right_s, right_t = (torch.cat(side) for side in zip(*found, strict=True))
+        if not right_s.numel():
+            return
+        difference = right_s - right_t
+        y = next(iter(call.y.values())) if isinstance(call.y, Mapping) else call.y
+        same = (y.data_ptr(), y.size(0)) if isinstance(y, Tensor) else None
+        share = 1.0 / _CALLS if same is not None and same == self._y else 1.0
+        self._y = same
+        self._calls += 1
+        numbers = (difference.numel(), right_s.sum(), right_t.sum(), difference.square().sum())
+        self._sums = [
+            old + share * float(new)
+            for old, new in zip(self._sums, (*numbers, difference.sum()), strict=True)
+        ]
+        if self._calls >= _CALLS:
+            self._close(call.step)
+
+    def _close(self, step: int) -> None:
+        rows, right_s, right_t, squares, ahead = self._sums
+        self._sums, self._calls = [0.0] * 5, 0
+        self._y = None
+        deviations = ahead / math.sqrt(squares) if squares else 0.0
+        if deviations > DEVIATIONS and ahead / rows > POINTS:
+            self._worst = (right_t / rows, right_s / rows, deviations, round(rows), step)
+
+    def findings(self) -> Iterator[Finding]:
+        """The latest window in which the teacher was worse."""
+        if self._worst is None:
+            return
+        teacher, student, deviations, rows, step = self._worst
+        yield Finding(
+            "teacher-below-student",
+            f"On the {rows} labelled rows of a window that ended at step {step}, the teacher is "
+            f"right on {teacher:.1%} and the student on {student:.1%}, {deviations:.0f} standard "
+            "deviations more than chance allows. The student learns its errors.",
+            "Check that z_t comes from the trained checkpoint, in eval mode, with the classes in "
+            "the student's order. If the labels are those that both were trained on, compare on "
+            "others: pass y= with -1 at the training nodes.",
+        )
+
+
+def _predictions(call: Call) -> Iterator[tuple[Tensor, list[Tensor], Tensor]]:
+    """Logits of student and teachers with labels, by node type if there are types."""
+    z_s, z_t = (
+        {name: call.arguments[name] for name in call.arguments if is_logits(name)}.get(f"z_{side}")
+        for side in "st"
+    )
+    if isinstance(call.y, Mapping):
+        if isinstance(z_s, Mapping) and isinstance(z_t, Mapping):
+            for key in call.y:
+                if key in z_s and key in z_t:
+                    yield from _of_one(z_s[key], z_t[key], call.y[key], call, key)
+        return
+    if isinstance(z_s, Mapping) and isinstance(z_t, Mapping) and len(z_s) == 1:
+        [(key, z_s)], z_t = z_s.items(), z_t.get(next(iter(z_s)))
+    yield from _of_one(z_s, z_t, call.y, call, None)
+
+
+def _of_one(
+    z_s: Any, z_t: Any, y: Any, call: Call, key: Any
+) -> Iterator[tuple[Tensor, list[Tensor], Tensor]]:
+    several = z_t.values() if isinstance(z_t, Mapping) else z_t
+    teachers = [z_t] if isinstance(z_t, Tensor) else list(several or [])
+    sides = [z_s, *teachers]
+    if not teachers or not all(isinstance(z, Tensor) and z.dim() == 2 for z in sides):
+        return
+    if not isinstance(y, Tensor) or any(z.shape != z_s.shape for z in teachers):
+        return
+    label = "z" if key is None else f"z[{key!r}]"
+    chosen = [call.rows(label, z) for z in sides]
+    if y.size(0) == z_s.size(0):
+        y = call.rows(label, y)
+    if y.size(0) == chosen[0].size(0):
+        yield chosen[0], chosen[1:], y.detach()
+
+
+def _scores(z_s: Tensor, teachers: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Whether each model is right, for each row with a label: the best teacher counts."""
+    if y.dim() == 2 and y.size(1) == 1:
+        y = y.view(-1)
+    classes = z_s.size(1)
+    if y.dim() == 1 and classes > 1:
+        if y.is_floating_point() or y.dtype == torch.bool:
+            return None
+        known = (y >= 0) & (y < classes)
+        y = y[known]
+        rights = [(z[known].argmax(dim=1) == y).double() for z in (z_s, *teachers)]
+    else:
+        y = y.view(-1, 1) if y.dim() == 1 else y
+        present = ~y.isnan() if y.is_floating_point() else y >= 0
+        if y.shape != z_s.shape or not bool(((y == 0) | (y == 1) | ~present).all()):
+            return None  # values to regress
+        counts = present.sum(dim=1)
+        known = counts > 0
+        rights = [
+            ((((z > 0) == (y > 0.5)) & present).sum(dim=1)[known] / counts[known]).double()
+            for z in (z_s, *teachers)
+        ]
+    return rights[0], max(rights[1:], key=lambda right: float(right.sum()))

@@ -1,0 +1,227 @@
+"""The check of the matching: whether the teacher's rows belong to the nodes they stand beside."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphkd._graph_formats import source_target
+from graphkd.diagnostics.doctor.call import Call, is_logits, named_tensors
+from graphkd.diagnostics.doctor.finding import Finding
+from graphkd.similarity import unit_rows
+
+# The teacher's rows fit if one measure is so many standard deviations above random matchings.
+FITS = 4.0
+# A measure has spoken after so many rows, or so many calls.
+ROWS, CALLS = 500, 10
+# Rows of one test; edges that a matching is drawn from. Less than so few rows tell nothing.
+_MOST, _EDGES, _LEAST = 512, 8192, 12
+
+
+def matching_score(a: Tensor, b: Tensor) -> float:
+    r"""How far the rows of two matrices match, in standard deviations above random matchings.
+
+    The statistic is that of linear CKA, :math:`\langle K, L\rangle` of the centred Gram matrices
+    K and L. Mean and variance over all n! matchings of the rows are exact: with
+    :math:`T = \mathrm{tr} K`, :math:`T_2 = \mathrm{tr} K^2`, :math:`S_2 = \sum_i K_{ii}^2`,
+
+    .. math::
+        \mathrm{E} = \frac{T T'}{n - 1}, \qquad
+        \mathrm{Var} = \frac{2 V V'}{(n-1)^2 (n+1)(n-2)} + \frac{U U'}{(n+1) n (n-1) (n-2) (n-3)}
+
+    with :math:`V = (n-1) T_2 - T^2` and :math:`U = n(n+1) S_2 - (n-1)(T^2 + 2 T_2)`.
+
+    Source: Kazi-Aoual, Hitier, Sabatier and Lebreton, Computational Statistics & Data Analysis
+    20(6), 1995, for the RV coefficient.
+    """
+    n = a.size(0)
+    k, l = (_centred_gram(h) for h in (a, b))
+    if n < 4 or k is None or l is None:
+        return 0.0
+    moments = []
+    for gram in (k, l):
+        trace, square = float(gram.trace()), float(gram.square().sum())
+        diagonal = float(gram.diagonal().square().sum())
+        v = (n - 1) * square - trace**2
+        u = n * (n + 1) * diagonal - (n - 1) * (trace**2 + 2 * square)
+        moments.append((trace, v, u))
+    (trace_k, v_k, u_k), (trace_l, v_l, u_l) = moments
+    variance = 2 * v_k * v_l / ((n - 1) ** 2 * (n + 1) * (n - 2))
+    variance += u_k * u_l / ((n + 1) * n * (n - 1) * (n - 2) * (n - 3))
+    if variance <= 1e-18:
+        return 0.0
+    return (float((k * l).sum()) - trace_k * trace_l / (n - 1)) / math.sqrt(variance)
+
+
+def _centred_gram(h: Tensor) -> Tensor | None:
+    """The Gram matrix of the centred rows, with trace 1; None if they are all the same."""
+    rows = h.double()
+    rows = rows - rows.mean(dim=0)
+    gram = rows @ rows.t()
+    trace = gram.trace()
+    return gram / trace if float(trace) > 0 else None
+
+
+class Misaligned:
+    """Compares the teacher's rows with the student's, the labels, and along the edges.
+
+    Labels and edges tell at any time. The student tells before it learns, because it may come to
+    fit any rows that it is taught: its first calls count.
+    """
+
+    def __init__(self) -> None:
+        self._scores: dict[str, list[float]] = {}
+        self._rows: dict[str, int] = {}
+        self._tested: set[tuple[str, int, int]] = set()
+        self._fits = False
+
+    def see(self, call: Call) -> None:
+        """Test the rows of a call, unless the teacher is known to fit, or all have spoken."""
+        if self._fits or not call.training or all(map(self._spoken, _EVIDENCE)):
+            return
+        generator = torch.Generator().manual_seed(call.step)
+        for evidence, a, b in _pairs_of_rows(call, generator):
+            teacher = (evidence, a.data_ptr(), a.size(0))
+            few = self._few(a, b, generator)
+            if few is None or self._spoken(evidence) or teacher in self._tested:
+                continue
+            self._tested.add(teacher)
+            self._scores.setdefault(evidence, []).append(matching_score(*few))
+            self._rows[evidence] = self._rows.get(evidence, 0) + few[0].size(0)
+            self._fits |= self._score(evidence) >= FITS
+
+    def _few(self, a: Tensor, b: Tensor, generator: torch.Generator) -> Any:
+        if a.size(0) > _MOST:
+            drawn = torch.randperm(a.size(0), generator=generator)[:_MOST].to(a.device)
+            a, b = a[drawn], b[drawn]
+        finite = a.isfinite().all(dim=1) & b.isfinite().all(dim=1)
+        if not bool(finite.all()):
+            a, b = a[finite], b[finite]
+        return (unit_rows(a.float()), b.float()) if a.size(0) >= _LEAST else None
+
+    def _score(self, evidence: str) -> float:
+        scores = self._scores.get(evidence, [])
+        return sum(scores) / math.sqrt(max(len(scores), 1))
+
+    def _spoken(self, evidence: str) -> bool:
+        enough = self._rows.get(evidence, 0) >= ROWS
+        return enough or len(self._scores.get(evidence, [])) >= CALLS
+
+    def findings(self) -> Iterator[Finding]:
+        """What was compared, if nothing fits."""
+        spoken = [evidence for evidence in self._scores if self._rows[evidence] >= 100]
+        if self._fits or not spoken:
+            return
+        seen = ", ".join(f"{self._score(e):+.1f} for {_EVIDENCE[e]}" for e in spoken)
+        yield Finding(
+            "misaligned-rows",
+            "The teacher's rows fit no better than shuffled ones. In standard deviations above "
+            f"random matchings, of which {FITS:g} would do: {seen}.",
+            "Row i must be one node on both sides. In a batch, take the teacher's rows by node id: "
+            "h_t[batch.n_id], or graphkd.TeacherStore; and compute them on the data that the "
+            "student sees, in its order.",
+        )
+
+
+_EVIDENCE = {
+    "student": "the student's rows before it learns",
+    "labels": "the labels",
+    "graph": "neighbours in the graph",
+}
+
+
+def _pairs_of_rows(
+    call: Call, generator: torch.Generator
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """The teacher's rows with what they are compared to: matrices of matching rows."""
+    teachers = dict(call.side("t"))
+    students = dict(call.side("s"))
+    for label, h_t in teachers.items():
+        if h_t.dim() != 2 or not h_t.is_floating_point():
+            continue
+        mine = students.get(_of_student(label))
+        rows = call.rows(label, h_t)
+        if mine is not None and mine.dim() == 2 and mine.size(0) == h_t.size(0):
+            yield "student", rows, unit_rows(call.rows(label, mine).float())
+        key = label.partition("[")[2].rstrip("]")
+        y = _labels(call, key)
+        if y is not None:
+            y = call.rows(label, y) if y.size(0) == h_t.size(0) else y
+            if y.size(0) == rows.size(0) and (shown := _as_rows(y)) is not None:
+                known = ~shown.isnan().any(dim=1)
+                yield "labels", rows[known], shown[known]
+    for src, dst, edge_index in _edges(call, teachers):
+        yield from _joined(src, dst, edge_index, generator)
+
+
+def _of_student(label: str) -> str:
+    name, bracket, rest = label.partition("[")
+    return name[:-1] + "s" + bracket + rest if name in ("h_t", "z_t") else name
+
+
+def _labels(call: Call, key: str) -> Tensor | None:
+    y = call.y
+    if isinstance(y, Mapping):
+        y = next((value for name, value in y.items() if repr(name) == key), None)
+    elif key and not isinstance(call.arguments.get("z_s"), Tensor):
+        return None
+    return y if isinstance(y, Tensor) and y.dim() in (1, 2) and y.size(0) else None
+
+
+def _as_rows(y: Tensor) -> Tensor | None:
+    """Labels as rows: a one-hot row for a class, NaN where it is unknown."""
+    y = y.detach()
+    if y.is_floating_point():
+        return y.view(y.size(0), -1).float()
+    if y.dim() == 2 and y.size(1) > 1:
+        return y.float()
+    y = y.view(-1).long()
+    if not bool((y >= 0).any()) or int(y.max()) > 1000:
+        return None
+    return F.one_hot(y.clamp(min=0)).float().masked_fill((y < 0)[:, None], torch.nan)
+
+
+def _edges(
+    call: Call, teachers: dict[str, Tensor]
+) -> Iterator[tuple[Tensor, Tensor, Any]]:
+    """The teacher's rows of sources and targets, with the edges between them."""
+    graph = call.arguments.get("edge_index")
+    if isinstance(graph, Mapping):
+        h_t = call.arguments.get("h_t")
+        if isinstance(h_t, Mapping):
+            for key, edges in graph.items():
+                if isinstance(key, tuple) and key[0] in h_t and key[-1] in h_t:
+                    yield h_t[key[0]], h_t[key[-1]], edges
+    elif graph is not None:
+        plain = [h for label, h in teachers.items() if h.dim() == 2]
+        for h in plain[-1:]:
+            yield h, h, graph
+
+
+def _joined(
+    src: Tensor, dst: Tensor, graph: Any, generator: torch.Generator
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """The rows at both ends of edges of which no two share a node."""
+    edges = graph.edges if hasattr(graph, "edges") else None
+    ends = source_target(graph, src.size(0), dst.size(0)) if edges is None else edges[:2]
+    sources, targets = (e.detach() for e in ends)
+    if sources.numel() > _EDGES:
+        drawn = torch.randint(sources.numel(), (_EDGES,), generator=generator).to(sources.device)
+        sources, targets = sources[drawn], targets[drawn]
+    sources, targets = sources.long(), targets.long()
+    own = src is dst
+    good = (sources < src.size(0)) & (targets < dst.size(0)) & (sources >= 0) & (targets >= 0)
+    good &= (sources != targets) if own else good
+    sources, targets = sources[good], targets[good]
+    if not sources.numel():
+        return
+    shift = 0 if own else src.size(0)
+    rank = torch.randperm(sources.numel(), generator=generator).to(sources.device)
+    first = rank.new_full((src.size(0) + dst.size(0),), rank.numel())
+    first.scatter_reduce_(0, sources, rank, "amin").scatter_reduce_(0, targets + shift, rank, "amin")
+    kept = (first[sources] == rank) & (first[targets + shift] == rank)
+    rows = src.detach()[sources[kept]], dst.detach()[targets[kept]]
+    yield "graph", rows[0], unit_rows(rows[1].float())

@@ -1,0 +1,154 @@
+"""Checks of rows: numbers that are not finite, rows of zeros, projections that collapse."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from graphkd.diagnostics.doctor.call import Call, is_logits, spread
+from graphkd.diagnostics.doctor.finding import Finding
+from graphkd.diagnostics.doctor.windows import Windows
+from graphkd.similarity import unit_rows
+
+# More than this share of rows of zeros is too many.
+DEAD = 0.1
+# A projection spans next to nothing if its unit rows lie so close to their mean (squared distance),
+# or if this many directions hold their variance, of the several that the rows had before.
+POINT, LINE = 1e-3, 1.05
+# Rows that a projection's span is computed from.
+_FEW = 256
+
+
+class NotFinite:
+    """NaN and infinity, in what goes in and in what comes out."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def see(self, call: Call) -> None:
+        """Look at the inputs, then at projections, then at values: the first cause counts."""
+        if self._found:
+            return
+        given = [*call.side("s"), *call.side("t")]
+        found = [bad for label, h in given if (bad := _bad_rows(label, h, is_logits(label)))]
+        if not found:
+            found = [
+                bad
+                for p in call.projections
+                if (bad := _bad_rows(f"the projection of {p.side} in {p.term}", p.projected))
+            ]
+        if not found:
+            values = [(f"the value of {term.name}", term.value) for term in call.terms]
+            values += [] if call.task_loss is None else [("task_loss", call.task_loss)]
+            found = [
+                f"{name} ({float(value.detach().mean())})"
+                for name, value in values
+                if not bool(value.detach().isfinite().all())
+            ]
+        self._found = [f"At step {call.step}: {'; '.join(found)}."] if found else []
+
+    def findings(self) -> Iterator[Finding]:
+        """Of the first call that had any."""
+        if self._found:
+            yield Finding(
+                "not-finite",
+                f"{self._found[0]} Gradients of this step are NaN, and so is all that they reach.",
+                "Look at the tensor that is named first: if it is the teacher's, at its inputs and "
+                "its checkpoint; if it is the student's, lower the learning rate, clip gradients, "
+                "or look with torch.autograd.set_detect_anomaly(True) for the operation.",
+            )
+
+
+def _bad_rows(label: str, h: Tensor, masked: bool = False) -> str | None:
+    """How many rows are not finite; in logits, −∞ is a class that is masked, and is fine."""
+    h = h.detach()
+    if not h.is_floating_point() or not h.numel() or (not masked and _finite(h)):
+        return None
+    bad = h.isnan() | (h == torch.inf) if masked else ~h.isfinite()
+    count = int(bad.view(h.size(0), -1).any(dim=1).sum()) if h.dim() else int(bad)
+    return f"{count} of {h.size(0) if h.dim() else 1} rows of {label}" if count else None
+
+
+def _finite(h: Tensor) -> bool:
+    """Whether all are finite, in one pass; a sum that overflows is looked at again."""
+    return bool(h.sum(dtype=torch.promote_types(h.dtype, torch.float32)).isfinite())
+
+
+class DeadRows:
+    """Rows of zeros, which no loss that normalises can use."""
+
+    def __init__(self) -> None:
+        self._shares: dict[str, Windows] = {}
+
+    def see(self, call: Call) -> None:
+        """Count the rows of zeros of a call."""
+        for label, h in [*call.side("s"), *call.side("t")]:
+            if is_logits(label) or h.dim() != 2 or not h.is_floating_point() or not h.size(1):
+                continue
+            rows = spread(call.rows(label, h))
+            if rows.size(0) and call.training:
+                share = float((torch.count_nonzero(rows, dim=1) == 0).float().mean())
+                self._shares.setdefault(label, Windows()).add(call.step, share=share)
+
+    def findings(self) -> Iterator[Finding]:
+        """The tensor with the largest share in a window."""
+        worst = [(max(w.of("share"), default=0.0), label) for label, w in self._shares.items()]
+        share, label = max(worst, default=(0.0, ""))
+        if share > DEAD:
+            yield Finding(
+                "dead-rows",
+                f"{share:.0%} of the rows of {label} are all zero (average over a window). A zero "
+                "row has no direction: losses that normalise rows give it no gradient.",
+                "Tap the layer before its ReLU, or use LeakyReLU, a wider layer or less dropout "
+                "there; pass index= if the rows of some nodes were never computed.",
+            )
+
+
+class _Span(NamedTuple):
+    """How far unit rows lie from their mean, squared; and how many directions their variance has."""
+
+    distance: float
+    directions: float
+
+
+class CollapsedHead:
+    """Heads that send all rows to nearly one point, or to one line."""
+
+    def __init__(self) -> None:
+        self._spans: dict[tuple[str, str], Windows] = {}
+
+    def see(self, call: Call) -> None:
+        """Measure the span of the projected rows, and of the rows before."""
+        if not call.training:
+            return
+        for p in call.projections:
+            if p.projected.dim() == 2 and p.projected.size(0) >= 8:
+                before, after = _span(p.rows), _span(p.projected)
+                numbers = {"distance": after.distance, "directions": after.directions}
+                windows = self._spans.setdefault((p.term, p.side), Windows())
+                width = min(p.projected.size(1), 2)
+                windows.add(call.step, before=before.directions, width=width, **numbers)
+
+    def findings(self) -> Iterator[Finding]:
+        """The head with the narrowest window."""
+        for (term, side), windows in self._spans.items():
+            for window in windows.means:
+                point = window["distance"] < POINT
+                several = window["before"] > 2 and window["width"] > 1
+                if point or (several and window["directions"] < LINE):
+                    yield Finding("collapsed-head", f"{term} {side} {window}", "")
+                    return
+
+
+def _span(h: Tensor) -> _Span:
+    rows = spread(h, _FEW).double()
+    unit = unit_rows(rows)
+    distance = float(unit.square().sum(dim=1).mean() - unit.mean(dim=0).square().sum())
+    centred = rows - rows.mean(dim=0)
+    gram = centred @ centred.t() if rows.size(0) < rows.size(1) else centred.t() @ centred
+    largest = float(gram.diagonal().amax()) if gram.numel() else 0.0
+    if not largest > 0:
+        return _Span(distance, 0.0)
+    gram = gram / largest
+    return _Span(distance, float(gram.trace() ** 2 / gram.square().sum()))
