@@ -49,6 +49,8 @@ class Gradients:
         step, pulls, outer = self._pending
         self._pending = None
         factor = outer.factor
+        if not factor:
+            return  # a weight of 0 is meant
         sign = math.copysign(1, factor)
         for pull in pulls:
             task = math.nan if pull.task is None else pull.task

@@ -37,6 +37,8 @@ class SaturatedKernel:
                     values = _values(term, name, call.step)
                     if values is not None and values.numel() >= 16:
                         middle = values.median()
+                        if not bool(middle.isfinite()):
+                            continue
                         near = float(((values - middle).abs() <= NEAR).float().mean())
                         key = term.name, name, _kernel_name(term.loss)
                         windows = self._equal.setdefault(key, Windows())

@@ -9,25 +9,24 @@ from torch import Tensor
 
 from graphkd.diagnostics.doctor.call import Call, is_logits
 from graphkd.diagnostics.doctor.finding import Finding
+from graphkd.diagnostics.doctor.windows import CALLS, STEPS
 
 # A difference counts if it is so many standard deviations wide (one-sided, p = 3e-5: it is tested
 # in every window), and so many points.
 DEVIATIONS, POINTS = 4.0, 0.05
-# Windows in which the teacher has to be worse: so many calls, as other batches are other nodes.
-_CALLS = 10
 
 
 class TeacherBelowStudent:
     """Compares, row by row, who is right."""
 
     def __init__(self) -> None:
-        self._sums = [0.0, 0.0, 0.0, 0.0, 0.0]
-        self._calls = 0
-        self._y: tuple[int, int] | None = None
+        self._open: list[tuple[float, ...]] = []
+        self._labels: set[tuple[float, ...]] = set()
+        self._first = 0
         self._worst: tuple[float, float, float, int, int] | None = None
 
     def see(self, call: Call) -> None:
-        """Add the rows of a call; over a window, a whole graph counts once, and batches add up."""
+        """Add the rows of a call to those of its window."""
         if not call.training or call.y is None:
             return
         found = [
@@ -40,24 +39,22 @@ class TeacherBelowStudent:
         right_s, right_t = (torch.cat(side) for side in zip(*found, strict=True))
         if not right_s.numel():
             return
-        difference = right_s - right_t
+        if not self._open:
+            self._first = call.step
+        ahead = right_s - right_t
+        sums = (right_s.sum(), right_t.sum(), ahead.sum(), ahead.square().sum())
+        self._open.append((right_s.numel(), *map(float, sums)))
         y = next(iter(call.y.values())) if isinstance(call.y, Mapping) else call.y
-        same = (y.data_ptr(), y.size(0)) if isinstance(y, Tensor) else None
-        share = 1.0 / _CALLS if same is not None and same == self._y else 1.0
-        self._y = same
-        self._calls += 1
-        numbers = (difference.numel(), right_s.sum(), right_t.sum(), difference.square().sum())
-        self._sums = [
-            old + share * float(new)
-            for old, new in zip(self._sums, (*numbers, difference.sum()), strict=True)
-        ]
-        if self._calls >= _CALLS:
+        self._labels.add(tuple(y[:64].flatten().nan_to_num(-1.0).tolist()))
+        if len(self._open) >= CALLS and call.step - self._first >= STEPS - 1:
             self._close(call.step)
 
     def _close(self, step: int) -> None:
-        rows, right_s, right_t, squares, ahead = self._sums
-        self._sums, self._calls = [0.0] * 5, 0
-        self._y = None
+        """Batches of a window add up; the same nodes again and again count once."""
+        share = 1 / len(self._open) if len(self._labels) == 1 else 1.0
+        columns = zip(*self._open, strict=True)
+        rows, right_s, right_t, ahead, squares = (share * sum(column) for column in columns)
+        self._open, self._labels = [], set()
         deviations = ahead / math.sqrt(squares) if squares else 0.0
         if deviations > DEVIATIONS and ahead / rows > POINTS:
             self._worst = (right_t / rows, right_s / rows, deviations, round(rows), step)

@@ -75,7 +75,7 @@ class Misaligned:
     def __init__(self) -> None:
         self._scores: dict[str, list[float]] = {}
         self._rows: dict[str, int] = {}
-        self._tested: set[tuple[str, int, int]] = set()
+        self._tested: set[tuple[str, int, float]] = set()
         self._fits = False
 
     def see(self, call: Call) -> None:
@@ -84,7 +84,8 @@ class Misaligned:
             return
         generator = torch.Generator().manual_seed(call.step)
         for evidence, a, b in _pairs_of_rows(call, generator):
-            teacher = (evidence, a.data_ptr(), a.size(0))
+            # The same rows again tell nothing new.
+            teacher = evidence, a.size(0), float(a[:16].double().sum())
             few = self._few(a, b, generator)
             if few is None or self._spoken(evidence) or teacher in self._tested:
                 continue

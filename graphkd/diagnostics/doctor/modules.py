@@ -12,7 +12,6 @@ class Unoptimised:
     """Parameters that learn but that no optimiser holds."""
 
     def __init__(self) -> None:
-        self._latest: Call | None = None
         self._missing: list[str] = []
         self._count = 0
 
@@ -127,7 +126,7 @@ class TeacherGradient:
         message = "; ".join(seen)
         yield Finding(
             "teacher-gets-gradient",
-            message[0].upper() + message[1:] + "." if not self._tensors else message + ".",
+            f"{message[0].upper() if not self._tensors else message[0]}{message[1:]}.",
             "Run a frozen teacher: graphkd.freeze(teacher), and with torch.no_grad(): h_t, z_t = "
             "teacher(...); leave its parameters out of the optimiser.",
         )

@@ -66,8 +66,8 @@ def measure(call: Call) -> list[Pull]:
     here = _gradients(task, tensors, half)
     pulls = []
     for term in call.terms:
-        if term.weight is None:
-            continue
+        if not term.weight:
+            continue  # a weight of 0 is meant
         mine = _gradients(term.value, tensors, half)
         groups = [[i for i, k in enumerate(labels) if is_logits(k) is z] for z in (False, True)]
         place = next((g for g in groups if _any(mine, g) and _any(here, g)), None)

@@ -1,5 +1,6 @@
 """Checks of rows: numbers that are not finite, rows of zeros, projections that collapse."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from graphkd.similarity import unit_rows
 DEAD = 0.1
 # A projection spans next to nothing if its unit rows lie so close to their mean (squared distance),
 # or if this many directions hold their variance, of the several that the rows had before.
-POINT, LINE = 1e-3, 1.05
+POINT, LINE = 1e-3, 1.002
 # Rows that a projection's span is computed from.
 _FEW = 256
 
@@ -125,20 +126,39 @@ class CollapsedHead:
         for p in call.projections:
             if p.projected.dim() == 2 and p.projected.size(0) >= 8:
                 before, after = _span(p.rows), _span(p.projected)
+                if not math.isfinite(sum(before) + sum(after)):
+                    continue
                 numbers = {"distance": after.distance, "directions": after.directions}
                 windows = self._spans.setdefault((p.term, p.side), Windows())
-                width = min(p.projected.size(1), 2)
-                windows.add(call.step, before=before.directions, width=width, **numbers)
+                wide = float(p.projected.size(1) > 1)
+                windows.add(call.step, before=before.directions, wide=wide, **numbers)
 
     def findings(self) -> Iterator[Finding]:
         """The head with the narrowest window."""
-        for (term, side), windows in self._spans.items():
-            for window in windows.means:
-                point = window["distance"] < POINT
-                several = window["before"] > 2 and window["width"] > 1
-                if point or (several and window["directions"] < LINE):
-                    yield Finding("collapsed-head", f"{term} {side} {window}", "")
-                    return
+        collapsed = [
+            (window["distance"], window["directions"], term, side)
+            for (term, side), windows in self._spans.items()
+            for window in windows.means
+            if window["distance"] < POINT
+            or (window["before"] > 2 and window["wide"] and window["directions"] < LINE)
+        ]
+        if not collapsed:
+            return
+        distance, directions, term, side = min(collapsed)
+        spanned = (
+            f"their unit rows lie within {math.sqrt(max(distance, 0)):.1e} of one point"
+            if distance < POINT
+            else f"{directions:.2f} directions hold their variance: they lie on a line"
+        )
+        yield Finding(
+            "collapsed-head",
+            f"The projected rows of {side} in {term} span next to nothing: {spanned} (average "
+            "over a window). The loss compares rows that are all alike.",
+            "If it is the teacher's head, let it not learn: both heads can meet in one point, so "
+            "use a loss that projects the student alone, such as FitNetLoss(dim_s, dim_t). If it "
+            "is the student's, draw it anew (loss.reset_parameters()), lower its learning rate, "
+            "or look whether h_s has collapsed before it.",
+        )
 
 
 def _span(h: Tensor) -> _Span:
