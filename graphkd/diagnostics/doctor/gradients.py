@@ -61,6 +61,7 @@ class Gradients:
                 task=task if math.isfinite(task) else math.nan,
                 cosine=sign * pull.cosine,
                 on_task=sign * pull.on_task,
+                negative=float(pull.negative != (factor < 0)),
             )
 
     def findings(self) -> Iterator[Finding]:
@@ -111,29 +112,39 @@ class Gradients:
         )
 
     def _opposed(self, term: str) -> tuple[float, Finding] | None:
-        windows = self.windows[term]
+        windows, place = self.windows[term], self.places[term]
         alive = ALIVE * max(windows.of("task"), default=math.inf)
-        worst: tuple[float, Finding] | None = None
+        worst, where = 0.0, ""
         for window in windows.means:
+            if window["negative"] == 1:
+                return -1.0, _against(
+                    f"{term} has a negative weight: the run drives the student away from what it "
+                    f"is to learn (cosine with the task's pull at {place}: "
+                    f"{window.get('cosine', math.nan):.2f})."
+                )
             if window.get("task", 0.0) < alive or "cosine" not in window:
                 continue
             plain, there = window["cosine"], window.get("on_task", 0.0)
-            if plain < OPPOSED or there < OPPOSED_THERE:
-                where = "" if plain < OPPOSED else " of the rows that the task pulls on"
-                cosine = plain if plain < OPPOSED else there
-                if worst is None or cosine < worst[0]:
-                    found = Finding(
-                        "opposing-gradient",
-                        f"{term} pulls against the task: the cosine between their gradients at "
-                        f"{self.places[term]}{where} is {cosine:.2f} on average over a window, "
-                        "while the task still has much to learn.",
-                        "Check the sign of its weight, that the teacher's classes are in the "
-                        "student's order, and that its rows belong to these nodes. A term that is "
-                        "right and opposes needs a lower weight, or labelled nodes left out of it: "
-                        "index=.",
-                    )
-                    worst = cosine, found
-        return worst
+            if plain < OPPOSED and plain < worst:
+                worst, where = plain, place
+            elif there < OPPOSED_THERE and there < worst:
+                worst, where = there, f"{place} on the rows that the task pulls on"
+        if not worst:
+            return None
+        return worst, _against(
+            f"{term} pulls against the task: the cosine between their gradients at {where} is "
+            f"{worst:.2f} on average over a window in which the task still has much to learn."
+        )
+
+
+def _against(message: str) -> Finding:
+    return Finding(
+        "opposing-gradient",
+        message,
+        "Check the sign of its weight, that the teacher's classes are in the student's order, and "
+        "that its rows belong to these nodes. A term that is right and opposes needs a lower "
+        "weight, or the labelled nodes left out of it: index=~train_mask.",
+    )
 
 
 def _nice(factor: float) -> str:

@@ -1,5 +1,6 @@
 """How hard each term and the task pull on the student: measured at one place for both."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ class Pull(NamedTuple):
     on_task: float
     """The cosine on those rows alone on which the task pulls."""
     place: str
+    negative: bool
+    """Whether the objective subtracts it."""
 
 
 class Outer:
@@ -151,14 +154,14 @@ def _pull(
     weight = 1.0 if term.weight is None else term.weight
     norm = float(joint_norm(mine)) * abs(weight)
     if task is None:
-        return Pull(term.name, norm, None, float("nan"), float("nan"), place)
+        return Pull(term.name, norm, None, math.nan, math.nan, place, weight < 0)
     pairs = [(g, t) for g, t in zip(mine, task, strict=True) if g is not None and t is not None]
     inner = sum(float((g * t).sum()) for g, t in pairs) * weight
     taught = [g * (t != 0).any(dim=-1, keepdim=True) for g, t in pairs]
     other = float(joint_norm(task))
     near = float(joint_norm(taught)) * abs(weight)
-    cosines = (inner / (n * other) if n and other else float("nan") for n in (norm, near))
-    return Pull(term.name, norm, other, *cosines, place)
+    cosines = (inner / (n * other) if n and other else math.nan for n in (norm, near))
+    return Pull(term.name, norm, other, *cosines, place, weight < 0)
 
 
 def _is_shared_by_ranks(module: nn.Module) -> bool:
