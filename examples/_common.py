@@ -6,6 +6,7 @@ Nothing here distils. Each script holds its own distillation, which users may co
 import argparse
 import copy
 import json
+import os
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 
+from graphkd.diagnostics import Doctor
+
 LABELS = {"none": "No distillation", "kd": "KD", "fitnet": "FitNet", "at": "AT", "lsp": "LSP"}
 LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
 LABELS |= {
@@ -36,8 +39,25 @@ LABELS |= {
 console = Console(highlight=False)
 
 # The flags that may differ between runs that share a folder of checkpoints.
-_FREE_FLAGS = {"checkpoint", "device", "figure", "losses", "methods", "out", "root", "seeds"}
+_FREE_FLAGS = {
+    "checkpoint",
+    "device",
+    "doctor",
+    "figure",
+    "losses",
+    "methods",
+    "out",
+    "root",
+    "seeds",
+}
 _FREE_FLAGS |= {"check", "full", "settings", "students", "tune"}
+
+
+# The options of the flag --doctor.
+DOCTOR = {
+    "nargs": "?", "const": Path(os.devnull), "type": Path, "metavar": "FILE",
+    "help": "print what graphkd's Doctor finds in each run; FILE gets it as lines of JSON",
+}  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -80,6 +100,7 @@ def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) 
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", type=torch.device)
     add("--amp", action="store_true", help="autocast to bfloat16")
     add("--compile", action="store_true", help="torch.compile the student")
+    add("--doctor", **DOCTOR)
     add("--checkpoint", type=Path, help="a folder: what is there is taken up again")
     add("--out", type=Path, help="a JSON file for the numbers of the table")
     return result
@@ -111,6 +132,30 @@ def compiled(args: argparse.Namespace, *modules: nn.Module) -> None:
     for module in modules:
         if args.compile:
             module.compile(dynamic=True)
+
+
+def watched(args: argparse.Namespace, loss: nn.Module, **models: Any) -> nn.Module:
+    """The loss under a Doctor if --doctor asks for it; `fit` prints what it finds.
+
+    Args:
+        args: The flags.
+        loss: The loss, which is called with task_loss= and y= beyond its own arguments.
+        models: The student and the optimizer.
+    """
+    return Doctor(loss, **models, every=10) if args.doctor else loss
+
+
+def tell(name: str, args: argparse.Namespace, *parts: Any) -> None:
+    """Print what the Doctors among the parts found in a run."""
+    for doctor in parts:
+        if isinstance(doctor, nn.ModuleDict):
+            tell(name, args, *doctor.values())
+        elif isinstance(doctor, Doctor):
+            console.print(f"{name}: {doctor.report()}", markup=False, soft_wrap=True)
+            found = [finding._asdict() for finding in doctor.findings()]
+            line = {"run": name, "found": found, "report": doctor.report()}
+            with args.doctor.open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 def terms(method: str, settings: Settings, losses: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +228,7 @@ def fit(
             saved = {"parts": states, "best": best, "best_state": best_state, "flags": flags}
             _save(path, {**saved, "epochs": epoch + 1, "random": _random_state()})
     model.load_state_dict(best_state)
+    tell(name, args, *others.values())
     if notes:
         console.print(f"{name}: best validation score {best:.2f}", markup=False)
     return best

@@ -174,8 +174,9 @@ def total_loss(student, distill, tap, data, ranks):
     extra, _ = distill(
         h_s=tap.value, h_t=data.h_teacher, z_s=z, z_t=data.z_teacher,
         edge_index=data.edge_index, index=data.own,
+        task_loss=(loss := label_loss(z, data, ranks)),
     )  # fmt: skip
-    return label_loss(z, data, ranks) + extra
+    return loss + extra
 
 
 def over_ranks(module):
@@ -216,11 +217,12 @@ def train_student(seed, method):
     # A loss with heads is wrapped like any module, because the heads learn, too.
     parallel, parallel_distill = over_ranks(student), over_ranks(distill)
     optimizer = torch.optim.Adam([*student.parameters(), *distill.parameters()], lr=0.01)
+    doctor = _common.watched(args, parallel_distill, student=student, optimizer=optimizer)
 
     def step():
         parallel.train()
         optimizer.zero_grad()
-        total_loss(parallel, parallel_distill, tap, part, world).backward()
+        total_loss(parallel, doctor, tap, part, world).backward()
         optimizer.step()
 
     def evaluate():
@@ -229,6 +231,7 @@ def train_student(seed, method):
     name = _common.run_name(seed, method, SETTINGS)
     others = {"optimizer": optimizer, "distill": distill}
     best = _common.fit(name, args, student, step, evaluate, writes=rank == 0, **others)
+    _common.tell(name, args, doctor)
     return best, accuracy(student, "test_mask", part.x)
 
 

@@ -162,9 +162,11 @@ def train_student(seed, name, method, h_teacher, z_teacher):
     # The heads of the losses learn too.
     parameters = [*student.parameters(), *distill.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=0.01, weight_decay=5e-4)
+    distill = _common.watched(args, distill, student=student, optimizer=optimizer)
     _common.seed_everything(seed)  # ... and sees the same batches
     loader = DataLoader(range(data.num_nodes), batch_size=args.batch_size, shuffle=True)
     labelled = train.float().mean() * args.batch_size  # nodes of an average batch
+    held_out = data.y.where(val, -1)  # for the doctor
 
     def step():
         student.train()
@@ -175,10 +177,11 @@ def train_student(seed, name, method, h_teacher, z_teacher):
             with _common.autocast(args):
                 z = student(x[ids])
             # The labels teach on the training nodes ...
-            loss = F.cross_entropy(z[known].float(), data.y[ids[known]], reduction="sum")
+            loss = F.cross_entropy(z[known].float(), data.y[ids[known]], reduction="sum") / labelled
             # ... the teacher teaches on all nodes. Its rows have the same ids.
-            extra, _ = distill(h_s=tap.value, h_t=h_teacher[ids], z_s=z, z_t=z_teacher[ids])
-            (loss / labelled + extra).backward()
+            rows = {"h_s": tap.value, "h_t": h_teacher[ids], "z_s": z, "z_t": z_teacher[ids]}
+            extra, _ = distill(**rows, task_loss=loss, y=held_out[ids])
+            (loss + extra).backward()
             optimizer.step()
 
     def evaluate():

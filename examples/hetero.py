@@ -213,6 +213,8 @@ def objective(method):
 def train(name, model, distill=None, teacher=None):
     heads = distill.parameters() if distill is not None else []
     optimizer = torch.optim.Adam([*model.parameters(), *heads], lr=0.01, weight_decay=5e-4)
+    if distill is not None:
+        distill = _common.watched(args, distill, student=model, optimizer=optimizer)
     taught = None if not args.batch_size else data[target].train_mask
 
     def step():
@@ -231,6 +233,7 @@ def train(name, model, distill=None, teacher=None):
                     z_s={target: z_s},
                     z_t={target: z_t[batch[target].n_id]},
                     index_dict={target: index},
+                    task_loss=loss,
                 )
                 loss = loss + total
             optimizer.zero_grad()

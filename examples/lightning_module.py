@@ -99,7 +99,7 @@ class Student(lightning.LightningModule):
         # Distillation: the losses, and the teacher's outputs for every node.
         gcrd = partial(graphkd.GCRDLoss, WIDTH, TEACHER_WIDTH, 64)
         terms = _common.terms(method, SETTINGS, {"kd": graphkd.KDLoss, "gcrd": gcrd})
-        self.distill = graphkd.WeightedSum(**terms)
+        self.distill = _common.watched(args, graphkd.WeightedSum(**terms), student=self.mlp)
         self.register_buffer("h_teacher", h_teacher, persistent=False)
         self.register_buffer("z_teacher", z_teacher, persistent=False)
 
@@ -117,13 +117,17 @@ class Student(lightning.LightningModule):
         loss = F.cross_entropy(z[self.known[ids]].float(), self.y[labelled], reduction="sum")
         loss = loss / (share * len(ids))
         # Distillation: rows of both sides by node id.
-        extra, parts = self.distill(h_s=h, h_t=self.h_teacher[ids], z_s=z, z_t=self.z_teacher[ids])
+        rows = {"h_s": h, "h_t": self.h_teacher[ids], "z_s": z, "z_t": self.z_teacher[ids]}
+        extra, parts = self.distill(**rows, task_loss=loss)
         self.log_dict(parts, on_step=False, on_epoch=True, batch_size=len(ids))
         return loss + extra
 
     def configure_optimizers(self):
         # The heads of the losses are among the parameters, because the losses are submodules.
-        return torch.optim.Adam(self.parameters(), lr=0.01, weight_decay=5e-4)
+        optimizer = torch.optim.Adam(self.parameters(), lr=0.01, weight_decay=5e-4)
+        if args.doctor:
+            self.distill.optimizer = optimizer
+        return optimizer
 
     # From here on nothing distils.
 
@@ -176,6 +180,7 @@ def train_student(seed, method, h_teacher, z_teacher, folder):
                 ckpt_path=last if last.exists() else None)  # fmt: skip
     path = trainer.strategy.broadcast(best.best_model_path)
     (scores,) = trainer.test(student, nodes_of(data.test_mask), path, verbose=False)
+    _common.tell(folder.name, args, student.distill)
     return 100 * float(best.best_model_score), 100 * scores["accuracy"]
 
 

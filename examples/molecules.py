@@ -202,25 +202,30 @@ def train(
     """Train the model and give its validation and test score; with losses, it is a student."""
     # New in a training loop: the heads of the losses learn, too ...
     optimizer = torch.optim.Adam([*model.parameters(), *distill.parameters()], lr=lr)
+    who = {"student": model, "optimizer": optimizer}
+    distill = nn.ModuleDict({k: _common.watched(args, v, **who) for k, v in distill.items()})
 
     def step() -> None:
         model.train()
         for data in loader:
             data = data.to(args.device)
             h_s, g_s, z_s = apply(model, data)
-            loss = task_loss(z_s, data.y)
+            loss = task = task_loss(z_s, data.y)
+            seen = {"task_loss": task, "y": data.y} if args.doctor else {}
             # ... predictions for molecules are compared, if wanted for missing labels too ...
             if "kd" in distill:
                 mask = ~data.y.isnan() if args.known_only else None
-                loss = loss + weights["kd"] * distill["kd"](z_s, z_t[data.idx], mask=mask)
+                loss = loss + weights["kd"] * distill["kd"](z_s, z_t[data.idx], mask=mask, **seen)
             # ... embeddings of molecules are compared with the others of the batch ...
             if "gcrd" in distill:
-                loss = loss + weights["gcrd"] * distill["gcrd"](g_s, g_t[data.idx])
+                loss = loss + weights["gcrd"] * distill["gcrd"](g_s, g_t[data.idx], **seen)
             # ... and embeddings of atoms within each molecule.
             if "at" in distill:
-                loss = loss + weights["at"] * distill["at"](h_s, h_t[data.n_id], data.batch)
+                taught = h_t[data.n_id], data.batch
+                loss = loss + weights["at"] * distill["at"](h_s, *taught, **seen)
             if "lsp" in distill:
-                loss = loss + weights["lsp"] * distill["lsp"](h_s, h_t[data.n_id], data.edge_index)
+                taught = h_t[data.n_id], data.edge_index
+                loss = loss + weights["lsp"] * distill["lsp"](h_s, *taught, **seen)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

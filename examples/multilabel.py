@@ -109,13 +109,15 @@ def train(
     model: nn.Module,
     lr: float,
     hidden: graphkd.Tap,
-    distill: graphkd.WeightedSum | None = None,
+    distill: nn.Module | None = None,
     **taught: Tensor,
 ) -> tuple[float, float]:
     """Train the model and give its validation and test score; with losses, it is a student."""
     # New in a training loop: the heads of the losses learn, too ...
     heads = [] if distill is None else [*distill.parameters()]
     optimizer = torch.optim.Adam([*model.parameters(), *heads], lr=lr)
+    if distill is not None:
+        distill = _common.watched(args, distill, student=model, optimizer=optimizer)
 
     def step() -> None:
         model.train()
@@ -127,8 +129,9 @@ def train(
                 # ... its hidden states are tapped, and the teacher's outputs come by node id.
                 z_t, h_t = taught["z_t"][data.n_id], taught["h_t"][data.n_id]
                 more, _ = distill(
-                    z_s=z_s, z_t=z_t, h_s=hidden.value, h_t=h_t, edge_index=data.edge_index
-                )
+                    z_s=z_s, z_t=z_t, h_s=hidden.value, h_t=h_t, edge_index=data.edge_index,
+                    task_loss=loss, y=data.y,  # for the doctor
+                )  # fmt: skip
                 loss = loss + more
             optimizer.zero_grad()
             loss.backward()

@@ -187,6 +187,7 @@ def train_student(seed, method, taught):
     _common.compiled(args, student)
     # The heads of the losses learn too.
     optimizer = torch.optim.Adam([*student.parameters(), *distill.parameters()], lr=0.01)
+    distill = _common.watched(args, distill, student=student, optimizer=optimizer)
     _common.seed_everything(seed)  # ... and sees the same batches
     loader = DataLoader(taught, args.batch_size, shuffle=True)
 
@@ -200,6 +201,7 @@ def train_student(seed, method, taught):
             extra, _ = distill(
                 h_s=tap.value, h_t=batch.h_t, z_s=z, z_t=batch.z_t,
                 edge_index=batch.edge_index, batch=batch.batch,
+                task_loss=loss, y=batch.y,  # for the doctor
             )  # fmt: skip
             (loss + extra).backward()
             optimizer.step()

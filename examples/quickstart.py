@@ -88,7 +88,7 @@ def fit(
     data: Data,
     args: argparse.Namespace,
     method: str = "none",
-    distill: graphkd.WeightedSum | None = None,
+    distill: nn.Module | None = None,
     case: Case | None = None,
     given: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[float, float]:
@@ -96,6 +96,9 @@ def fit(
     # Some losses project, and their heads learn: the optimiser takes these parameters too.
     parameters = [*model.parameters(), *(distill.parameters() if distill is not None else [])]
     optimizer = torch.optim.Adam(parameters, lr=0.01, weight_decay=5e-4)
+    if distill is not None:
+        distill = _common.watched(args, distill, student=model, optimizer=optimizer)
+    held_out = data.y.where(data.val_mask, -1)
     tap = graphkd.Tap(model, layer)
     if case is not None:
         _common.compiled(args, model)
@@ -109,10 +112,11 @@ def fit(
         if distill is not None and case is not None:
             # ... the teacher teaches on all nodes. Each loss takes the arguments that it needs.
             h_s, h_t = sides(method, tap.value, z, case)
-            arguments = {"h_s": h_s, "h_t": h_t, "z_s": z, "z_t": case.teacher.z}
+            arguments = {"h_s": h_s, "h_t": h_t, "z_s": z, "z_t": case.teacher.z, "y": held_out}
             for name, value in given.items():
                 arguments[name] = value() if callable(value) else value
-            extra, _ = distill(**arguments, edge_index=data.edge_index)
+            # Labels and the task's loss are for the doctor.
+            extra, _ = distill(**arguments, edge_index=data.edge_index, task_loss=loss)
             loss = loss + extra
         optimizer.zero_grad()
         loss.backward()
@@ -214,6 +218,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--compile", action="store_true", help="torch.compile the students")
+    parser.add_argument("--doctor", **_common.DOCTOR)
     parser.add_argument("--checkpoint", type=Path, help="a folder: what is there is taken up again")
     parser.add_argument("--threads", type=int, default=1, help="small graphs gain little from more")
     parser.add_argument("--out", type=Path, default=Path("quickstart.json"))

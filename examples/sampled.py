@@ -206,6 +206,7 @@ def train_student(seed, method, teacher):
     _common.compiled(args, student)
     # The heads of the losses learn too.
     optimizer = torch.optim.Adam([*student.parameters(), *distill.parameters()], lr=0.01)
+    distill = _common.watched(args, distill, student=student, optimizer=optimizer)
     _common.seed_everything(seed)  # ... and sees the same batches
     loader = make_loader(LAYERS, args.batch_size)
 
@@ -220,11 +221,13 @@ def train_student(seed, method, teacher):
             # The teacher's rows of this batch. Only the seeds count: LSP compares them with their
             # sampled neighbours, which need not be seeds. A queue needs the ids.
             h_t, z_t = teacher[batch.n_id]
+            loss = label_loss(z, batch, seeds)
             extra, _ = distill(
                 h_s=tap.value, h_t=h_t, z_s=z, z_t=z_t,
                 edge_index=batch.edge_index, index=seeds, ids=batch.n_id,
+                task_loss=loss, y=batch.y.where(batch.val_mask, -1),  # for the doctor
             )  # fmt: skip
-            (label_loss(z, batch, seeds) + extra).backward()
+            (loss + extra).backward()
             optimizer.step()
 
     def evaluate():

@@ -75,7 +75,7 @@ def distilled(
     arguments: Callable[..., dict[str, Any]] | None = None,
     **more: Any,
 ) -> Doctor:
-    """A run under a doctor. ``change`` gets h_s, z_s, h_t and z_t of a step, and gives them back."""
+    """A run under a doctor. ``change`` makes new h_s, z_s, h_t and z_t of those of a step."""
     torch.manual_seed(2)
     student = Net(data.x.size(1), WIDTH)
     parameters = [*student.parameters(), *(objective.parameters() if heads else [])]

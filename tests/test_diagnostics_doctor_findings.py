@@ -54,8 +54,12 @@ def _zeroed() -> graphkd.WeightedSum:
 
 
 FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "a head without an optimiser": ("unoptimised-parameters", {"objective": _fitnet, "heads": False}),
-    "a teacher with dropout": ("teacher-in-training-mode", {"teacher": lambda: trained(DATA, steps=9).train()}),
+    "a head without an optimiser": (
+        "unoptimised-parameters", {"objective": _fitnet, "heads": False}
+    ),
+    "a teacher with dropout": (
+        "teacher-in-training-mode", {"teacher": lambda: trained(DATA, steps=9).train()}
+    ),
     "a teacher that is recorded": (
         "teacher-gets-gradient",
         {"change": lambda h_s, z_s, h_t, z_t: (h_s, z_s, h_t.requires_grad_(), z_t)},
@@ -78,7 +82,10 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
             nn.Sequential(nn.Linear(WIDTH, 1), nn.Linear(1, 16)), nn.Identity()))},
     ),
     "zero rows": ("dead-rows", {"objective": _gcrd, "change": _dead}),
-    "a narrow rbf": ("saturated-kernel", {"objective": lambda: _sum(1.0, graphkd.GlobalLSPLoss("rbf", gamma=99.0))}),
+    "a narrow rbf": (
+        "saturated-kernel",
+        {"objective": lambda: _sum(1.0, graphkd.GlobalLSPLoss("rbf", gamma=99.0))},
+    ),
     "one row for all": (
         "saturated-kernel",
         {"objective": lambda: _sum(1.0, graphkd.LSPLoss()),
@@ -147,7 +154,5 @@ HEALTHY: dict[str, Any] = {
 def test_a_healthy_run_is_left_alone(name: str, seed: int) -> None:
     data = blocks(seed)
     steps = 220 if "gcrd" in name else 60
-    doctor = distilled(
-        HEALTHY[name](), data, trained(data), steps=steps, every=2, y=data.y
-    )
+    doctor = distilled(HEALTHY[name](), data, trained(data), steps=steps, every=2, y=data.y)
     assert doctor.report().endswith("found nothing.")

@@ -94,7 +94,7 @@ def named_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def side_of(name: str) -> str | None:
-    """"s" for an argument of the student, "t" for one of the teacher, None for any other."""
+    """Whose an argument is, by its name: "s" for the student, "t" for the teacher, else None."""
     lower = name.lower()
     for side, word in (("s", "student"), ("t", "teacher")):
         if lower in (f"h_{side}", f"z_{side}") or word in lower or lower.endswith(f"_{side}"):

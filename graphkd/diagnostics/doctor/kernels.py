@@ -16,7 +16,7 @@ from graphkd.losses.neighbours.lsp import LSPLoss
 from graphkd.losses.pairs.global_lsp import GlobalLSPLoss
 from graphkd.similarity import KERNELS, SIGMOID, Kernel, kernel_rows, median_gamma, row_statistic
 
-# Values this close to their median count as equal to it, and this share of equal values is too many.
+# Values so close to their median count as equal to it, and this share of equal ones is too many.
 NEAR, SHARE = 1e-3, 0.99
 _PAIRS = 2048
 

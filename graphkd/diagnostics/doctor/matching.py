@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._graph_formats import source_target
-from graphkd.diagnostics.doctor.call import Call, is_logits, named_tensors
+from graphkd.diagnostics.doctor.call import Call
 from graphkd.diagnostics.doctor.finding import Finding
 from graphkd.similarity import unit_rows
 
@@ -38,22 +38,22 @@ def matching_score(a: Tensor, b: Tensor) -> float:
     20(6), 1995, for the RV coefficient.
     """
     n = a.size(0)
-    k, l = (_centred_gram(h) for h in (a, b))
-    if n < 4 or k is None or l is None:
+    own, other = (_centred_gram(h) for h in (a, b))
+    if n < 4 or own is None or other is None:
         return 0.0
     moments = []
-    for gram in (k, l):
+    for gram in (own, other):
         trace, square = float(gram.trace()), float(gram.square().sum())
         diagonal = float(gram.diagonal().square().sum())
         v = (n - 1) * square - trace**2
         u = n * (n + 1) * diagonal - (n - 1) * (trace**2 + 2 * square)
         moments.append((trace, v, u))
-    (trace_k, v_k, u_k), (trace_l, v_l, u_l) = moments
-    variance = 2 * v_k * v_l / ((n - 1) ** 2 * (n + 1) * (n - 2))
-    variance += u_k * u_l / ((n + 1) * n * (n - 1) * (n - 2) * (n - 3))
+    (t_1, v_1, u_1), (t_2, v_2, u_2) = moments
+    variance = 2 * v_1 * v_2 / ((n - 1) ** 2 * (n + 1) * (n - 2))
+    variance += u_1 * u_2 / ((n + 1) * n * (n - 1) * (n - 2) * (n - 3))
     if variance <= 1e-18:
         return 0.0
-    return (float((k * l).sum()) - trace_k * trace_l / (n - 1)) / math.sqrt(variance)
+    return (float((own * other).sum()) - t_1 * t_2 / (n - 1)) / math.sqrt(variance)
 
 
 def _centred_gram(h: Tensor) -> Tensor | None:
@@ -134,9 +134,7 @@ _EVIDENCE = {
 }
 
 
-def _pairs_of_rows(
-    call: Call, generator: torch.Generator
-) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _pairs_of_rows(call: Call, generator: torch.Generator) -> Iterator[tuple[str, Tensor, Tensor]]:
     """The teacher's rows with what they are compared to: matrices of matching rows."""
     teachers = dict(call.side("t"))
     students = dict(call.side("s"))
@@ -185,9 +183,7 @@ def _as_rows(y: Tensor) -> Tensor | None:
     return F.one_hot(y.clamp(min=0)).float().masked_fill((y < 0)[:, None], torch.nan)
 
 
-def _edges(
-    call: Call, teachers: dict[str, Tensor]
-) -> Iterator[tuple[Tensor, Tensor, Any]]:
+def _edges(call: Call, teachers: dict[str, Tensor]) -> Iterator[tuple[Tensor, Tensor, Any]]:
     """The teacher's rows of sources and targets, with the edges between them."""
     graph = call.arguments.get("edge_index")
     if isinstance(graph, Mapping):
@@ -222,7 +218,9 @@ def _joined(
     shift = 0 if own else src.size(0)
     rank = torch.randperm(sources.numel(), generator=generator).to(sources.device)
     first = rank.new_full((src.size(0) + dst.size(0),), rank.numel())
-    first.scatter_reduce_(0, sources, rank, "amin").scatter_reduce_(0, targets + shift, rank, "amin")
+    first.scatter_reduce_(0, sources, rank, "amin").scatter_reduce_(
+        0, targets + shift, rank, "amin"
+    )
     kept = (first[sources] == rank) & (first[targets + shift] == rank)
     rows = src.detach()[sources[kept]], dst.detach()[targets[kept]]
     yield "graph", rows[0], unit_rows(rows[1].float())

@@ -1,4 +1,4 @@
-"""Checks of modules: who trains the heads, and in which mode and with which gradient the teacher is."""
+"""Checks of modules: parameters that no optimiser holds, and the teacher's mode and gradient."""
 
 from collections.abc import Iterator
 

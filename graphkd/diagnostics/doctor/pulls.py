@@ -38,7 +38,7 @@ class Outer:
         self._seen: dict[str, Tensor] = {}
         for name, value in (("total", total), ("task", task_loss)):
             if value is not None and value.requires_grad:
-                value.register_hook(self._keeping(name))
+                value.register_hook(self._keeping(name))  # type: ignore[no-untyped-call]
 
     def _keeping(self, name: str) -> Any:
         def keep(gradient: Tensor) -> None:
@@ -92,9 +92,7 @@ def _elsewhere(
 ) -> Pull | None:
     """The pull where both meet: before the student's rows were selected, or at the parameters."""
     places: list[tuple[str, Any]] = [
-        ("what the student's rows were taken from", edge)
-        for h in tensors
-        for edge in _before(h)
+        ("what the student's rows were taken from", edge) for h in tensors for edge in _before(h)
     ]
     parameters = [("the student's parameters", p) for p in _parameters(call)]
     for candidates in (places, parameters):
@@ -113,7 +111,8 @@ def _elsewhere(
 
 def _before(h: Tensor) -> list[Any]:
     """The places in autograd's graph before a tensor, as long as there is one way back."""
-    node, found = h.grad_fn, []
+    node: Any = h.grad_fn
+    found: list[Any] = []
     for _ in range(_OPERATIONS):
         if node is None:
             break
@@ -160,8 +159,8 @@ def _pull(
     taught = [g * (t != 0).any(dim=-1, keepdim=True) for g, t in pairs]
     other = float(joint_norm(task))
     near = float(joint_norm(taught)) * abs(weight)
-    cosines = (inner / (n * other) if n and other else math.nan for n in (norm, near))
-    return Pull(term.name, norm, other, *cosines, place, weight < 0)
+    cosine, on_task = (inner / (n * other) if n and other else math.nan for n in (norm, near))
+    return Pull(term.name, norm, other, cosine, on_task, place, weight < 0)
 
 
 def _is_shared_by_ranks(module: nn.Module) -> bool:

@@ -107,7 +107,7 @@ class DeadRows:
 
 
 class _Span(NamedTuple):
-    """How far unit rows lie from their mean, squared; and how many directions their variance has."""
+    """Unit rows' mean squared distance from their mean; the number of directions of variance."""
 
     distance: float
     directions: float

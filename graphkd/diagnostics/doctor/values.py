@@ -29,7 +29,9 @@ class BelowResolution:
         """Note the values of the terms, and of the task loss."""
         if not call.training:
             return
-        task = float("nan") if call.task_loss is None else abs(float(call.task_loss.mean()))
+        task = (
+            float("nan") if call.task_loss is None else abs(float(call.task_loss.detach().mean()))
+        )
         for term in call.terms:
             value = abs(float(term.value.detach().mean()))
             if term.weight and math.isfinite(value):
@@ -46,7 +48,9 @@ class BelowResolution:
             task = max(windows.of("task"), default=0.0)
             if value > EPSILON**2 and weighted > task * EPSILON / 2:
                 continue
-            beside = f", {weighted:.1e} with its weight beside a task loss of {task:.2g}" * bool(task)
+            beside = f", {weighted:.1e} with its weight beside a task loss of {task:.2g}" * bool(
+                task
+            )
             yield Finding(
                 "below-resolution",
                 f"{name} is at most {value:.1e} on average over every window{beside}: float32 "
@@ -75,14 +79,16 @@ class AtChance:
             if not isinstance(term.loss, (GCRDLoss, CRDLoss)) or term.value.dim():
                 continue
             if isinstance(term.loss, GCRDLoss) and term.loss.teacher_temperature is not None:
-                continue  # soft targets have no chance level: their least value depends on the teacher
+                continue  # the level of soft targets depends on the teacher
             keys = _keys(term)
             if keys < 4 or term.loss.reduction != "mean":
                 continue
             chance, most = _chance(term.loss, keys)
             value = float(term.value.detach())
             windows = self._gains.setdefault(term.name, Windows())
-            windows.add(call.step, gain=(chance - value) / most, value=value, chance=chance, keys=keys)
+            windows.add(
+                call.step, gain=(chance - value) / most, value=value, chance=chance, keys=keys
+            )
 
     def findings(self) -> Iterator[Finding]:
         """The first loss whose best window is at chance still."""
@@ -117,7 +123,7 @@ def _keys(term: Term) -> float:
         rows = min(rows, loss.max_samples)
     extra = term.arguments.get("extra_keys")
     more = 0 if extra is None else extra.size(0)
-    return rows + more + term.queued
+    return float(rows + more + term.queued)
 
 
 def _chance(loss: Any, keys: float) -> tuple[float, float]:

@@ -77,7 +77,8 @@ def named_losses(objective: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield from objective.losses.items()
     elif isinstance(objective, HeteroLoss):
         for key, place in objective.names.items():
-            for name, loss in objective.losses[place].losses.items():  # type: ignore[union-attr]
+            by_type: Any = objective.losses[place]
+            for name, loss in by_type.losses.items():
                 yield (f"{key!r}" if key in objective._single else f"{key!r}: {name}"), loss
     elif isinstance(objective, DistillationLoss):
         yield type(objective).__name__, objective
