@@ -1,4 +1,4 @@
-"""The doctor on every example: its findings, which are false alarms unless they are right, its cost.
+"""The doctor on every example: its findings, false alarms unless they are right, and its cost.
 
     python benchmarks/doctor.py           # hours; a script that has run is not run again
     python benchmarks/doctor.py --cost    # the cost alone, some minutes

@@ -1,5 +1,6 @@
 """One call of the objective, as the checks read it: arguments by name, sides, rows, and terms."""
 
+import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +12,6 @@ from torch import Tensor, nn
 from graphkd.losses._base import arguments_of
 from graphkd.losses.several.hetero import HeteroLoss
 from graphkd.losses.several.weighted import WeightedSum
-
-# A check reads at most so many rows of a matrix, evenly spread.
-MOST_ROWS = 4096
 
 
 @dataclass
@@ -107,15 +105,21 @@ def is_logits(label: str) -> bool:
     return label.startswith("z") or "logit" in label.lower()
 
 
-def spread(h: Tensor, most: int = MOST_ROWS) -> Tensor:
+def spread(h: Tensor, most: int) -> Tensor:
     """At most so many rows of a matrix, evenly spread."""
     return h[:: -(-h.size(0) // most)] if h.size(0) > most else h
+
+
+@functools.cache
+def _parameters(kind: Any) -> tuple[inspect.Parameter, ...]:
+    """The parameters of a class's forward, without the first. Python takes long to find them."""
+    return tuple(inspect.signature(kind.forward).parameters.values())[1:]
 
 
 def unwrapped(objective: nn.Module) -> nn.Module:
     """The loss inside the wrappers of torch.compile and DistributedDataParallel."""
     while True:
-        parameters = inspect.signature(objective.forward).parameters.values()
+        parameters = _parameters(type(objective))
         names = any(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
         inner = getattr(objective, "_orig_mod", getattr(objective, "module", None))
         wrapper = "_orig_mod" in objective._modules or not names
@@ -132,8 +136,7 @@ def taken_by(objective: nn.Module) -> set[str]:
     if isinstance(loss, HeteroLoss):
         return {name for takes in loss._takes.values() for name in takes}
     names = set(arguments_of(loss)[0])
-    parameters = inspect.signature(loss.forward).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    if any(p.kind is p.VAR_KEYWORD for p in _parameters(type(loss))):
         # It hands them on to what it holds.
         names = names.union(*(taken_by(part) for part in loss.children()))
     return names
@@ -142,8 +145,8 @@ def taken_by(objective: nn.Module) -> set[str]:
 def by_name(objective: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a call by their names, without PyG's ending ``_dict``."""
     loss = unwrapped(objective)
-    parameters = inspect.signature(loss.forward).parameters.values()
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = [p.name for p in _parameters(type(loss)) if p.kind in positional]
     if callable(own := getattr(loss, "names_of_arguments", None)):
         sides = own()[0][:2]  # of an inner loss of logits: z_s and z_t
         names = [*sides, *names[2:]]

@@ -16,6 +16,7 @@ OPPOSED_THERE = -0.5
 # Once the task has been learned, what is left of its pull and a term's balance one another, and so
 # oppose. A window counts while the task pulls at least this part of its strongest window.
 ALIVE = 0.5
+_CALLS = 2
 
 
 class _Ratio(NamedTuple):
@@ -33,11 +34,16 @@ class Gradients:
     def __init__(self) -> None:
         self.windows: dict[str, Windows] = {}
         self.places: dict[str, str] = {}
+        self._looks = 0
         self._pending: tuple[int, list[Pull], Outer] | None = None
 
     def see(self, call: Call) -> None:
         """Measure the pulls of a call."""
         self._settle()
+        # A backward pass for each term is most of the doctor's cost: half of the looks do.
+        self._looks += 1
+        if call.every > 1 and self._looks % 2 == 0:
+            return
         if call.training and call.total is not None and call.terms:
             pulls = [pull for pull in measure(call) if pull is not None]
             self._pending = call.step, pulls, Outer(call.total, call.task_loss)
@@ -55,7 +61,7 @@ class Gradients:
         for pull in pulls:
             task = math.nan if pull.task is None else pull.task
             self.places[pull.term] = pull.place
-            self.windows.setdefault(pull.term, Windows()).add(
+            self.windows.setdefault(pull.term, Windows(_CALLS)).add(
                 step,
                 term=pull.norm * abs(factor) if math.isfinite(pull.norm) else math.nan,
                 task=task if math.isfinite(task) else math.nan,

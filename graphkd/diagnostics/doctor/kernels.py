@@ -18,7 +18,7 @@ from graphkd.similarity import KERNELS, SIGMOID, Kernel, kernel_rows, median_gam
 
 # Values so close to their median count as equal to it, and this share of equal ones is too many.
 NEAR, SHARE = 1e-3, 0.99
-_PAIRS = 2048
+_PAIRS = 512
 
 
 class SaturatedKernel:

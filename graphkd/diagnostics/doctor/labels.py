@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd.diagnostics.doctor.call import Call, is_logits
+from graphkd.diagnostics.doctor.call import Call, is_logits, spread
 from graphkd.diagnostics.doctor.finding import Finding
 from graphkd.diagnostics.doctor.windows import CALLS, STEPS
 
 # A difference counts if it is so many standard deviations wide (one-sided, p = 3e-5: it is tested
 # in every window), and so many points.
 DEVIATIONS, POINTS = 4.0, 0.05
+_MOST = 2048
 
 
 class TeacherBelowStudent:
@@ -107,7 +108,8 @@ def _of_one(
     if y.size(0) == z_s.size(0):
         y = call.rows(label, y)
     if y.size(0) == chosen[0].size(0):
-        yield chosen[0], chosen[1:], y.detach()
+        own, *others, y = (spread(h, _MOST) for h in (*chosen, y.detach()))
+        yield own, others, y
 
 
 def _scores(z_s: Tensor, teachers: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -119,8 +121,7 @@ def _scores(z_s: Tensor, teachers: list[Tensor], y: Tensor) -> tuple[Tensor, Ten
         if y.is_floating_point() or y.dtype == torch.bool:
             return None
         known = (y >= 0) & (y < classes)
-        y = y[known]
-        rights = [(z[known].argmax(dim=1) == y).double() for z in (z_s, *teachers)]
+        rights = [(z.argmax(dim=1) == y)[known].float() for z in (z_s, *teachers)]
     else:
         y = y.view(-1, 1) if y.dim() == 1 else y
         present = ~y.isnan() if y.is_floating_point() else y >= 0
@@ -129,7 +130,7 @@ def _scores(z_s: Tensor, teachers: list[Tensor], y: Tensor) -> tuple[Tensor, Ten
         counts = present.sum(dim=1)
         known = counts > 0
         rights = [
-            ((((z > 0) == (y > 0.5)) & present).sum(dim=1)[known] / counts[known]).double()
+            (((z > 0) == (y > 0.5)) & present).sum(dim=1)[known] / counts[known]
             for z in (z_s, *teachers)
         ]
     return rights[0], max(rights[1:], key=lambda right: float(right.sum()))

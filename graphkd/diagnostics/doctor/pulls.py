@@ -140,7 +140,7 @@ def _gradients(loss: Tensor | None, places: Sequence[Any], half: bool) -> list[T
         return [None for _ in places]
     loss = loss if loss.dim() == 0 else loss.mean()
     found, scale = gradients_at(loss, places, half)
-    return [None if g is None else g / scale for g in found]
+    return [None if g is None else g.div_(scale) for g in found]
 
 
 def _any(gradients: list[Tensor | None], at: list[int]) -> bool:
@@ -155,10 +155,12 @@ def _pull(
     if task is None:
         return Pull(term.name, norm, None, math.nan, math.nan, place, weight < 0)
     pairs = [(g, t) for g, t in zip(mine, task, strict=True) if g is not None and t is not None]
-    inner = sum(float((g * t).sum()) for g, t in pairs) * weight
-    taught = [g * (t != 0).any(dim=-1, keepdim=True) for g, t in pairs]
+    # The task pulls on few rows, if few are labelled.
+    rows = [t.abs().flatten(1).amax(dim=1) != 0 if t.dim() > 1 else t != 0 for _, t in pairs]
+    taught = [(g[r], t[r]) for r, (g, t) in zip(rows, pairs, strict=True)]
+    inner = weight * sum(float((g * t).sum()) for g, t in taught)
+    near = float(joint_norm([g for g, _ in taught])) * abs(weight)
     other = float(joint_norm(task))
-    near = float(joint_norm(taught)) * abs(weight)
     cosine, on_task = (inner / (n * other) if n and other else math.nan for n in (norm, near))
     return Pull(term.name, norm, other, cosine, on_task, place, weight < 0)
 

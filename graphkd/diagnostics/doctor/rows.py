@@ -17,8 +17,8 @@ DEAD = 0.1
 # A projection spans next to nothing if its unit rows lie so close to their mean (squared distance),
 # or if this many directions hold their variance, of the several that the rows had before.
 POINT, LINE = 1e-3, 1.002
-# Rows that a projection's span is computed from.
-_FEW = 256
+# Rows among which rows of zeros are counted, and from which a projection's span is computed.
+_SOME, _FEW = 512, 128
 
 
 class NotFinite:
@@ -64,7 +64,7 @@ class NotFinite:
 def _bad_rows(label: str, h: Tensor, masked: bool = False) -> str | None:
     """How many rows are not finite; in logits, −∞ is a class that is masked, and is fine."""
     h = h.detach()
-    if not h.is_floating_point() or not h.numel() or (not masked and _finite(h)):
+    if not h.is_floating_point() or not h.numel() or _finite(h):
         return None
     bad = h.isnan() | (h == torch.inf) if masked else ~h.isfinite()
     count = int(bad.view(h.size(0), -1).any(dim=1).sum()) if h.dim() else int(bad)
@@ -87,9 +87,9 @@ class DeadRows:
         for label, h in [*call.side("s"), *call.side("t")]:
             if is_logits(label) or h.dim() != 2 or not h.is_floating_point() or not h.size(1):
                 continue
-            rows = spread(call.rows(label, h))
+            rows = spread(call.rows(label, h), _SOME)
             if rows.size(0) and call.training:
-                share = float((torch.count_nonzero(rows, dim=1) == 0).float().mean())
+                share = float((rows.abs().amax(dim=1) == 0).float().mean())
                 self._shares.setdefault(label, Windows()).add(call.step, share=share)
 
     def findings(self) -> Iterator[Finding]:
@@ -125,13 +125,15 @@ class CollapsedHead:
             return
         for p in call.projections:
             if p.projected.dim() == 2 and p.projected.size(0) >= 8:
-                before, after = _span(p.rows), _span(p.projected)
-                if not math.isfinite(sum(before) + sum(after)):
+                distance, directions = _span(p.projected)
+                if not math.isfinite(distance + directions):
                     continue
-                numbers = {"distance": after.distance, "directions": after.directions}
+                narrow = directions < 2 and p.projected.size(1) > 1
+                # Rows that were on a line before are not the head's doing.
+                narrowed = float(narrow and _span(p.rows).directions > 2)
                 windows = self._spans.setdefault((p.term, p.side), Windows())
-                wide = float(p.projected.size(1) > 1)
-                windows.add(call.step, before=before.directions, wide=wide, **numbers)
+                numbers = {"distance": distance, "directions": directions, "narrowed": narrowed}
+                windows.add(call.step, **numbers)
 
     def findings(self) -> Iterator[Finding]:
         """The head with the narrowest window."""
@@ -140,7 +142,7 @@ class CollapsedHead:
             for (term, side), windows in self._spans.items()
             for window in windows.means
             if window["distance"] < POINT
-            or (window["before"] > 2 and window["wide"] and window["directions"] < LINE)
+            or (window["narrowed"] == 1 and window["directions"] < LINE)
         ]
         if not collapsed:
             return

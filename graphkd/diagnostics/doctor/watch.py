@@ -100,6 +100,10 @@ def complete(call: Call, watch: Watch, result: Any) -> None:
     if not terms:
         loss = unwrapped(call.objective)
         call.terms = [Term(type(loss).__name__, loss, total, call.arguments)]
+    elif isinstance(loss := unwrapped(call.objective), WeightedSum):
+        factors = loss.factors() if loss.balance else {}
+        for term in terms:
+            term.weight = loss.weights[term.name] * float(factors.get(term.name, 1.0))
     elif total.requires_grad and not any(term.value is total for term in terms):
         learning = [term for term in terms if term.value.requires_grad]
         values = [term.value for term in learning]

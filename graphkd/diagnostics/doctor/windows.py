@@ -7,10 +7,11 @@ STEPS, CALLS = 20, 3
 class Windows:
     """The means of some numbers over consecutive windows of a run.
 
-    A window is at least 20 steps and at least 3 checked calls long. NaN counts in none.
+    A window is at least 20 steps long, and at least ``calls`` calls. NaN counts in none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, calls: int = CALLS) -> None:
+        self.calls = calls
         self.means: list[dict[str, float]] = []
         self._open: dict[str, list[float]] = {}
         self._first, self._calls = 0, 0
@@ -24,7 +25,7 @@ class Windows:
             kept = self._open.setdefault(name, [])
             if number == number:
                 kept.append(number)
-        if self._calls >= CALLS and step - self._first >= STEPS - 1:
+        if self._calls >= self.calls and step - self._first >= STEPS - 1:
             self.means.append({k: sum(v) / len(v) for k, v in self._open.items() if v})
             self._open, self._calls = {}, 0
 
