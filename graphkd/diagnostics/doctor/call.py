@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,16 +110,21 @@ def spread(h: Tensor, most: int) -> Tensor:
     return h[:: -(-h.size(0) // most)] if h.size(0) > most else h
 
 
+def _parameters(loss: nn.Module) -> tuple[inspect.Parameter, ...]:
+    """The parameters of a Module's forward."""
+    return _signature(type(loss).forward)
+
+
 @functools.cache
-def _parameters(kind: Any) -> tuple[inspect.Parameter, ...]:
-    """The parameters of a class's forward, without the first. Python takes long to find them."""
-    return tuple(inspect.signature(kind.forward).parameters.values())[1:]
+def _signature(forward: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """The parameters of a method, without self. Python takes long to find them."""
+    return tuple(inspect.signature(forward).parameters.values())[1:]
 
 
 def unwrapped(objective: nn.Module) -> nn.Module:
     """The loss inside the wrappers of torch.compile and DistributedDataParallel."""
     while True:
-        parameters = _parameters(type(objective))
+        parameters = _parameters(objective)
         names = any(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
         inner = getattr(objective, "_orig_mod", getattr(objective, "module", None))
         wrapper = "_orig_mod" in objective._modules or not names
@@ -136,7 +141,7 @@ def taken_by(objective: nn.Module) -> set[str]:
     if isinstance(loss, HeteroLoss):
         return {name for takes in loss._takes.values() for name in takes}
     names = set(arguments_of(loss)[0])
-    if any(p.kind is p.VAR_KEYWORD for p in _parameters(type(loss))):
+    if any(p.kind is p.VAR_KEYWORD for p in _parameters(loss)):
         # It hands them on to what it holds.
         names = names.union(*(taken_by(part) for part in loss.children()))
     return names
@@ -146,7 +151,7 @@ def by_name(objective: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
     """The arguments of a call by their names, without PyG's ending ``_dict``."""
     loss = unwrapped(objective)
     positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    names = [p.name for p in _parameters(type(loss)) if p.kind in positional]
+    names = [p.name for p in _parameters(loss) if p.kind in positional]
     if callable(own := getattr(loss, "names_of_arguments", None)):
         sides = own()[0][:2]  # of an inner loss of logits: z_s and z_t
         names = [*sides, *names[2:]]
