@@ -12,6 +12,7 @@ from pathlib import Path
 from _accuracy_tables import accuracy_section
 from _analysis_tables import analysis_tables, draw_analysis
 from _diagnostics_tables import diagnostics_section
+from _doctor_tables import doctor_section
 from _family_tables import family_cost_section, family_demo_section
 from _floor_tables import change_section, floor_section
 from _speed_tables import speed_section, targets
@@ -62,6 +63,7 @@ def page() -> str:
             drawn_section(),
             store_section(),
             diagnostics_section(),
+            doctor_section(),
         )
         + "\n"
     )

@@ -14,7 +14,7 @@ from graphkd.diagnostics.doctor.windows import Windows
 from graphkd.losses.neighbours.gkd import GKDLoss
 from graphkd.losses.neighbours.lsp import LSPLoss
 from graphkd.losses.pairs.global_lsp import GlobalLSPLoss
-from graphkd.similarity import KERNELS, SIGMOID, Kernel, kernel_rows, median_gamma, row_statistic
+from graphkd.similarity import KERNELS, Kernel, kernel_rows, median_gamma, row_statistic
 
 # Values so close to their median count as equal to it, and this share of equal ones is too many.
 NEAR, SHARE = 1e-3, 0.99
@@ -76,9 +76,9 @@ def _values(term: Term, name: str, seed: int) -> Tensor | None:
     if not all(isinstance(h, Tensor) and h.dim() == 2 for h in sides):
         return None  # what precompute made has no rows
     loss: Any = term.loss
-    kernel: Any = {**KERNELS, "sigmoid": SIGMOID}.get(loss.kernel, loss.kernel)
-    if kernel == "random":
-        return None
+    kernel: Any = KERNELS.get(loss.kernel, loss.kernel)
+    if isinstance(loss, GKDLoss) and loss.kernel != "rbf":
+        return None  # its sigmoid is meant to saturate for wide rows
     generator = torch.Generator().manual_seed(seed)
     src, dst = (upcast(h.detach()) for h in sides)
     if isinstance(loss, LSPLoss):

@@ -9,14 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._graph_formats import source_target
-from graphkd.diagnostics.doctor.call import Call
+from graphkd.diagnostics.doctor.call import Call, is_logits
 from graphkd.diagnostics.doctor.finding import Finding
 from graphkd.similarity import unit_rows
 
-# The teacher's rows fit if one measure is so many standard deviations above random matchings.
-FITS = 4.0
-# A measure has spoken after so many rows, or so many calls.
-ROWS, CALLS = 500, 10
+# The teacher's rows fit if one kind of evidence is so many standard deviations above random
+# matchings; that of a student that has learned for up to 5 steps, or for more, must be stronger.
+FITS, FITS_SOON, FITS_LATER = 4.0, 6.0, 8.0
+# Evidence has spoken after so many rows, or so many calls; it counts from the last number on.
+ROWS, CALLS, LEAST_ROWS = 500, 10, 100
 # Rows of one test; edges that a matching is drawn from. Less than so few rows tell nothing.
 _MOST, _EDGES, _LEAST = 512, 8192, 12
 
@@ -66,57 +67,69 @@ def _centred_gram(h: Tensor) -> Tensor | None:
 
 
 class Misaligned:
-    """Compares the teacher's rows with the student's, the labels, and along the edges.
+    """Compares the teacher's rows with the student's, with the labels, and along the edges.
 
-    Labels and edges tell at any time. The student tells before it learns, because it may come to
-    fit any rows that it is taught: its first calls count.
+    Labels and edges tell at any time. The student tells before it learns; if it does not, it is
+    asked a few times more while it has learned little, because it may come to fit any rows that it
+    is taught. Of a whole graph, the same rows again and again count once; batches add up.
     """
 
     def __init__(self) -> None:
         self._scores: dict[str, list[float]] = {}
         self._rows: dict[str, int] = {}
-        self._tested: set[tuple[str, int, float]] = set()
+        self._seen: set[tuple[str, int, float]] = set()
+        self._due = dict(_STUDENT)
         self._fits = False
 
     def see(self, call: Call) -> None:
         """Test the rows of a call, unless the teacher is known to fit, or all have spoken."""
-        if self._fits or not call.training or all(map(self._spoken, _EVIDENCE)):
+        if self._fits or not call.training or (self._scores and not self._open()):
             return
         generator = torch.Generator().manual_seed(call.step)
         for evidence, a, b in _pairs_of_rows(call, generator):
-            # The same rows again tell nothing new.
-            teacher = evidence, a.size(0), float(a[:16].double().sum())
-            few = self._few(a, b, generator)
-            if few is None or self._spoken(evidence) or teacher in self._tested:
+            rows = evidence, a.size(0), float(a[:16].double().sum())
+            again = rows in self._seen
+            due = self._due.get(evidence, ())
+            if not self._waits(evidence) or (again and not (due and call.step >= due[0])):
                 continue
-            self._tested.add(teacher)
-            self._scores.setdefault(evidence, []).append(matching_score(*few))
+            few = _some(a, b, generator)
+            if few is None:
+                continue
+            self._seen.add(rows)
+            score = matching_score(*few)
+            if again:
+                self._due[evidence] = tuple(step for step in due if step > call.step)
+                self._scores[evidence] = [max(score, *self._scores[evidence])]
+                self._fits |= score >= (FITS_SOON if call.step <= due[0] else FITS_LATER)
+                continue
+            self._scores.setdefault(evidence, []).append(score)
             self._rows[evidence] = self._rows.get(evidence, 0) + few[0].size(0)
             self._fits |= self._score(evidence) >= FITS
 
-    def _few(self, a: Tensor, b: Tensor, generator: torch.Generator) -> Any:
-        if a.size(0) > _MOST:
-            drawn = torch.randperm(a.size(0), generator=generator)[:_MOST].to(a.device)
-            a, b = a[drawn], b[drawn]
-        finite = a.isfinite().all(dim=1) & b.isfinite().all(dim=1)
-        if not bool(finite.all()):
-            a, b = a[finite], b[finite]
-        return (unit_rows(a.float()), b.float()) if a.size(0) >= _LEAST else None
-
     def _score(self, evidence: str) -> float:
-        scores = self._scores.get(evidence, [])
-        return sum(scores) / math.sqrt(max(len(scores), 1))
+        scores = self._scores[evidence]
+        return sum(scores) / math.sqrt(len(scores))
 
-    def _spoken(self, evidence: str) -> bool:
-        enough = self._rows.get(evidence, 0) >= ROWS
-        return enough or len(self._scores.get(evidence, [])) >= CALLS
+    def _waits(self, evidence: str) -> bool:
+        """Whether more rows of this kind are to be tested."""
+        scores = self._scores.get(evidence, [])
+        if len(scores) == 1 and evidence in self._due:
+            return bool(self._due[evidence])  # of a whole graph; or the first batch
+        return self._rows.get(evidence, 0) < ROWS and len(scores) < CALLS
+
+    def _open(self) -> bool:
+        return any(map(self._waits, self._scores))
 
     def findings(self) -> Iterator[Finding]:
-        """What was compared, if nothing fits."""
-        spoken = [evidence for evidence in self._scores if self._rows[evidence] >= 100]
-        if self._fits or not spoken:
+        """What was compared, if nothing fits and all that counts has spoken."""
+        enough = [e for e in self._scores if self._rows[e] >= LEAST_ROWS]
+        # Labels are the strongest evidence; the student may need the time that it has.
+        open_still = "labels" not in enough and any(
+            map(self._waits, _STUDENT.keys() & self._scores)
+        )
+        if self._fits or not enough or open_still:
             return
-        seen = ", ".join(f"{self._score(e):+.1f} for {_EVIDENCE[e]}" for e in spoken)
+        seen = ", ".join(f"{self._score(e):+.1f} for {_EVIDENCE[e]}" for e in enough)
         yield Finding(
             "misaligned-rows",
             "The teacher's rows fit no better than shuffled ones. In standard deviations above "
@@ -128,10 +141,25 @@ class Misaligned:
 
 
 _EVIDENCE = {
-    "student": "the student's rows before it learns",
+    "rows": "the student's rows before it learned much",
+    "logits": "the student's logits before it learned much",
     "labels": "the labels",
     "graph": "neighbours in the graph",
 }
+# The steps at which the student's rows of a whole graph are tested again. Logits are fitted first:
+# a student without dropout fits those of shuffled nodes by 4 after 5 steps, and by 15 after 10.
+_STUDENT = {"rows": (5, 10, 20), "logits": (5,)}
+
+
+def _some(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
+    """Some of the rows, those that are finite; None if they are too few."""
+    if a.size(0) > _MOST:
+        drawn = torch.randperm(a.size(0), generator=generator)[:_MOST].to(a.device)
+        a, b = a[drawn], b[drawn]
+    finite = a.isfinite().all(dim=1) & b.isfinite().all(dim=1)
+    if not bool(finite.all()):
+        a, b = a[finite], b[finite]
+    return (unit_rows(a.float()), b.float()) if a.size(0) >= _LEAST else None
 
 
 def _pairs_of_rows(call: Call, generator: torch.Generator) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -144,7 +172,8 @@ def _pairs_of_rows(call: Call, generator: torch.Generator) -> Iterator[tuple[str
         mine = students.get(_of_student(label))
         rows = call.rows(label, h_t)
         if mine is not None and mine.dim() == 2 and mine.size(0) == h_t.size(0):
-            yield "student", rows, unit_rows(call.rows(label, mine).float())
+            kind = "logits" if is_logits(label) else "rows"
+            yield kind, rows, unit_rows(call.rows(label, mine).float())
         key = label.partition("[")[2].rstrip("]")
         y = _labels(call, key)
         if y is not None:

@@ -81,16 +81,32 @@ class DeadRows:
 
     def __init__(self) -> None:
         self._shares: dict[str, Windows] = {}
+        self._before: dict[str, Tensor] = {}
+        self._nodes: float | None = None
 
     def see(self, call: Call) -> None:
-        """Count the rows of zeros of a call."""
+        """Count the rows of zeros of a call.
+
+        Of the same nodes as in the look before, those count that were zero then, too: dropout
+        zeroes others each time.
+        """
+        if not call.training:
+            return
+        nodes = next((float(h[:16].detach().double().sum()) for _, h in call.side("t")), None)
+        same, self._nodes = nodes is not None and nodes == self._nodes, nodes
         for label, h in [*call.side("s"), *call.side("t")]:
-            if is_logits(label) or h.dim() != 2 or not h.is_floating_point() or not h.size(1):
+            if is_logits(label) or h.dim() != 2 or not h.is_floating_point() or not h.numel():
                 continue
             rows = spread(call.rows(label, h), _SOME)
-            if rows.size(0) and call.training:
-                share = float((rows.abs().amax(dim=1) == 0).float().mean())
-                self._shares.setdefault(label, Windows()).add(call.step, share=share)
+            if not rows.numel():
+                continue
+            zero = rows.abs().amax(dim=1) == 0
+            before = self._before.get(label)
+            self._before[label] = zero
+            if same and before is not None and before.shape == zero.shape:
+                zero = zero & before
+            share = float(zero.float().mean())
+            self._shares.setdefault(label, Windows()).add(call.step, share=share)
 
     def findings(self) -> Iterator[Finding]:
         """The tensor with the largest share in a window."""
