@@ -132,6 +132,20 @@ def test_a_planted_fault_is_found(fault: str, every: int) -> None:
     assert finding.remedy.endswith(".")
 
 
+# What a few steps do not tell: opposition waits for a window, chance for 200 steps, and a matching
+# that has the student's rows alone to go by for what the student learns.
+WAIT = {"shuffled rows", "shuffled rows, nothing but rows"}
+WAIT |= {f for f, (code, _) in FAULTS.items() if code in ("opposing-gradient", "at-chance")}
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - WAIT))
+def test_a_run_of_three_steps_shows_its_fault(fault: str) -> None:
+    code, how = FAULTS[fault]
+    how = {"objective": _sum, "teacher": lambda: TEACHER, **how, "steps": 3}
+    doctor = distilled(how.pop("objective")(), DATA, how.pop("teacher")(), **how)
+    assert (code in codes(doctor)) != (fault == "an untrained teacher")  # nor is the student
+
+
 HEALTHY: dict[str, Any] = {
     "kd": _sum,
     "kd, not softened": lambda: _sum(1.0, graphkd.KDLoss(1.0)),
@@ -155,4 +169,10 @@ def test_a_healthy_run_is_left_alone(name: str, seed: int) -> None:
     data = blocks(seed)
     steps = 220 if "gcrd" in name else 60
     doctor = distilled(HEALTHY[name](), data, trained(data), steps=steps, every=2, y=data.y)
+    assert doctor.report().endswith("found nothing.")
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_run_of_three_steps_is_left_alone(name: str) -> None:
+    doctor = distilled(HEALTHY[name](), DATA, TEACHER, steps=3, y=DATA.y)
     assert doctor.report().endswith("found nothing.")

@@ -61,7 +61,7 @@ class Gradients:
         for pull in pulls:
             task = math.nan if pull.task is None else pull.task
             self.places[pull.term] = pull.place
-            self.windows.setdefault(pull.term, Windows(_CALLS)).add(
+            self.windows.setdefault(pull.term, Windows(_CALLS, early=_CALLS)).add(
                 step,
                 term=pull.norm * abs(factor) if math.isfinite(pull.norm) else math.nan,
                 task=task if math.isfinite(task) else math.nan,
@@ -128,7 +128,9 @@ class Gradients:
                     f"is to learn (cosine with the task's pull at {place}: "
                     f"{window.get('cosine', math.nan):.2f})."
                 )
-            if window.get("task", 0.0) < alive or "cosine" not in window:
+            if window not in windows.ended or "cosine" not in window:
+                continue
+            if window.get("task", 0.0) < alive:
                 continue
             plain, there = window["cosine"], window.get("on_task", 0.0)
             if plain < OPPOSED and plain < worst:

@@ -23,7 +23,8 @@ class TeacherBelowStudent:
     def __init__(self) -> None:
         self._open: list[tuple[float, ...]] = []
         self._labels: set[tuple[float, ...]] = set()
-        self._first = 0
+        self._first = self._step = 0
+        self._ended = False
         self._worst: tuple[float, float, float, int, int] | None = None
 
     def see(self, call: Call) -> None:
@@ -47,24 +48,31 @@ class TeacherBelowStudent:
         self._open.append((right_s.numel(), *map(float, sums)))
         y = next(iter(call.y.values())) if isinstance(call.y, Mapping) else call.y
         self._labels.add(tuple(y[:64].flatten().nan_to_num(-1.0).tolist()))
+        self._step = call.step
         if len(self._open) >= CALLS and call.step - self._first >= STEPS - 1:
-            self._close(call.step)
+            self._worst = self._compared() or self._worst
+            self._open, self._labels, self._ended = [], set(), True
 
-    def _close(self, step: int) -> None:
-        """Batches of a window add up; the same nodes again and again count once."""
+    def _compared(self) -> tuple[float, float, float, int, int] | None:
+        """The open window, if the teacher is worse in it.
+
+        Batches of a window add up; the same nodes again and again count once.
+        """
         share = 1 / len(self._open) if len(self._labels) == 1 else 1.0
         columns = zip(*self._open, strict=True)
         rows, right_s, right_t, ahead, squares = (share * sum(column) for column in columns)
-        self._open, self._labels = [], set()
         deviations = ahead / math.sqrt(squares) if squares else 0.0
-        if deviations > DEVIATIONS and ahead / rows > POINTS:
-            self._worst = (right_t / rows, right_s / rows, deviations, round(rows), step)
+        if deviations <= DEVIATIONS or ahead / rows <= POINTS:
+            return None
+        return right_t / rows, right_s / rows, deviations, round(rows), self._step
 
     def findings(self) -> Iterator[Finding]:
-        """The latest window in which the teacher was worse."""
-        if self._worst is None:
+        """The latest window in which the teacher was worse; of a short run, all of it."""
+        early = self._compared() if self._open and not self._ended else None
+        worst = self._worst or early
+        if worst is None:
             return
-        teacher, student, deviations, rows, step = self._worst
+        teacher, student, deviations, rows, step = worst
         yield Finding(
             "teacher-below-student",
             f"On the {rows} labelled rows of a window that ended at step {step}, the teacher is "
