@@ -76,8 +76,7 @@ def permuted(name: str, rows: int, widths: tuple[int, int]) -> float:
 
 
 def in_a_process(*arguments: str) -> dict[str, float]:
-    """The command's answer; freed memory goes back at once."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", __file__, "--child", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout)

@@ -10,7 +10,7 @@ import torch
 from torchmetrics import Metric, MetricCollection
 
 from graphkd import diagnostics as D
-from tests.oracles.diagnostics import EDGES, N, spaces
+from tests.oracles.diagnostics import EDGES, MEASURES, N, spaces
 from tests.ranked_diagnostics import METRICS, ROWS, batch, close, whole
 
 every = pytest.mark.parametrize("name", METRICS)
@@ -46,6 +46,24 @@ def test_any_split_into_batches(name: str, split: list[int], call: str) -> None:
     metric.reset()
     metric.update(*batch(name, slice(0, N)))
     close(metric.compute(), expected)
+
+
+@every
+def test_batches_of_growing_rows(name: str) -> None:
+    """What is kept of the first batches is scaled down when larger rows come."""
+    metric = METRICS[name]()
+    (h_s, h_t, *more), _ = whole(name)
+    growth = torch.logspace(-3, 4, N, dtype=torch.float64)[:, None]
+    h_s, h_t = h_s * growth, h_t * growth**1.5
+    for rows in parts([13, 20, 7]):
+        first, last, *_ = rows.start, rows.stop
+        if more:
+            edges = EDGES[:, (EDGES[1] >= first) & (EDGES[1] < last)]
+            metric.update(h_s, h_t, edges)
+        else:
+            metric.update(h_s[rows], h_t[rows])
+    measure = D.agreement if name == "agreement" else MEASURES[name][0]
+    close(metric.compute(), measure(h_s, h_t))
 
 
 @every

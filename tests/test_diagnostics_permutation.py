@@ -3,6 +3,7 @@
 import copy
 import functools
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -90,14 +91,33 @@ def test_p_is_uniform_for_unrelated_rows(measure) -> None:
 
 
 def test_equal_values_count_as_equal() -> None:
-    """All matchings of two clusters of equal rows that swap them whole differ by rounding only."""
-    h = torch.tensor([[0.1, 0.7], [0.1, 0.7], [0.3, -0.2], [0.3, -0.2]])
-    test = D.permutation_test(D.linear_cka, h, h, permutations=300, generator=seeded())
-    assert 0.25 < test.p < 0.42  # a third of all matchings
-    still = D.permutation_test(D.linear_cka, h[:1].expand(4, 2), h, permutations=9)
-    assert still.p == 1
-    assert still.std == 0
-    assert still.z.isnan()
+    """Matchings of two clusters of equal rows that swap them whole differ by rounding only."""
+    h = torch.randn(2, 7, generator=seeded(), dtype=torch.float64).repeat_interleave(2, 0)
+    for shift in (0, 1, 2, 3, 4):
+        test = D.permutation_test(
+            D.linear_cka, h + shift / 3, h, permutations=300, generator=seeded()
+        )
+        assert 0.25 < test.p < 0.42  # a third of all matchings
+
+
+def test_a_null_without_variance() -> None:
+    """Rows that are equally far apart fit to all matchings alike, to the rounding."""
+    h_t = torch.randn(9, 4, generator=seeded(), dtype=torch.float64)
+    apart = torch.linalg.qr(torch.randn(9, 9, generator=seeded(), dtype=torch.float64)).Q
+    for h_s in (apart, h_t[:1].expand(9, 4)):
+        test = D.permutation_test(D.linear_cka, h_s, h_t, permutations=30)
+        assert test.p == 1
+        assert test.z.isnan()
+
+
+def test_one_permutation() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        test = D.permutation_test(D.linear_cka, *spaces(), permutations=1)
+    assert test.mean == test.null[0]
+    assert test.p == 0.5
+    assert test.std.isnan()
+    assert test.z.isnan()
 
 
 def test_smaller_is_more_alike_for_a_disparity() -> None:

@@ -30,7 +30,7 @@ class _Scores(NamedTuple):
     mean: Tensor
     """The mean under random matchings."""
     std: Tensor
-    """The standard deviation under random matchings, of a sample."""
+    """The standard deviation under random matchings, of a sample; NaN of a single one."""
     z: Tensor
     """How many standard deviations the value lies above the mean."""
     p: Tensor
@@ -144,7 +144,8 @@ def permutation_test(
 
 def _scores(value: Tensor, null: Tensor) -> PermutationTest:
     room = _ROUNDING * null.abs().amax().clamp(min=1)
-    mean, std = null.mean(), null.std()
+    mean = null.mean()
+    std = null.std() if null.size(0) > 1 else torch.full_like(mean, torch.nan)
     away = value - mean
     std = std.masked_fill(std <= room, 0)
     z = away.masked_fill(away.abs() <= room, 0) / std
