@@ -4,8 +4,8 @@
     python benchmarks/doctor.py --cost    # the cost alone, some minutes
 
 Each example runs with --doctor at three seeds: quickstart.py with every loss and both students, and
-all others as they stand. The cost is the processor time of a training step of the quickstart with the
-doctor over that without it, on one thread: medians of blocks of steps that take turns.
+all others as they stand. The cost is the processor time of a training step of the quickstart with
+the doctor over that without it, on one thread: medians of blocks of steps that take turns.
 """
 
 import argparse

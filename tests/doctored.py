@@ -70,6 +70,7 @@ def distilled(
     steps: int = 40,
     every: int = 1,
     outer: float = 1.0,
+    lr: float = 0.01,
     heads: bool = True,
     change: Callable[..., Any] = lambda *tensors: tensors,
     arguments: Callable[..., dict[str, Any]] | None = None,
@@ -79,7 +80,7 @@ def distilled(
     torch.manual_seed(2)
     student = Net(data.x.size(1), WIDTH)
     parameters = [*student.parameters(), *(objective.parameters() if heads else [])]
-    optimizer = torch.optim.Adam(parameters, lr=0.01)
+    optimizer = torch.optim.Adam(parameters, lr=lr)
     doctor = Doctor(
         objective, student=student, teacher=teacher, optimizer=optimizer, every=every
     ).train()
