@@ -69,6 +69,25 @@ def test_any_function_will_do() -> None:
         assert test.null.dtype == test.value.dtype == torch.float64
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_p_does_not_depend_on_the_units_of_a_measure(scale: float) -> None:
+    h_s, h_t = spaces()
+    one, other = (
+        D.permutation_test(
+            lambda s, t, c=c: c * D.linear_cka(s, t), h_s, h_t, permutations=20, generator=seeded()
+        )
+        for c in (1, scale)
+    )
+    assert one.p == other.p
+    assert_close(one.z, other.z)
+
+
+def test_an_infinity_gives_no_p() -> None:
+    test = D.permutation_test(lambda s, t: torch.inf, *spaces(), permutations=3)
+    assert test.value == torch.inf
+    assert test.p.isnan()
+
+
 def test_agreement_by_chance() -> None:
     z = torch.eye(2).repeat_interleave(20, 0)
     test = D.permutation_test(D.agreement, z, z, permutations=400, generator=seeded())

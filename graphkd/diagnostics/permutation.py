@@ -20,7 +20,7 @@ Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 # The value if the teacher's rows are taken in some order.
 Matched: TypeAlias = Callable[[Tensor], Tensor]
 
-# Values that differ by no more than rounding are equal.
+# Values that differ by no more than this part of them are equal.
 _ROUNDING = 1e-12
 
 
@@ -88,7 +88,7 @@ def permutation_test(
     callable is called for each permutation.
 
     Values that differ by rounding count as equal. Where the null does not vary, z is infinite, or
-    NaN if the value is the null's. A NaN shows in the value, or in mean, std, z and p. For
+    NaN if the value is the null's. A NaN or an infinity makes p NaN. For
     :func:`procrustes_disparity`, where smaller is more alike, z is negative and p near 1 for spaces
     that have something in common.
 
@@ -143,14 +143,14 @@ def permutation_test(
 
 
 def _scores(value: Tensor, null: Tensor) -> PermutationTest:
-    room = _ROUNDING * null.abs().amax().clamp(min=1)
+    room = _ROUNDING * torch.maximum(null.abs().amax(), value.abs())
     mean = null.mean()
     std = null.std() if null.size(0) > 1 else torch.full_like(mean, torch.nan)
     away = value - mean
     std = std.masked_fill(std <= room, 0)
     z = away.masked_fill(away.abs() <= room, 0) / std
     p = (1 + (null >= value - room).sum().to(null)) / (1 + null.numel())
-    p = p.masked_fill(value.isnan() | null.isnan().any(), torch.nan)
+    p = p.masked_fill(~(value.isfinite() & null.isfinite().all()), torch.nan)
     return PermutationTest(value, mean, std, z, p, null)
 
 
