@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd.diagnostics.doctor.call import Call, is_logits, spread
+from graphkd.diagnostics.doctor.call import Call, is_logits, side_of, spread
 from graphkd.diagnostics.doctor.finding import Finding
 from graphkd.diagnostics.doctor.windows import CALLS, STEPS
 
 # A difference counts if it is so many standard deviations wide (one-sided, p = 3e-5: it is tested
-# in every window), and so many points.
-DEVIATIONS, POINTS = 4.0, 0.05
+# in every window), and so many points: more of them on nodes that the student learns from, which it
+# may know by heart.
+DEVIATIONS, POINTS, POINTS_BY_HEART = 4.0, 0.05, 0.25
+# The nodes that it does not learn from are enough from so many labels on.
+HELD_OUT = 50
 _MOST = 2048
 
 
@@ -24,7 +27,7 @@ class TeacherBelowStudent:
         self._open: list[tuple[float, ...]] = []
         self._labels: set[tuple[float, ...]] = set()
         self._first = self._step = 0
-        self._ended = False
+        self._by_heart = self._ended = False
         self._worst: tuple[float, float, float, int, int] | None = None
 
     def see(self, call: Call) -> None:
@@ -32,17 +35,19 @@ class TeacherBelowStudent:
         if not call.training or call.y is None:
             return
         found = [
-            scores
-            for student, teachers, y in _predictions(call)
+            (scores[0], scores[1], by_heart)
+            for student, teachers, y, by_heart in _predictions(call)
             if (scores := _scores(student, teachers, y)) is not None
         ]
         if not found:
             return
-        right_s, right_t = (torch.cat(side) for side in zip(*found, strict=True))
+        right_s = torch.cat([right for right, _, _ in found])
+        right_t = torch.cat([right for _, right, _ in found])
         if not right_s.numel():
             return
         if not self._open:
-            self._first = call.step
+            self._first, self._by_heart = call.step, False
+        self._by_heart |= any(by_heart for *_, by_heart in found)
         ahead = right_s - right_t
         sums = (right_s.sum(), right_t.sum(), ahead.sum(), ahead.square().sum())
         self._open.append((right_s.numel(), *map(float, sums)))
@@ -62,7 +67,8 @@ class TeacherBelowStudent:
         columns = zip(*self._open, strict=True)
         rows, right_s, right_t, ahead, squares = (share * sum(column) for column in columns)
         deviations = ahead / math.sqrt(squares) if squares else 0.0
-        if deviations <= DEVIATIONS or ahead / rows <= POINTS:
+        points = POINTS_BY_HEART if self._by_heart else POINTS
+        if deviations <= DEVIATIONS or ahead / rows <= points:
             return None
         return right_t / rows, right_s / rows, deviations, round(rows), self._step
 
@@ -79,15 +85,22 @@ class TeacherBelowStudent:
             f"right on {teacher:.1%} and the student on {student:.1%}, {deviations:.0f} standard "
             "deviations more than chance allows. The student learns its errors.",
             "Check that z_t comes from the trained checkpoint, in eval mode, with the classes in "
-            "the student's order. If the labels are those that both were trained on, compare on "
-            "others: pass y= with -1 at the training nodes.",
+            "the student's order. A teacher that is right and worse has nothing to teach: stop "
+            "early, or take a better one.",
         )
 
 
-def _predictions(call: Call) -> Iterator[tuple[Tensor, list[Tensor], Tensor]]:
-    """Logits of student and teachers with labels, by node type if there are types."""
+_Compared = tuple[Tensor, list[Tensor], Tensor, bool]
+
+
+def _predictions(call: Call) -> Iterator[_Compared]:
+    """Logits of student and teachers with labels, by node type if there are types.
+
+    With them comes whether the labels are those that the student learns from.
+    """
+    logits = [name for name in call.arguments if is_logits(name)]
     z_s, z_t = (
-        {name: call.arguments[name] for name in call.arguments if is_logits(name)}.get(f"z_{side}")
+        next((call.arguments[name] for name in logits if side_of(name) == side), None)
         for side in "st"
     )
     if isinstance(call.y, Mapping):
@@ -101,9 +114,7 @@ def _predictions(call: Call) -> Iterator[tuple[Tensor, list[Tensor], Tensor]]:
     yield from _of_one(z_s, z_t, call.y, call, None)
 
 
-def _of_one(
-    z_s: Any, z_t: Any, y: Any, call: Call, key: Any
-) -> Iterator[tuple[Tensor, list[Tensor], Tensor]]:
+def _of_one(z_s: Any, z_t: Any, y: Any, call: Call, key: Any) -> Iterator[_Compared]:
     several = z_t.values() if isinstance(z_t, Mapping) else z_t
     teachers = [z_t] if isinstance(z_t, Tensor) else list(several or [])
     sides = [z_s, *teachers]
@@ -112,12 +123,30 @@ def _of_one(
     if not isinstance(y, Tensor) or any(z.shape != z_s.shape for z in teachers):
         return
     label = "z" if key is None else f"z[{key!r}]"
-    chosen = [call.rows(label, z) for z in sides]
+    y, by_heart = y.detach(), True
     if y.size(0) == z_s.size(0):
+        y, by_heart = _held_out(z_s, y, call.task_loss)
         y = call.rows(label, y)
+    chosen = [call.rows(label, z) for z in sides]
     if y.size(0) == chosen[0].size(0):
-        own, *others, y = (spread(h, _MOST) for h in (*chosen, y.detach()))
-        yield own, others, y
+        own, *others, y = (spread(h, _MOST) for h in (*chosen, y))
+        yield own, others, y, by_heart
+
+
+def _held_out(z_s: Tensor, y: Tensor, task: Tensor | None) -> tuple[Tensor, bool]:
+    """The labels without those that the task pulls on, if enough are left, and whether not."""
+    pull = None
+    if task is not None and task.requires_grad and z_s.requires_grad:
+        pull = torch.autograd.grad(task.mean(), z_s, retain_graph=True, allow_unused=True)[0]
+    if pull is None:
+        return y, True  # nobody knows
+    unknown = torch.nan if y.is_floating_point() else -1
+    signed = y if y.is_floating_point() else y.long()
+    others = signed.clone()
+    others[pull.abs().amax(dim=1) != 0] = unknown
+    known = ~others.isnan() if y.is_floating_point() else others >= 0
+    enough = int(known.flatten(1).any(dim=1).sum() if y.dim() > 1 else known.sum()) >= HELD_OUT
+    return (others, False) if enough else (y, True)
 
 
 def _scores(z_s: Tensor, teachers: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor] | None:
