@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "analysis.json")
     args = parser.parse_args()
     # The demo's flags, at their defaults.
-    flags = argparse.Namespace(device=torch.device("cpu"), amp=False, compile=False)
+    flags = argparse.Namespace(device=torch.device("cpu"), amp=False, compile=False, doctor=None)
     flags.epochs, flags.checkpoint = args.epochs, args.checkpoint
     torch.set_num_threads(1)
     console, data = Console(highlight=False), demo.load("Digits", "")
