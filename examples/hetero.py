@@ -41,8 +41,8 @@ METHODS = ["none", "kd", "gcrd", "lsp", "kd+gcrd", "kd+lsp"]
 TARGETS = {"generated": "paper", "mag": "paper", "DBLP": "author", "IMDB": "movie"}
 TEACHER, STUDENT = (64, 2, 0.5), (16, 1, 0.2)  # width, rounds, dropout
 # KD, G-CRD and their sum have the best of twelve settings on the validation nodes of the generated
-# graph, seeds 0 to 2 (benchmarks/tune.py). The weights of LSP are from a few values; "kd+lsp" is the
-# weight beside KD. Other graphs need other weights: on DBLP this weight of LSP is too large.
+# graph, seeds 0 to 2 (benchmarks/tune.py). The weights of LSP are from a few values; that of
+# "kd+lsp" is LSP's beside KD. Other graphs need other weights: on DBLP, LSP's is too large.
 SETTINGS = {
     "kd": Setting(100.0, 2.0),
     "gcrd": Setting(100.0, 1.0),
