@@ -17,9 +17,9 @@ def doctor_section() -> str:
         rows.append([f"`{name}`", str(found["runs"]), said])
         alarms += [(name, alarm) for alarm in found["alarms"]]
     runs = sum(found["runs"] for found in result["examples"].values())
-    intro = f"""`python benchmarks/doctor.py` runs every example with `--doctor`, `every=10`, at
-    {result["seeds"]} seeds: the quickstart with every loss and both students. Of {runs} students,
-    {len({(name, alarm["run"]) for name, alarm in alarms})} were told of something."""
+    told = len({(name, alarm["run"]) for name, alarm in alarms})
+    intro = f"""`python benchmarks/doctor.py` runs the examples with `--doctor`, `every=10`, at
+    {result["seeds"]} seeds. Of {runs} students, {told} were told of something."""
     listed = [
         f"- `{name}`, {alarm['run']}, **{alarm['code']}**: {alarm['message']}"
         for name, alarm in alarms
@@ -34,8 +34,8 @@ def doctor_section() -> str:
         table(["example", "students", "findings"], rows),
         "\n".join(listed),
         prose(
-            """What it adds to a step of the quickstart (MLP student, one thread): medians of blocks
-            of 20 steps with and without it, in turns."""
+            """What it adds to a step of the quickstart (MLP student, one thread): medians of the
+            processor time of blocks of 20 steps with and without it, in turns."""
         ),
         table(["loss", "`every=1`", "`every=10`"], cost),
     )
