@@ -28,8 +28,8 @@ def neighbour_overlap(h_s: Tensor, h_t: Tensor, k: int = 10) -> Tensor:
     It lies between 0 and 1; of unrelated spaces it is about k/(N - 1). Of fewer than two rows it is
     NaN.
 
-    It takes :math:`O(N^2 d)`, a block of rows at a time: half a minute for 50,000 rows of width 128
-    on two cores. The memory is that of one side's unit rows in float64 and of the neighbours.
+    It takes :math:`O(N^2 d)`, a block of rows at a time: a minute for 50,000 rows of width 128 on
+    two cores. The memory is that of one side's unit rows in float64 and of the neighbours.
 
     Args:
         h_s: Student embeddings.
