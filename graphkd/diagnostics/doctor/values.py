@@ -17,6 +17,8 @@ from graphkd.losses.contrast.gcrd import GCRDLoss
 EPSILON = 2.0**-23
 # A contrastive loss has so many steps to leave chance by this part of what it could gain.
 STEPS, LEFT = 200, 0.02
+# Or by this part of chance itself.
+NEAR = 0.005
 
 
 class BelowResolution:
@@ -86,9 +88,9 @@ class AtChance:
             chance, most = _chance(term.loss, keys)
             value = float(term.value.detach())
             windows = self._gains.setdefault(term.name, Windows())
-            windows.add(
-                call.step, gain=(chance - value) / most, value=value, chance=chance, keys=keys
-            )
+            # At a high temperature little can be gained, and what was gained is little of chance.
+            gain = min((chance - value) / most, (chance - value) / chance / NEAR * LEFT)
+            windows.add(call.step, gain=gain, value=value, chance=chance, keys=keys)
 
     def findings(self) -> Iterator[Finding]:
         """The first loss whose best window is at chance still."""
