@@ -156,7 +156,8 @@ def _scores(value: Tensor, null: Tensor) -> PermutationTest:
 
 def _number(value: Any) -> Tensor:
     """What a measure returned, as a number in float64."""
-    value = torch.as_tensor(value)
+    if not isinstance(value, Tensor):
+        value = torch.as_tensor(value, device="cpu")
     if value.numel() != 1:
         raise ValueError(
             f"permutation_test: measure must return one number; got {describe(value)}. Reduce it, "

@@ -48,7 +48,9 @@ def gradients_at(
 def joint_norm(gradients: Sequence[Tensor | None]) -> Tensor:
     """The norm of all gradients together; None counts as 0."""
     norms = [torch.linalg.vector_norm(gradient) for gradient in gradients if gradient is not None]
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+    if not norms:
+        return torch.zeros((), device="cpu")
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return norm
 
 

@@ -79,20 +79,20 @@ def _values(term: Term, name: str, seed: int) -> Tensor | None:
     kernel: Any = KERNELS.get(loss.kernel, loss.kernel)
     if isinstance(loss, GKDLoss) and loss.kernel != "rbf":
         return None  # its sigmoid is meant to saturate for wide rows
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     src, dst = (upcast(h.detach()) for h in sides)
     if isinstance(loss, LSPLoss):
         graph = term.arguments.get("edge_index")
         edges: Any = getattr(graph, "edges", None)
         ends = edges[:2] if edges is not None else source_target(graph, src.size(0), dst.size(0))
-        at = torch.randint(max(ends[0].numel(), 1), (_PAIRS,), generator=generator)
+        at = torch.randint(max(ends[0].numel(), 1), (_PAIRS,), generator=generator, device="cpu")
         at = at[: ends[0].numel()].to(src.device)
         i, j = (end[at].long() for end in ends)
     else:
         index = term.arguments.get("index")
         if isinstance(index, Tensor) and isinstance(loss, GlobalLSPLoss):
             src = dst = src[index]
-        draw = torch.randint(max(src.size(0), 1), (2, _PAIRS), generator=generator)
+        draw = torch.randint(max(src.size(0), 1), (2, _PAIRS), generator=generator, device="cpu")
         i, j = draw[:, : src.size(0) ** 2].to(src.device)
     if sides[0] is sides[1]:
         i, j = i[i != j], j[i != j]

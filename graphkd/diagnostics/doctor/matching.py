@@ -87,7 +87,7 @@ class Misaligned:
         """Test the rows of a call, unless the teacher is known to fit, or all have spoken."""
         if self._fits or not call.training or (self._scores and not self._open()):
             return
-        generator = torch.Generator().manual_seed(call.step)
+        generator = torch.Generator("cpu").manual_seed(call.step)
         for evidence, a, b in _pairs_of_rows(call, generator):
             # A student moves; what it is compared with does not.
             still = a if evidence in _STUDENT else torch.cat([a[:16], b[:16].to(a.dtype)], dim=1)
@@ -161,7 +161,7 @@ _STUDENT = {"rows": (5, 10, 20), "logits": (5,)}
 def _some(a: Tensor, b: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
     """Some of the rows, those that are finite; None if they are too few."""
     if a.size(0) > _MOST:
-        drawn = torch.randperm(a.size(0), generator=generator)[:_MOST].to(a.device)
+        drawn = torch.randperm(a.size(0), generator=generator, device="cpu")[:_MOST]
         a, b = a[drawn], b[drawn]
     finite = a.isfinite().all(dim=1) & b.isfinite().all(dim=1)
     if not bool(finite.all()):
@@ -242,7 +242,7 @@ def _joined(
     ends = source_target(graph, src.size(0), dst.size(0)) if edges is None else edges[:2]
     sources, targets = (e.detach() for e in ends)
     if sources.numel() > _EDGES:
-        drawn = torch.randint(sources.numel(), (_EDGES,), generator=generator).to(sources.device)
+        drawn = torch.randint(sources.numel(), (_EDGES,), generator=generator, device="cpu")
         sources, targets = sources[drawn], targets[drawn]
     sources, targets = sources.long(), targets.long()
     own = src is dst
@@ -252,7 +252,7 @@ def _joined(
     if not sources.numel():
         return
     shift = 0 if own else src.size(0)
-    rank = torch.randperm(sources.numel(), generator=generator).to(sources.device)
+    rank = torch.randperm(sources.numel(), generator=generator, device="cpu").to(sources.device)
     first = rank.new_full((src.size(0) + dst.size(0),), rank.numel())
     first.scatter_reduce_(0, sources, rank, "amin").scatter_reduce_(
         0, targets + shift, rank, "amin"

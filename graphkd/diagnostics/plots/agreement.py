@@ -110,13 +110,13 @@ def _structure(src: Tensor, dst: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def _by_degree(ax: "Axes", agree: Tensor, degree: Tensor) -> None:
     """Nodes without a neighbour, then bins of about as many nodes each; equal degrees share one."""
     ordered = degree.sort().values
-    places = torch.arange(1, _BINS) * degree.numel() // _BINS
+    places = torch.arange(1, _BINS, device="cpu") * degree.numel() // _BINS
     cuts = sorted({1, *(ordered[places].tolist() if degree.numel() else [])})
-    bins = torch.bucketize(degree, torch.tensor(cuts), right=True)
+    bins = torch.bucketize(degree, torch.tensor(cuts, device="cpu"), right=True)
     there = [k for k in range(len(cuts) + 1) if bool((bins == k).any())]
     ends = [[int(end) for end in degree[bins == k].aminmax()] for k in there]
     labels = [f"{low:,}" if low == high else f"{low:,}–{high:,}" for low, high in ends]
-    bins = torch.bucketize(bins, torch.tensor(there, dtype=torch.long))
+    bins = torch.bucketize(bins, torch.tensor(there, dtype=torch.long, device="cpu"))
     _shares(ax, agree, bins, labels)
     ax.set_xlabel("degree (nodes)")
 
