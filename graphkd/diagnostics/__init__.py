@@ -1,7 +1,7 @@
 """How alike two representations are; what ails a run.
 
-The functions need torch alone. The Metrics need the extra ``graphkd[metrics]``, which is imported
-when one of them is asked for.
+The measures and the doctor need torch alone. The Metrics and the pictures need the extra
+``graphkd[metrics]``, which is imported when one of them is asked for.
 """
 
 import importlib
@@ -60,31 +60,17 @@ __all__ = [
     "second_order_cosine",
 ]
 
-# Where the names lie that need an extra.
-_LAZY = {
-    "metrics": (
-        "Agreement",
-        "GlobalStructureCorrelation",
-        "LinearCKA",
-        "LocalStructureCorrelation",
-        "NeighbourOverlap",
-        "ProcrustesDisparity",
-        "SecondOrderCosine",
-    ),
-}
-
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Import a name that needs an extra."""
-        for file, names in _LAZY.items():
-            if name in names:
-                try:
-                    module = importlib.import_module(f"graphkd.diagnostics.{file}")
-                except ModuleNotFoundError as error:
-                    raise ImportError(
-                        f"graphkd.diagnostics.{name} needs {error.name}, which is not installed. "
-                        "Install the extra: pip install 'graphkd[metrics]'."
-                    ) from error
-                return getattr(module, name)
-        raise AttributeError(f"module 'graphkd.diagnostics' has no attribute {name!r}")
+        """Import the Metrics, whose names are all that is missing here."""
+        if name not in __all__:
+            raise AttributeError(f"module 'graphkd.diagnostics' has no attribute {name!r}")
+        try:
+            metrics = importlib.import_module("graphkd.diagnostics.metrics")
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"graphkd.diagnostics.{name} needs {error.name}, which is not installed. "
+                "Install the extra: pip install 'graphkd[metrics]'."
+            ) from error
+        return getattr(metrics, name)

@@ -4,6 +4,7 @@ Nothing here copies a whole side but :func:`unit_side`, so that memory stays bel
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,17 +18,12 @@ from graphkd.similarity import unit_rows
 _BLOCK = 2**18
 
 
-def matched_sides(
-    measure: str,
-    h_s: Tensor,
-    h_t: Tensor,
-    *,
-    names: tuple[str, str] = ("h_s", "h_t"),
-    what: str = "embeddings",
-    projecting: str | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Both sides as they are, checked and without a gradient; widths and dtypes may differ."""
-    check_pair(measure, h_s, h_t, names=names, what=what, projecting=projecting)
+def matched_sides(measure: str, h_s: Tensor, h_t: Tensor, **how: Any) -> tuple[Tensor, Tensor]:
+    """Both sides as they are, without a gradient, checked as :func:`check_pair` does.
+
+    Widths and dtypes may differ.
+    """
+    check_pair(measure, h_s, h_t, **how)
     return h_s.detach(), h_t.detach()
 
 

@@ -76,10 +76,7 @@ def second_order_cosine(h_s: Tensor, h_t: Tensor, k: int = 10) -> Tensor:
     It asks more than :func:`neighbour_overlap`, which counts a neighbour that is only just lost
     like one that is far off.
 
-    The k nearest neighbours of a node have the largest cosines to it; the node itself is left out.
-    Cosines that differ by less than about 1e-12 are equal, and of equally near nodes those with the
-    lower numbers are taken, so that the value does not depend on rounding. A row of zeros has the
-    cosine 0 to all others.
+    Nearest neighbours, ties and rows of zeros are those of :func:`neighbour_overlap`.
 
     It lies between -1 and 1, and is near 1 where all similarities are: see
     :func:`permutation_test`. A node whose similarities are all 0 counts as 0. Of fewer than two
