@@ -39,19 +39,8 @@ LABELS |= {
 console = Console(highlight=False)
 
 # The flags that may differ between runs that share a folder of checkpoints.
-_FREE_FLAGS = {
-    "checkpoint",
-    "device",
-    "doctor",
-    "figure",
-    "losses",
-    "methods",
-    "out",
-    "root",
-    "seeds",
-}
-_FREE_FLAGS |= {"check", "full", "settings", "students", "tune"}
-
+_FREE_FLAGS = {"check", "checkpoint", "device", "doctor", "figure", "full", "losses", "methods"}
+_FREE_FLAGS |= {"out", "root", "seeds", "settings", "students", "tune"}
 
 # The options of the flag --doctor.
 DOCTOR = {

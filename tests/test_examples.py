@@ -69,7 +69,11 @@ def test_resumes_to_the_same_numbers(
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             run(name, "--checkpoint", "runs")
-    assert run(name, "--checkpoint", "runs") == whole
+    # A doctor changes nothing, nor what a checkpoint holds.
+    assert run(name, "--checkpoint", "runs", "--doctor", "doctor.jsonl") == whole
+    told = [json.loads(line) for line in Path("doctor.jsonl").read_text().splitlines()]
+    assert told
+    assert not [line for line in told if "Could not look" in line["report"]]
     assert len(saved) == len(set(saved)) * 2  # no epoch was trained twice
 
 
