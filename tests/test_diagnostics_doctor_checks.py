@@ -225,3 +225,15 @@ def test_a_temperature_that_tells_no_keys_apart_is_chance(temperature: float) ->
         doctor(h_s, h_t).backward()
         optimizer.step()
     assert ("at-chance" in codes(doctor)) == (temperature == 100.0)
+
+
+@pytest.mark.parametrize(("often", "found"), [(10, []), (1, ["dominant-gradient"])])
+def test_a_single_strong_step_does_not_dominate(often: int, found: list[str]) -> None:
+    loss = graphkd.WeightedSum(term=(1.0, graphkd.FitNetLoss(4, 4, head="identity")))
+    h_s, h_t = torch.randn(30, 4, requires_grad=True), torch.randn(30, 4)
+    doctor = Doctor(loss)
+    for step in range(60):
+        loss.weights["term"] = 1e6 if step % often == 0 else 1.0
+        total, _ = doctor(h_s=h_s, h_t=h_t, task_loss=(task := h_s.square().mean()))
+        (task + total).backward()
+    assert codes(doctor) == found

@@ -1,7 +1,8 @@
 """Checks of the terms' pulls: too weak, too strong, or against the task's."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from statistics import median_low
 from typing import NamedTuple
 
 from graphkd.diagnostics.doctor.call import Call
@@ -9,6 +10,8 @@ from graphkd.diagnostics.doctor.finding import Finding
 from graphkd.diagnostics.doctor.pulls import Outer, Pull, measure
 from graphkd.diagnostics.doctor.windows import Windows
 
+# Some losses pull a thousand times harder in single steps, so that a pull dominates only if it does
+# in half of the windows, by its geometric mean; it is weak if it is so even where it is strongest.
 # Bounds of a term's pull in units of the task's, and of the cosine between them.
 WEAK, STRONG, OPPOSED = 1e-3, 1e3, -0.2
 # On the rows that the task pulls on, where few of many rows are labelled.
@@ -20,7 +23,7 @@ _CALLS = 2
 
 
 class _Ratio(NamedTuple):
-    """A term's pull beside the task's, each in its strongest window."""
+    """A term's pull beside the task's in its strongest window."""
 
     ratio: float
     term: str
@@ -60,10 +63,12 @@ class Gradients:
         sign = math.copysign(1, factor)
         for pull in pulls:
             task = math.nan if pull.task is None else pull.task
+            strength = pull.norm * abs(factor) if math.isfinite(pull.norm) else math.nan
             self.places[pull.term] = pull.place
             self.windows.setdefault(pull.term, Windows(_CALLS, early=_CALLS)).add(
                 step,
-                term=pull.norm * abs(factor) if math.isfinite(pull.norm) else math.nan,
+                term=strength,
+                log_term=math.log(strength) if strength > 0 else math.nan,
                 task=task if math.isfinite(task) else math.nan,
                 cosine=sign * pull.cosine,
                 on_task=sign * pull.on_task,
@@ -73,14 +78,9 @@ class Gradients:
     def findings(self) -> Iterator[Finding]:
         """What was found so far."""
         self._settle()
-        ratios = [
-            _Ratio(pull / task if task else math.nan, term, pull, task)
-            for term, windows in self.windows.items()
-            if (pulls := windows.of("term"))
-            for pull, task in [(max(pulls), max(windows.of("task"), default=0.0))]
-        ]
-        weak = [r for r in ratios if r.ratio < WEAK or r.pull == 0]
-        strong = [r for r in ratios if r.ratio > STRONG]
+        strongest, usual = self._ratios("term", max), self._ratios("log_term", median_low)
+        weak = [r for r in strongest if r.ratio < WEAK or r.pull == 0]
+        strong = [r for r in usual if r.ratio > STRONG]
         if weak:
             yield self._weak(min(weak, key=lambda r: r.pull))
         if strong:
@@ -88,6 +88,16 @@ class Gradients:
         opposed = [found for term in self.windows if (found := self._opposed(term)) is not None]
         if opposed:
             yield min(opposed)[1]
+
+    def _ratios(self, name: str, of: Callable[[list[float]], float]) -> list[_Ratio]:
+        """Each term's pull in one of its windows, beside the task's in its strongest."""
+        found = []
+        for term, windows in self.windows.items():
+            if pulls := windows.of(name):
+                pull = math.exp(of(pulls)) if name == "log_term" else of(pulls)
+                task = max(windows.of("task"), default=0.0)
+                found.append(_Ratio(pull / task if task else math.nan, term, pull, task))
+        return found
 
     def _weak(self, r: _Ratio) -> Finding:
         place = self.places[r.term]
@@ -111,7 +121,7 @@ class Gradients:
         return Finding(
             "dominant-gradient",
             f"{r.term} pulls on {self.places[r.term]} with {r.ratio:.1e} times the task's pull "
-            f"({r.pull:.1e} and {r.task:.1e}, each on average over its strongest window): the "
+            f"({r.pull:.1e} in half of the windows, and {r.task:.1e} in the task's strongest): the "
             "labels do not count.",
             f"Divide its weight by {_nice(r.ratio)}, or let the pulls decide: "
             "WeightedSum(..., balance=True), called with task_loss=.",
