@@ -3,7 +3,7 @@
     python benchmarks/tune.py graph_agnostic --methods kd fitnet gcrd kd+gcrd
     python benchmarks/tune.py molecules --methods kd gcrd --dataset bbbp --epochs 40
 
-Every method gets the same number of trials, those of the demo (`trials` in examples/_methods.py).
+Every method gets the same number of trials, those of the demo (`trials` in examples/_settings.py).
 Each trial runs the example on three seeds and takes its mean validation score; test scores are not
 looked at. KD comes first, and keeps its setting beside other losses. The folder of checkpoints
 lets the trials share their teachers, and a stopped search goes on. Further flags go to the example.
@@ -28,7 +28,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 from _common import Setting  # noqa: E402
-from _methods import trials  # noqa: E402
+from _settings import trials  # noqa: E402
 
 
 def score(command: list[str], method: str, chosen: dict[str, Setting], out: Path) -> float:

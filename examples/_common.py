@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,21 +20,12 @@ from rich.progress import track
 from rich.table import Table
 from sklearn.datasets import load_digits
 from sklearn.neighbors import kneighbors_graph
+from study.methods import LABELS, Setting
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 
 from graphkd.diagnostics import Doctor
-
-LABELS = {"none": "No distillation", "kd": "KD", "fitnet": "FitNet", "at": "AT", "lsp": "LSP"}
-LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
-LABELS |= {
-    "kd_std": "KD, standardised", "dkd": "DKD", "dist": "DIST", "vid": "VID", "nst": "NST",
-    "ab": "AB", "ft": "Factor transfer", "fsp": "FSP", "simkd": "SimKD", "sp": "SP", "rkd": "RKD",
-    "pkt": "PKT", "cc": "CC", "cka": "CKA", "crd": "CRD", "ff_g2m": "FF-G2M", "krd": "KRD, α = 1",
-    "gkd": "GKD", "nosmog": "NOSMOG's similarity", "llp": "LLP", "vqgraph": "VQGraph",
-    "mugsi": "MuGSI", "tined": "TINED", "layers": "FitNet, all layers", "teachers": "Two teachers",
-}  # fmt: skip
 
 console = Console(highlight=False)
 
@@ -47,20 +38,6 @@ DOCTOR = {
     "nargs": "?", "const": Path(os.devnull), "type": Path, "metavar": "FILE",
     "help": "print what graphkd's Doctor finds in each run; FILE gets it as lines of JSON",
 }  # fmt: skip
-
-
-class Setting(NamedTuple):
-    """What is chosen on validation data: the weight of a loss and, of some, its temperature."""
-
-    weight: float
-    temperature: float | None = None
-
-    def options(self) -> dict[str, float]:
-        """The arguments for the loss's constructor."""
-        return {} if self.temperature is None else {"temperature": self.temperature}
-
-    def __str__(self) -> str:
-        return "@".join(str(x) for x in self if x is not None)
 
 
 Settings = dict[str, Setting]

@@ -15,7 +15,7 @@ the teacher on all 1,797 nodes (the transductive setting).
 The labels of training nodes serve the cross-entropy of teacher and students. Validation nodes
 choose the best epoch of each model. With --tune they also choose the weight of each loss, and the
 temperature of KD and G-CRD: the best of twelve settings for every method, on average over the first
-three seeds. The constants in _methods.py were chosen in this way for the digits. A method without a
+three seeds. The constants in _settings.py were chosen so for the digits. A method without a
 constant is tuned first; for any other dataset, every method is. Test nodes are scored at the end.
 """
 
@@ -34,51 +34,20 @@ import _report
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _methods import (
-    EVERY,
-    LOSSES,
-    METHODS,
-    PAPER,
-    QUICK,
-    SETTINGS,
-    TRIALS,
-    Case,
-    Teacher,
-    sides,
-    trials,
-)
 from _nodes import DATASETS, HIDDEN, build, cost, forward, load, predict, score, split
+from _settings import EVERY, METHODS, PAPER, QUICK, SETTINGS, TRIALS, trials
 from rich.console import Console
 from rich.progress import Progress
+from study.methods import Case, Teacher, objective, sides
 from torch import nn
 from torch_geometric.data import Data
 
 import graphkd
 
-# 1. Losses ----------------------------------------------------------------------------------------
-# Each loss is one line `graphkd.SomeLoss(...)` in _methods.py, beside its settings. Data and models
-# are in _nodes.py.
+# Each loss is one line `graphkd.SomeLoss(...)` in study/methods.py. Settings are in _settings.py,
+# data and models in _nodes.py.
 
-
-def objective(
-    method: str, settings: _common.Settings, case: Case
-) -> tuple[graphkd.WeightedSum | None, dict[str, Any]]:
-    """The weighted sum of a method's distillation losses, for example of "kd+gcrd".
-
-    The second result holds the arguments that its calls take beyond the outputs of the models.
-    """
-    if method == "none":
-        return None, {}
-    terms, given = {}, {}
-    for name in method.split("+"):
-        setting = settings["kd" if name == "kd" else method]
-        loss, more = LOSSES[name](case, **setting.options())
-        terms[name] = (setting.weight, loss)
-        given.update(more)
-    return graphkd.WeightedSum(**terms), given
-
-
-# 2. Training --------------------------------------------------------------------------------------
+# 1. Training --------------------------------------------------------------------------------------
 
 
 def fit(
@@ -195,7 +164,7 @@ def tune(
     return settings
 
 
-# 3. All together ----------------------------------------------------------------------------------
+# 2. All together ----------------------------------------------------------------------------------
 
 
 def parse() -> argparse.Namespace:

@@ -141,12 +141,12 @@ def test_lightning_on_two_devices(tmp_path: Path) -> None:
 
 
 def test_every_loss_is_a_choice_of_the_quickstart(common: Any) -> None:
-    import _methods
+    import _settings
 
     import graphkd
 
     losses = {name for name in graphkd.__all__ if name.endswith("Loss") and name != "HeteroLoss"}
-    source = (EXAMPLES / "_methods.py").read_text()
+    source = (EXAMPLES / "study" / "methods.py").read_text()
     assert {name for name in losses if f"graphkd.{name}(" not in source} == set()
     before, sys.argv = sys.argv, ["quickstart.py", "--epochs", "1", "--seeds", "1"]
     sys.argv += ["--losses", "all", "--students", "MLP", "GCN", "--out", "all.json"]
@@ -156,7 +156,7 @@ def test_every_loss_is_a_choice_of_the_quickstart(common: Any) -> None:
         sys.argv = before
     students = json.loads(Path("all.json").read_text())["students"]
     for student in students.values():
-        assert list(student["methods"]) == _methods.EVERY
+        assert list(student["methods"]) == _settings.EVERY
         for name, method in student["methods"].items():
             assert math.isfinite(method["test"]["mean"]), name
             assert method["label"] != name

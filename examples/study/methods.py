@@ -1,23 +1,51 @@
-"""The losses that quickstart.py compares: their construction, arguments and settings.
+"""Methods by name, such as "kd" or "kd+gcrd": the one place that builds their losses.
+
+Arguments of a loss may stand behind its name, as in "kd+gcrd[temperature=0.1,head=student]".
 
 Every loss is a line `graphkd.SomeLoss(...)` here. Most need only the widths of the two models. They
 take the tensors of each step by the names of their arguments. The others get more from `Case`.
 """
 
+import ast
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from _common import Setting
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 import graphkd
 import graphkd.functional as G
+
+LABELS = {"none": "No distillation", "kd": "KD", "fitnet": "FitNet", "at": "AT", "lsp": "LSP"}
+LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
+LABELS |= {
+    "kd_std": "KD, standardised", "dkd": "DKD", "dist": "DIST", "vid": "VID", "nst": "NST",
+    "ab": "AB", "ft": "Factor transfer", "fsp": "FSP", "simkd": "SimKD", "sp": "SP", "rkd": "RKD",
+    "pkt": "PKT", "cc": "CC", "cka": "CKA", "crd": "CRD", "ff_g2m": "FF-G2M", "krd": "KRD, α = 1",
+    "gkd": "GKD", "nosmog": "NOSMOG's similarity", "llp": "LLP", "vqgraph": "VQGraph",
+    "mugsi": "MuGSI", "tined": "TINED", "layers": "FitNet, all layers", "teachers": "Two teachers",
+}  # fmt: skip
+
+
+class Setting(NamedTuple):
+    """What is chosen on validation data: the weight of a loss and, of some, its temperature."""
+
+    weight: float
+    temperature: float | None = None
+
+    def options(self) -> dict[str, float]:
+        """The arguments for the loss's constructor."""
+        return {} if self.temperature is None else {"temperature": self.temperature}
+
+    def __str__(self) -> str:
+        return "@".join(str(x) for x in self if x is not None)
+
+
+Settings = dict[str, Setting]
 
 
 class Teacher(NamedTuple):
@@ -31,9 +59,11 @@ class Case(NamedTuple):
 
     dim_s: int
     dim_t: int
-    data: Data
+    data: Data | None  # if all of it is one graph
     teacher: Teacher
-    second: Teacher | None  # for the loss that takes several teachers
+    second: Teacher | None = None  # for the loss that takes several teachers
+    task: str = "multiclass"  # as KDLoss has it
+    max_samples: int = 4096  # rows that a loss over all pairs draws in each step
 
 
 class Term(NamedTuple):
@@ -43,18 +73,30 @@ class Term(NamedTuple):
     given: Mapping[str, Any] = MappingProxyType({})
 
 
-# 1. The paper's six. `o` holds a temperature, if one is tuned. `max_samples` bounds the two losses
-# over all pairs of nodes; the digits have fewer.
+# 1. The paper's six. `o` holds a temperature, if one is tuned, and other arguments.
+
+
+def gcrd(c: Case, *, positives: str = "own", **o: Any) -> Term:
+    """The positives of a node are its own teacher row, its neighbours' or those of its class.
+
+    The class is what the teacher predicts.
+    """
+    given: dict[str, Any] = {}
+    if positives == "edges":
+        given["positives"] = c.data.edge_index
+    elif positives == "classes":
+        given["labels"] = c.teacher.z.argmax(dim=1)
+    loss = graphkd.GCRDLoss(c.dim_s, c.dim_t, **{"proj_dim": 64, "max_samples": c.max_samples} | o)
+    return Term(loss, given)
+
 
 CORE: dict[str, Callable[..., Term]] = {
-    "kd": lambda c, **o: Term(graphkd.KDLoss(**o)),
+    "kd": lambda c, **o: Term(graphkd.KDLoss(task=c.task, **o)),
     "fitnet": lambda c: Term(graphkd.FitNetLoss(c.dim_s, c.dim_t)),
     "at": lambda c: Term(graphkd.AttentionTransferLoss()),
     "lsp": lambda c: Term(graphkd.LSPLoss()),
-    "glsp": lambda c: Term(graphkd.GlobalLSPLoss(max_samples=4096)),
-    "gcrd": lambda c, **o: Term(
-        graphkd.GCRDLoss(c.dim_s, c.dim_t, proj_dim=64, max_samples=4096, **o)
-    ),
+    "glsp": lambda c: Term(graphkd.GlobalLSPLoss(max_samples=c.max_samples)),
+    "gcrd": gcrd,
 }
 
 # 2. The others. A loss comes with the arguments that it takes beside the outputs of the models. An
@@ -169,11 +211,6 @@ def sides(method: str, h: Tensor, z: Tensor, c: Case) -> tuple[Any, Any]:
 
 
 LOSSES = {**CORE, **FAMILY}
-PAPER = ["none", *CORE, *(f"kd+{name}" for name in CORE if name != "kd")]
-# "teachers" already is KD.
-METHODS = [*PAPER, *FAMILY, *(f"kd+{name}" for name in FAMILY if name != "teachers")]
-EVERY = ["none", *LOSSES]  # for --losses all
-QUICK = ["none", *CORE, "kd+gcrd"]
 
 # The values of the losses differ by orders of magnitude, and so do their weights. The ranges of the
 # paper's six were found by hand. Those of the others lie around the weight at which the loss pulls
@@ -189,47 +226,39 @@ RANGES = {
     **dict.fromkeys(("vid", "pkt", "cc", "gkd", "llp"), (10.0, 10000.0)),
     "sp": (1000.0, 1000000.0),
 }
-# The paper's temperature of G-CRD is 0.075.
-TEMPERATURES = {"kd": (1.0, 2.0, 4.0), "gcrd": (0.075, 0.5, 1.0)}
-TRIALS = 12
 
 
-def trials(method: str) -> list[Setting]:
-    """As many candidates for each method: weights, or fewer weights at each temperature."""
-    name = method.removeprefix("kd+")
-    temperatures = TEMPERATURES.get(name, (None,))
-    weights = np.geomspace(*RANGES[name], TRIALS // len(temperatures))
-    return [Setting(float(f"{w:.2g}"), t) for t in temperatures for w in weights]
+def named(part: str) -> tuple[str, dict[str, Any]]:
+    """("gcrd", {"head": "student"}) from "gcrd[head=student]"."""
+    name, _, inside = part.removesuffix("]").partition("[")
+    arguments = {}
+    for one in filter(None, inside.split(",")):
+        key, _, value = one.partition("=")
+        arguments[key] = _value(value)
+    return name, arguments
 
 
-# The settings for the digits, chosen on validation nodes. `quickstart.py --full --tune` chose those
-# of the paper's six, alone and beside KD, on three seeds. The others' weights are one of four, a
-# decade apart, on one seed. Some lie at an edge of their grid, as do temperatures of KD and G-CRD.
-# "kd+lsp" is the weight of LSP beside KD; KD keeps the settings that it has alone. A pair is
-# (weight, temperature).
-_CHOSEN: dict[str, dict[str, Any]] = {
-    "MLP": {
-        "kd": (10.0, 1.0), "fitnet": 19000.0, "at": 8100.0, "lsp": 350.0, "glsp": 150.0,
-        "gcrd": (10.0, 1.0), "kd+fitnet": 1500.0, "kd+at": 8100.0, "kd+lsp": 350.0,
-        "kd+glsp": 150.0, "kd+gcrd": (100.0, 1.0),
-        "kd_std": 100.0, "dkd": 10.0, "dist": 100.0, "vid": 10000.0, "nst": 100.0, "ab": 0.1,
-        "ft": 100.0, "fsp": 100.0, "simkd": 100.0, "sp": 100000.0, "rkd": 100.0, "pkt": 1000.0,
-        "cc": 10000.0, "cka": 10.0, "crd": 10.0, "ff_g2m": 10.0, "krd": 100.0, "gkd": 10.0,
-        "nosmog": 0.01, "llp": 10000.0, "vqgraph": 100.0, "mugsi": 1.0, "tined": 0.01,
-        "layers": 100.0, "teachers": 1.0,
-    },
-    "GCN": {
-        "kd": (100.0, 2.0), "fitnet": 8100.0, "at": 660.0, "lsp": 2.3, "glsp": 1900.0,
-        "gcrd": (100.0, 0.5), "kd+fitnet": 280.0, "kd+at": 10.0, "kd+lsp": 2.3, "kd+glsp": 12.0,
-        "kd+gcrd": (100.0, 1.0),
-        "kd_std": 1.0, "dkd": 0.1, "dist": 10.0, "vid": 1000.0, "nst": 1000.0, "ab": 0.01,
-        "ft": 1.0, "fsp": 100.0, "simkd": 10.0, "sp": 10000.0, "rkd": 1.0, "pkt": 10000.0,
-        "cc": 10000.0, "cka": 1.0, "crd": 0.1, "ff_g2m": 100.0, "krd": 1.0, "gkd": 10.0,
-        "nosmog": 0.01, "llp": 10.0, "vqgraph": 10.0, "mugsi": 0.01, "tined": 0.1, "layers": 100.0,
-        "teachers": 10.0,
-    },
-}  # fmt: skip
-SETTINGS = {
-    student: {name: Setting(*(v if isinstance(v, tuple) else (v,))) for name, v in chosen.items()}
-    for student, chosen in _CHOSEN.items()
-}
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except ValueError:
+        return text
+
+
+def objective(
+    method: str, settings: Settings, case: Case
+) -> tuple[graphkd.WeightedSum | None, dict[str, Any]]:
+    """The weighted sum of a method's distillation losses, for example of "kd+gcrd".
+
+    The setting of "kd+gcrd" is that of G-CRD beside KD; KD keeps the one that it has alone. The
+    second result holds the arguments that its calls take beyond the outputs of the models.
+    """
+    if method == "none":
+        return None, {}
+    terms, given = {}, {}
+    for part in method.split("+"):
+        setting, (name, arguments) = settings["kd" if part == "kd" else method], named(part)
+        loss, more = LOSSES[name](case, **setting.options(), **arguments)
+        terms[name] = (setting.weight, loss)
+        given.update(more)
+    return graphkd.WeightedSum(**terms), given

@@ -1,0 +1,84 @@
+"""The study: which losses help which students, on which data.
+
+    python -m examples.study --smoke                           # a cell of every task, some minutes
+    python -m examples.study --datasets Cora --root data       # every cell on Cora
+    python -m examples.study --datasets Cora --students MLP --methods kd gcrd kd+gcrd
+    python -m examples.study --datasets WikiCS LRGBDataset:Peptides-func   # any set of PyG's
+
+Teachers, students alone and methods get as many trials each, whose validation scores choose their
+settings. Then each runs with ten seeds, and test rows are scored. Every run is a line of JSON in a
+file of its data set. What is there is not run again: call it again after an interruption.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from . import plan, schedule
+from .work import Job, Limits
+
+
+def jobs_of(dataset: str, setting: str, args: argparse.Namespace) -> list[Job]:
+    """What is run on a data set, in an order in which a job's needs come before it."""
+    jobs = [Job(dataset, setting, teacher, is_teacher=True) for teacher in args.teachers]
+    jobs += [Job(dataset, setting, student) for student in args.students]
+    for teacher in args.teachers:
+        for student in args.students:
+            wanted = args.methods or plan.methods_for(student)
+            needs_kd = any("kd" in method.split("+") for method in wanted)
+            ordered = dict.fromkeys([*(["kd"] if needs_kd else []), *wanted])
+            jobs += [Job(dataset, setting, student, teacher, method) for method in ordered]
+    return jobs
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--datasets", nargs="+", default=["Digits"], metavar="NAME", help="default: Digits")
+    add("--setting", choices=["transductive", "production"], default="transductive")
+    add("--teachers", nargs="+", choices=plan.TEACHERS, default=["GAT"])
+    add("--students", nargs="+", choices=plan.STUDENTS, default=[*plan.STUDENTS])
+    add(
+        "--methods", nargs="+", metavar="METHOD",
+        help=f"default: {', '.join(plan.METHODS)}; for an MLP also {', '.join(plan.FOR_MLP)}",
+    )  # fmt: skip
+    add("--trials", type=int, default=plan.TRIALS, help="of each method (%(default)s)")
+    add("--tuning-seeds", type=int, default=plan.TUNING_SEEDS, help="of a trial (%(default)s)")
+    add("--seeds", type=int, default=plan.SEEDS, help="of a result (%(default)s)")
+    add("--epochs", type=int, default=plan.EPOCHS, help="at most (%(default)s)")
+    add("--patience", type=int, default=plan.PATIENCE, help="epochs without a gain (%(default)s)")
+    add(
+        "--max-samples", type=int, default=1024,
+        help="rows that a loss over all pairs draws in a step (%(default)s)",
+    )  # fmt: skip
+    add("--jobs", type=int, default=os.cpu_count(), help="processes of one thread (all cores)")
+    add("--root", default="data", help="where PyG keeps data sets (%(default)s)")
+    add("--out", type=Path, default=Path("study"), help="folder of the results (%(default)s)")
+    add(
+        "--work", type=Path, default=Path("runs/study"),
+        help="folder of the teachers' outputs (%(default)s)",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    torch.set_num_threads(1)
+    limits = Limits(
+        args.root, str(args.work), args.trials, args.tuning_seeds, args.seeds, args.epochs,
+        args.patience, args.max_samples,
+    )  # fmt: skip
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = [schedule.Results(args.out, name, args.setting, limits) for name in args.datasets]
+    jobs = [job for name in args.datasets for job in jobs_of(name, args.setting, args)]
+    schedule.run(jobs, results, limits, args.jobs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Data sets by name: what their labels ask for, the split of a seed, and graphs to learn from.
+
+A name is that of a class of PyG's, with the set's own name behind a colon if the class has several:
+"Planetoid:Cora", "WikiCS", "TUDataset:PROTEINS", "LRGBDataset:Peptides-func". The usual short names
+work too ("Cora", "Photo"), as do those of ogb ("ogbn-arxiv", "ogbg-molhiv"). "Digits" ships inside
+scikit-learn. Files lie in ROOT/CLASS; what is missing is downloaded.
+"""
+
+import copy
+import inspect
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch_geometric.datasets
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import kneighbors_graph
+from torch import Tensor
+from torch_geometric import transforms as T
+from torch_geometric.data import Data
+from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
+from torch_geometric.data.storage import GlobalStorage
+from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
+
+SHORT = {
+    **{name: f"Planetoid:{name}" for name in ("Cora", "CiteSeer", "PubMed")},
+    **{name: f"Amazon:{name}" for name in ("Photo", "Computers")},
+    **{name: f"Coauthor:{name}" for name in ("CS", "Physics")},
+    **{
+        name: f"HeterophilousGraphDataset:{name}"
+        for name in ("Roman-empire", "Amazon-ratings", "Minesweeper", "Tolokers", "Questions")
+    },
+}
+PARTS = ("train", "val", "test")
+# Of nodes without a split: the labels of a class that are known, and the validation nodes.
+LABELLED, VALIDATION = 20, 500
+# Wider features become the components of a truncated SVD.
+WIDEST, COMPONENTS = 5000, 256
+HOPS = 2  # of the features that SIGN precomputes
+
+
+class Problem(NamedTuple):
+    """What models learn under one seed, and what they are scored on."""
+
+    kind: str  # "multiclass", "binary" (two logits), "multilabel" or "regression"
+    outputs: int
+    learn: list[Data]  # the graphs to learn from, all of which the teacher teaches
+    held: dict[str, list[Data]]  # graphs by part: "val", "test", perhaps "test_seen"
+    per_graph: bool = False  # whether a label belongs to a graph
+    center: float = 0.0  # of the training labels, if they are numbers
+    spread: float = 1.0
+
+    @property
+    def features(self) -> int:
+        return self.learn[0].num_features
+
+
+def rows(data: Data, part: str) -> Tensor | slice:
+    """The rows of a graph or batch that belong to a part: those of a mask, or all."""
+    return data[f"{part}_mask"] if f"{part}_mask" in data else slice(None)
+
+
+def digits() -> Data:
+    """The digits that ship inside scikit-learn, each image joined to the 8 with nearest pixels."""
+    images, y = load_digits(return_X_y=True)
+    edge_index, _ = from_scipy_sparse_matrix(kneighbors_graph(images, n_neighbors=8))
+    x = torch.tensor(images / 16, dtype=torch.float)
+    return Data(x=x, y=torch.tensor(y), edge_index=to_undirected(edge_index))
+
+
+@lru_cache(maxsize=2)
+def load(name: str, root: str) -> dict[str, list[Any]]:
+    """The graphs of a data set: under "all", or by part if it comes in parts.
+
+    Raises:
+        SystemExit: If no such set is known, or its files are neither there nor to be had.
+    """
+    if name == "Digits":
+        return {"all": [digits()]}
+    kind, _, own = SHORT.get(name, name).partition(":")
+    try:
+        if kind.startswith("ogb"):
+            return _ogb(kind, root)
+        if not inspect.isclass(make := getattr(torch_geometric.datasets, kind, None)):
+            raise SystemExit(f"{name} is no data set of PyG's, and no short name of one.")
+        needs = inspect.signature(make).parameters
+        given = {"root": str(Path(root) / kind)} | ({"name": own} if "name" in needs else {})
+        if "name" in needs and not own:
+            raise SystemExit(f"{name} is several data sets: name one, as in {kind}:NAME.")
+        if "split" in needs and needs["split"].default == "train":
+            return {part: [*make(**given, split=part)] for part in PARTS}
+        dataset = make(**given)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise SystemExit(
+            f"{name} could not be read: {error}. Its files belong in {Path(root) / kind}."
+        ) from None
+    return {"all": [*dataset]}
+
+
+def _ogb(name: str, root: str) -> dict[str, list[Any]]:
+    from ogb.graphproppred import PygGraphPropPredDataset
+    from ogb.nodeproppred import PygNodePropPredDataset
+
+    # torch 2.6 and newer loads ogb's processed files only if these classes are allowed.
+    with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
+        if name.startswith("ogbg"):
+            dataset = PygGraphPropPredDataset(name, root)
+            parts = dataset.get_idx_split().values()
+            return {part: [*dataset[ids]] for part, ids in zip(PARTS, parts, strict=True)}
+        dataset = PygNodePropPredDataset(name, root)
+    data = dataset[0]
+    for part, ids in zip(PARTS, dataset.get_idx_split().values(), strict=True):
+        data[f"{part}_mask"] = torch.zeros(data.num_nodes, dtype=torch.bool)
+        data[f"{part}_mask"][ids] = True
+    return {"all": [data]}
+
+
+def problem(name: str, root: str, seed: int, setting: str = "transductive") -> Problem:
+    """A data set as its task, split for a seed.
+
+    Args:
+        name: The name of the data set.
+        root: The folder with the files of all data sets.
+        seed: Chooses the training and validation rows, if the data set does not. Test rows are the
+            same for all seeds, so that no choice on validation rows has seen a test label.
+        setting: "transductive", or "production": a fifth of the nodes, all of them test nodes, is
+            unseen in training and scored as "test". The other test nodes are "test_seen".
+    """
+    graphs = load(name, root)
+    if "all" in graphs and len(graphs["all"]) == 1:
+        return _one_graph(graphs["all"][0], seed, setting, 5 if name == "Digits" else LABELLED)
+    if setting != "transductive":
+        raise SystemExit(f"{name} has many graphs: its test graphs are unseen in any case.")
+    return _many_graphs(graphs, seed)
+
+
+def _one_graph(data: Data, seed: int, setting: str, labelled: int) -> Problem:
+    data = split(_prepared(data), seed, labelled)
+    kind, outputs = _task(data.y)
+    learn, whole = data, data
+    if setting == "production":
+        test = data.test_mask.nonzero().view(-1)
+        draw = torch.Generator().manual_seed(seed)
+        fifth = min(data.num_nodes // 5, test.numel() // 2)
+        unseen = torch.zeros_like(data.test_mask)
+        unseen[test[torch.randperm(test.numel(), generator=draw)[:fifth]]] = True
+        learn, whole = data.subgraph(~unseen), copy.copy(data)
+        whole.test_seen_mask, whole.test_mask = data.test_mask & ~unseen, unseen
+        learn = _with_hops(learn)
+    whole = _with_hops(copy.copy(whole))
+    if setting == "production":
+        held = {"val": [learn], "test": [whole], "test_seen": [whole]}
+        return Problem(kind, outputs, [learn], held)
+    return Problem(kind, outputs, [whole], {"val": [whole], "test": [whole]})
+
+
+def _prepared(data: Data) -> Data:
+    data = copy.copy(data)
+    data.y = data.y.view(-1) if data.y.dim() == 2 and data.y.size(1) == 1 else data.y
+    if (data.x >= 0).all() and (data.x == 0).float().mean() > 0.9:  # a bag of words
+        data = T.NormalizeFeatures()(data)
+    if data.x.size(1) > WIDEST:
+        torch.manual_seed(0)
+        data.x = data.x @ torch.svd_lowrank(data.x, q=COMPONENTS)[2]
+    return data
+
+
+def _with_hops(data: Data) -> Data:
+    """Add the features of SIGN's hops, and the matrix that GraphSAGE multiplies them with.
+
+    The mean over neighbours of wide features is three times faster with it.
+    """
+    with warnings.catch_warnings():  # torch's sparse tensors are in beta state
+        warnings.simplefilter("ignore")
+        data.adj_t = T.ToSparseTensor(layout=torch.sparse_csr)(copy.copy(data)).adj_t
+        return T.SIGN(HOPS)(data)
+
+
+def split(data: Data, seed: int, labelled: int) -> Data:
+    """The masks of a seed; test nodes are the same for all seeds.
+
+    Masks that the data set has stay. Of several splits, the test nodes are those of the first, and
+    a seed divides its other nodes in the same numbers. Without masks, a half of all nodes tests.
+    """
+    data, n = copy.copy(data), data.num_nodes
+    draw = torch.Generator().manual_seed(seed)
+    if "train_mask" in data and data.train_mask.dim() == 1:
+        if "val_mask" not in data:
+            raise SystemExit("The data set has training nodes but no validation nodes.")
+        return data
+    if "train_mask" in data:
+        data.test_mask = data.test_mask if data.test_mask.dim() == 1 else data.test_mask[:, 0]
+        rest = (data.train_mask[:, 0] | data.val_mask[:, 0]) & ~data.test_mask
+        rest = rest.nonzero().view(-1)
+        order = rest[torch.randperm(rest.numel(), generator=draw)]
+        cut = int(data.train_mask[:, 0].sum())
+        train, val = order[:cut], order[cut:]
+    else:
+        known = data.y >= 0
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(12345))
+        test, rest = order[: n // 2], order[n // 2 :]
+        data.test_mask = torch.zeros(n, dtype=torch.bool)
+        data.test_mask[test[known[test]]] = True
+        rest = rest[known[rest]][torch.randperm(int(known[rest].sum()), generator=draw)]
+        y = data.y[rest]
+        train = torch.cat([rest[y == label][:labelled] for label in y.unique()])
+        val = rest[~torch.isin(rest, train)][:VALIDATION]
+    for key, index in {"train_mask": train, "val_mask": val}.items():
+        data[key] = torch.zeros(n, dtype=torch.bool).index_fill_(0, index, True)
+    return data
+
+
+def _many_graphs(graphs: dict[str, list[Data]], seed: int) -> Problem:
+    """Graphs in the parts they have, or divided 80:10:10 with the same test graphs for all."""
+    if "all" in graphs:
+        every = graphs["all"]
+        labels = torch.stack([data.y.view(-1)[0].nan_to_num() for data in every]).tolist()
+        stratify = labels if len(set(labels)) < len(labels) / 20 else None
+        rest, test = _cut(range(len(every)), len(every) // 10, 12345, stratify)
+        train, val = _cut(rest, len(every) // 10, seed, stratify)
+        numbers = zip(PARTS, (train, val, test), strict=True)
+        graphs = {part: [every[i] for i in ids] for part, ids in numbers}
+    learn = [copy.copy(data) for data in graphs["train"]]
+    per_graph = learn[0].y.numel() != learn[0].num_nodes or learn[0].y.dim() == 2
+    per_graph = per_graph and learn[0].y.size(0) != learn[0].num_nodes
+    kind, outputs = _task(torch.cat([data.y for part in PARTS for data in graphs[part]]))
+    held = {part: graphs[part] for part in ("val", "test")}
+    if kind != "regression":
+        return Problem(kind, outputs, learn, held, per_graph)
+    y = torch.cat([data.y for data in learn]).float()
+    return Problem(kind, outputs, learn, held, per_graph, y.mean().item(), y.std().item())
+
+
+def _cut(ids: Sequence[int], size: int, seed: int, labels: list | None) -> tuple[list, list]:
+    """Some are held out at random, with the share of each class if there are labels."""
+    stratify = [labels[i] for i in ids] if labels else None
+    return train_test_split([*ids], test_size=size, random_state=seed, stratify=stratify)
+
+
+def _task(y: Tensor) -> tuple[str, int]:
+    """What labels ask for, and how many outputs that takes."""
+    known = y[~y.isnan()] if y.is_floating_point() else y
+    if y.dim() == 2:
+        both = bool(((known == 0) | (known == 1)).all())
+        return ("multilabel" if both else "regression"), y.size(1)
+    if y.is_floating_point() and not (known == known.round()).all():
+        return "regression", 1
+    outputs = int(known.max()) + 1
+    return ("binary" if outputs == 2 else "multiclass"), outputs

@@ -1,0 +1,185 @@
+"""One run: a model is trained, with or without a teacher, up to its best epoch on validation data.
+
+Labels teach on the training rows, the teacher on all rows of the graphs to learn from, or on the
+training rows alone. Its outputs are attributes of these graphs: `z_t`, and `h_node` and `h_graph`
+as far as it has them. Test rows are scored once, by `scores`, when the caller asks for it.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    multiclass_accuracy,
+    multilabel_f1_score,
+)
+from torchmetrics.functional.regression import mean_squared_error
+
+import graphkd
+
+from .data import Problem, rows
+from .methods import Case, sides
+
+METRICS = {"multiclass": "accuracy, %", "binary": "ROC-AUC, %", "regression": "minus RMSE"}
+BATCH = 64  # graphs, if there are many
+BATCH_TO_SCORE = 1024
+
+
+class Training(NamedTuple):
+    """How long and how fast a model learns."""
+
+    lr: float = 0.01
+    weight_decay: float = 5e-4
+    epochs: int = 200
+    patience: int = 50  # epochs without a better validation score
+
+
+class Taught(NamedTuple):
+    """What a student learns from: a weighted sum of losses and what it takes beyond the outputs."""
+
+    loss: nn.Module
+    given: dict[str, Any]
+    method: str
+    case: Case
+    level: str = "node"  # the rows that are compared: "node" or "graph"
+
+
+class Fitted(NamedTuple):
+    validation: float
+    epoch: int  # of the best validation score
+    epochs: int  # that were run
+
+
+def metric(problem: Problem) -> str:
+    if problem.kind == "multilabel":
+        return "ROC-AUC, %" if problem.per_graph else "micro-F1, %"
+    return METRICS[problem.kind]
+
+
+def task_loss(z: Tensor, y: Tensor, problem: Problem) -> Tensor:
+    """The mean over the known labels; 0 if there are none."""
+    if problem.kind in ("multiclass", "binary"):
+        loss = F.cross_entropy(z, y, ignore_index=-1, reduction="sum")
+        return loss / (y >= 0).sum().clamp(min=1)
+    known = ~y.isnan() if y.is_floating_point() else torch.ones_like(y, dtype=torch.bool)
+    known, y = known.view_as(z), y.view_as(z).float()
+    z, y = z[known], y[known]
+    if problem.kind == "regression":
+        return F.mse_loss(z, (y - problem.center) / problem.spread)
+    return F.binary_cross_entropy_with_logits(z, y, reduction="sum") / max(y.numel(), 1)
+
+
+def score(z: Tensor, y: Tensor, problem: Problem) -> float:
+    """Larger is better: the score of METRICS, in per cent or as minus an error."""
+    match problem.kind:
+        case "multiclass":
+            found = multiclass_accuracy(
+                z, y, num_classes=z.size(1), average="micro", ignore_index=-1
+            )
+        case "binary":
+            found = binary_auroc(z[:, 1] - z[:, 0], y, ignore_index=-1)
+        case "regression":
+            predicted = z * problem.spread + problem.center
+            return -mean_squared_error(predicted, y.view_as(z).float(), squared=False).item()
+        case "multilabel" if problem.per_graph:
+            return 100 * _mean_area(z, y.float())
+        case _:
+            found = multilabel_f1_score(z, y.long(), num_labels=z.size(1), average="micro")
+    return 100 * found.item()
+
+
+def _mean_area(z: Tensor, y: Tensor) -> float:
+    """The mean over the labels that have both values, as ogb takes it."""
+    areas = []
+    for z_k, y_k in zip(z.t(), y.t(), strict=True):
+        known = ~y_k.isnan()
+        if y_k[known].unique().numel() == 2:
+            areas.append(binary_auroc(z_k[known], y_k[known].long()).item())
+    return sum(areas) / len(areas)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, problem: Problem, batches: list[Data], part: str) -> float:
+    model.eval()
+    z, y = [], []
+    for data in batches:
+        chosen = rows(data, part)
+        z.append(model(data)[chosen])
+        y.append(data.y[chosen])
+    return score(torch.cat(z), torch.cat(y), problem)
+
+
+def batched(graphs: list[Data]) -> list[Data]:
+    """The batches of a part to score."""
+    return graphs if len(graphs) == 1 else [*DataLoader(graphs, BATCH_TO_SCORE)]
+
+
+def scores(model: nn.Module, problem: Problem) -> dict[str, float]:
+    """The scores of the test parts."""
+    parts = {part: graphs for part, graphs in problem.held.items() if part != "val"}
+    return {part: evaluate(model, problem, batched(graphs), part) for part, graphs in parts.items()}
+
+
+def fit(
+    model: nn.Module,
+    problem: Problem,
+    training: Training,
+    taught: Taught | None = None,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
+) -> Fitted:
+    """Train a model and leave it at its best epoch on validation data."""
+    heads = [] if taught is None else [*taught.loss.parameters()]
+    optimizer = torch.optim.Adam(
+        [*model.parameters(), *heads], lr=training.lr, weight_decay=training.weight_decay
+    )
+    tap = None if taught is None else graphkd.Tap(model, model.layers[taught.level])
+    validation = batched(problem.held["val"])
+    alone = len(problem.learn) == 1
+    loader: Any = (
+        problem.learn
+        if alone
+        else DataLoader(problem.learn, BATCH, shuffle=True, drop_last=len(problem.learn) > BATCH)
+    )
+    found, state = Fitted(-float("inf"), -1, 0), {}
+    for epoch in range(training.epochs):
+        model.train()
+        for data in loader:
+            z = model(data)
+            chosen = rows(data, "train")
+            loss = task_loss(z[chosen], data.y[chosen], problem)
+            if taught is not None:
+                loss = loss + distilled(taught, tap.value, data, z)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        value = evaluate(model, problem, validation, "val")
+        better = value > found.validation
+        found = Fitted(value, epoch, epoch + 1) if better else found._replace(epochs=epoch + 1)
+        state = copy.deepcopy(model.state_dict()) if better else state
+        after_epoch(epoch)
+        if epoch - found.epoch >= training.patience:
+            break
+    if tap is not None:
+        tap.close()
+    model.load_state_dict(state)
+    return found
+
+
+def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor) -> Tensor:
+    """The sum of the losses; each takes the arguments that it names."""
+    h_t = data[f"h_{taught.level}"]
+    if taught.case.data is not None:
+        h_s, h_t = sides(taught.method, h_s, z, taught.case)
+    arguments = {"h_s": h_s, "h_t": h_t, "z_s": z, "z_t": data.z_t, "edge_index": data.edge_index}
+    if taught.level == "node" and "batch" in data:
+        arguments["batch"] = data.batch
+    for name, value in taught.given.items():
+        arguments[name] = value() if callable(value) else value
+    total, _ = taught.loss(**arguments)
+    return total

@@ -1,0 +1,81 @@
+"""What the study compares: models, methods, and the settings that are looked for.
+
+Everything here is a list that a reader may change. A method, a teacher and a student alone get as
+many trials each. KD's setting stays what it is alone when another loss is added.
+"""
+
+from collections.abc import Mapping
+from math import sqrt
+from typing import Any, NamedTuple
+
+from .methods import CORE, RANGES, named
+from .search import Axes, Axis
+
+TRIALS, TUNING_SEEDS, SEEDS = 12, 3, 10
+EPOCHS, PATIENCE = 400, 50
+
+
+class Spec(NamedTuple):
+    """A model: its name in models.py, fixed options, and those that are looked for."""
+
+    name: str
+    fixed: Mapping[str, Any]
+    axes: Axes
+
+
+DROPOUT = Axis(0.4, values=(0.0, 0.2, 0.4, 0.6, 0.8))
+NORM = Axis(None, values=(None, "batch_norm"))
+LEARNING: Axes = {"lr": Axis(0.01, 2.0), "weight_decay": Axis(5e-4, sqrt(10))}
+# A teacher may grow: what it gains by tuning is no gain of distillation.
+GROWING: Axes = {
+    "dropout": DROPOUT,
+    **LEARNING,
+    "width": Axis(64, values=(16, 32, 64, 128, 256)),
+    "layers": Axis(2, values=(2, 3, 4)),
+    "norm": NORM,
+}
+STUDENT: Axes = {"dropout": DROPOUT, **LEARNING, "norm": NORM}
+
+TEACHERS = {
+    "GAT": Spec("GAT", {"heads": 4}, GROWING),
+    "GraphSAGE": Spec("GraphSAGE", {}, GROWING),
+}
+STUDENTS = {
+    "GCN": Spec("GCN", {"width": 8, "layers": 2}, STUDENT),
+    "GraphSAGE": Spec("GraphSAGE", {"width": 8, "layers": 2}, STUDENT),
+    "SIGN": Spec("SIGN", {"width": 8}, STUDENT),
+    "MLP": Spec("MLP", {"width": 64}, STUDENT),
+}
+
+# KD alone with twice the trials shows what more search gives; G-CRD at the paper's temperature
+# shows what its search over temperatures gives.
+TWICE, PAPER_GCRD = "kd*", "gcrd[temperature=0.075]"
+ALONE = [name for name in CORE if name != "kd"]
+METHODS = ["kd", *ALONE, *(f"kd+{name}" for name in ALONE), PAPER_GCRD, TWICE]
+# Further losses that their papers propose for MLPs.
+FOR_MLP = ["dist", "ff_g2m", "krd", "nosmog", "tined", "vqgraph"]
+TEMPERATURES = {"kd": Axis(2.0, sqrt(2)), "gcrd": Axis(0.5, sqrt(2))}
+
+
+def loss_of(method: str) -> str:
+    """The method whose losses are built: "kd" for KD with twice the trials."""
+    return method.removesuffix("*")
+
+
+def space(method: str, dropout: float) -> Axes:
+    """The settings of a method: its loss's weight and temperature, and the student's dropout.
+
+    Args:
+        method: Its name.
+        dropout: The student's alone, where the search begins.
+    """
+    name, arguments = named(loss_of(method).removeprefix("kd+"))
+    low, high = RANGES[name]
+    axes = {"weight": Axis(float(f"{sqrt(low * high):.2g}"), sqrt(10))}
+    if name in TEMPERATURES and "temperature" not in arguments:
+        axes["temperature"] = TEMPERATURES[name]
+    return axes | {"dropout": DROPOUT._replace(start=dropout)}
+
+
+def methods_for(student: str) -> list[str]:
+    return METHODS + (FOR_MLP if student == "MLP" else [])

@@ -1,0 +1,183 @@
+"""Jobs run in processes, each run a line of JSON in the file of its data set.
+
+One process writes: a study that was killed goes on where it was, and a last line that was cut is
+dropped. A job waits for those whose choices it needs: its teacher's, its student's and KD's.
+"""
+
+import json
+import platform
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_geometric
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+import graphkd
+
+from . import plan
+from .work import Job, Known, Limits, Line, chosen, count, remaining
+
+Lines = dict[Job, list[Line]]
+# A run's outcome depends on these limits; the others say how much is run.
+FIXED = ("epochs", "patience", "max_samples")
+_queue: Any = None  # of a worker, for the lines of its runs
+
+
+class Results:
+    """The file of a data set in a setting."""
+
+    def __init__(self, folder: Path, dataset: str, setting: str, limits: Limits) -> None:
+        self.path = folder / f"{dataset.replace(':', '-')}-{setting}.jsonl"
+        self.dataset, self.setting, self.limits = dataset, setting, limits
+        self.lines: Lines = defaultdict(list)
+        self.header: Line = {}
+        if self.path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        text = self.path.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # the last line was cut
+            self.path.write_text(whole)
+        for line in map(json.loads, whole.splitlines()):
+            if "limits" in line:
+                self.header = line
+            else:
+                job, line = self._split(line)
+                self.lines[job].append(line)
+        now = self.limits._asdict()
+        if any(self.header["limits"][name] != now[name] for name in FIXED):
+            raise SystemExit(f"{self.path} was made with other limits: pass another --out.")
+
+    def _split(self, line: Line) -> tuple[Job, Line]:
+        own = {name: line.pop(name) for name in Job._fields if name in line}
+        return Job(self.dataset, self.setting, **own), line
+
+    def add(self, job: Job, line: Line) -> None:
+        self.lines[job].append(line)
+        header = self._facts()
+        own = {
+            name: value
+            for name, value in job._asdict().items()
+            if name not in ("dataset", "setting") and value != Job._field_defaults.get(name)
+        }
+        with self.path.open("a") as file:
+            if self.header != header:
+                file.write(json.dumps(header) + "\n")
+                self.header = header
+            file.write(json.dumps({**own, **line}) + "\n")
+
+    def _facts(self) -> Line:
+        return {
+            "dataset": self.dataset, "setting": self.setting, **_versions(),
+            "limits": {name: getattr(self.limits, name) for name in FIXED},
+        }  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "graphkd": graphkd.__version__, "torch": torch.__version__,
+        "torch_geometric": torch_geometric.__version__, "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+    }  # fmt: skip
+
+
+def known(job: Job, lines: Lines, limits: Limits) -> Known | None:
+    """What the job needs of others, or None if they have not finished their search."""
+    if job.method is None:
+        return Known()
+
+    def options(of: Job) -> dict[str, Any] | None:
+        needed = known(of, lines, limits)
+        return needed and chosen(of, lines[of], needed, limits)
+
+    student = Job(job.dataset, job.setting, job.model)
+    teacher = Job(job.dataset, job.setting, job.teacher, is_teacher=True)
+    found = Known(options(student), options(teacher))
+    if found.student is None or found.teacher is None:
+        return None
+    if plan.loss_of(job.method) != "kd":
+        found = found._replace(kd=options(job._replace(method="kd", level="node")))
+        return None if found.kd is None and "kd" in job.method.split("+") else found
+    return found
+
+
+def run(jobs: list[Job], results: list[Results], limits: Limits, processes: int) -> None:
+    """Run what is missing of the jobs, with a bar."""
+    of = {(one.dataset, one.setting): one for one in results}
+
+    def lines(job: Job) -> Lines:
+        return of[job.dataset, job.setting].lines
+
+    done = sum(len(lines(job)[job]) for job in jobs)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+        total = sum(max(count(job, limits), len(lines(job)[job])) for job in jobs)
+        bar = progress.add_task("", total=total, completed=done)
+
+        def keep(job: Job, line: Line) -> None:
+            of[job.dataset, job.setting].add(job, line)
+            progress.advance(bar)
+
+        if processes == 1:
+            for job in jobs:
+                needed = known(job, lines(job), limits)
+                for line in remaining(job, lines(job)[job], needed, limits):
+                    keep(job, line)
+        else:
+            _run_in_processes(jobs, lines, limits, processes, keep)
+
+
+def _run_in_processes(
+    jobs: list[Job],
+    lines: Callable[[Job], Lines],
+    limits: Limits,
+    processes: int,
+    keep: Callable[[Job, Line], None],
+) -> None:
+    context = get_context("spawn")
+    queue = context.Manager().Queue()
+    waiting, running = [*jobs], {}
+    with ProcessPoolExecutor(processes, context, _start, (queue,)) as pool:
+        try:
+            while waiting or running:
+                while not queue.empty():
+                    keep(*queue.get())
+                for job in [*waiting]:
+                    needed = known(job, lines(job), limits)
+                    if needed is not None and len(running) < processes:
+                        waiting.remove(job)
+                        mine = pool.submit(_work, job, lines(job)[job], needed, limits)
+                        running[mine] = job
+                for finished in wait(running, 0.5, FIRST_COMPLETED).done:
+                    finished.result()
+                    while not queue.empty():
+                        keep(*queue.get())
+                    del running[finished]
+        except BaseException:
+            for process in pool._processes.values():
+                process.terminate()
+            raise
+
+
+def _start(queue: Any) -> None:
+    global _queue
+    _queue = queue
+    torch.set_num_threads(1)
+
+
+def _work(job: Job, lines: list[Line], needed: Known, limits: Limits) -> None:
+    for line in remaining(job, lines, needed, limits):
+        _queue.put((job, line))

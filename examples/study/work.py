@@ -1,0 +1,267 @@
+"""Jobs of the study: one model alone, or one student by one method; each yields its runs as lines.
+
+A line is a dictionary with all that made a run and what came out. A job is a function of the lines
+that are there: what has been run is not run again. Trials have validation scores only. When a job
+has made its trials, the best one runs with every seed, and its test rows are scored.
+"""
+
+import copy
+import hashlib
+import json
+import random
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+import graphkd
+
+from . import data, fit, methods, models, plan, search
+
+Line = dict[str, Any]
+
+
+class Job(NamedTuple):
+    """A model's training alone if there is no method, else a student's by a teacher."""
+
+    dataset: str
+    setting: str  # "transductive" or "production"
+    model: str
+    teacher: str | None = None  # None: the model learns alone
+    method: str | None = None
+    level: str = "node"
+    is_teacher: bool = False
+
+
+class Limits(NamedTuple):
+    """How much of everything, and where files lie."""
+
+    root: str
+    folder: str  # of the teachers' outputs
+    trials: int = plan.TRIALS
+    tuning_seeds: int = plan.TUNING_SEEDS
+    seeds: int = plan.SEEDS
+    epochs: int = plan.EPOCHS
+    patience: int = plan.PATIENCE
+    max_samples: int = 1024
+
+
+def spec(job: Job) -> plan.Spec:
+    return (plan.TEACHERS if job.is_teacher else plan.STUDENTS)[job.model]
+
+
+def count(job: Job, limits: Limits) -> int:
+    """The runs of a job, at most."""
+    return trials(job, limits) * limits.tuning_seeds + limits.seeds
+
+
+def trials(job: Job, limits: Limits) -> int:
+    return limits.trials * (2 if job.method == plan.TWICE else 1)
+
+
+class Known(NamedTuple):
+    """What a job needs of others: the options that were chosen."""
+
+    student: dict[str, Any] | None = None
+    teacher: dict[str, Any] | None = None
+    kd: dict[str, Any] | None = None
+
+
+def axes(job: Job, known: Known) -> search.Axes:
+    if job.method is None:
+        return spec(job).axes
+    return plan.space(job.method, known.student["dropout"])
+
+
+def tried(lines: list[Line], space: search.Axes, limits: Limits) -> dict[search.Point, float]:
+    """The mean validation score of each point whose seeds have all been run, in order."""
+    found: dict[search.Point, list[float]] = {}
+    for line in lines:
+        if line["phase"] == "trial" and line["seed"] < limits.tuning_seeds:
+            value = -float("inf") if line["validation"] is None else line["validation"]
+            found.setdefault(search.point(space, line["options"]), []).append(value)
+    complete = {point: x for point, x in found.items() if len(x) == limits.tuning_seeds}
+    return {point: round(sum(x) / len(x), 4) for point, x in complete.items()}
+
+
+def chosen(job: Job, lines: list[Line], known: Known, limits: Limits) -> dict[str, Any] | None:
+    """The options of the best trial, once all trials have been made."""
+    space = axes(job, known)
+    scores = tried(lines, space, limits)
+    if not scores or search.propose(space, scores, trials(job, limits)) is not None:
+        return None
+    return search.options(space, search.best(scores))
+
+
+def remaining(job: Job, lines: list[Line], known: Known, limits: Limits) -> Iterator[Line]:
+    """Run what a job has not yet run."""
+    space = axes(job, known)
+    lines = [*lines]
+    done = {(line["phase"], search.point(space, line["options"]), line["seed"]) for line in lines}
+
+    def missing(phase: str, point: search.Point, seeds: int) -> Iterator[Line]:
+        for seed in range(seeds):
+            if (phase, point, seed) not in done:
+                options = search.options(space, point)
+                line = {"phase": phase, "options": options, "seed": seed}
+                line |= _run(job, options, seed, known, limits, phase == "test")
+                lines.append(line)
+                yield line
+
+    while True:
+        scores = tried(lines, space, limits)
+        point = search.propose(space, scores, trials(job, limits))
+        if point is None:
+            break
+        yield from missing("trial", point, limits.tuning_seeds)
+    yield from missing("test", search.best(scores), limits.seeds)
+
+
+def _run(
+    job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits, test: bool
+) -> Line:
+    """One run: its scores, and how long it took."""
+    start = time.perf_counter()
+    try:
+        model, problem, found = train(job, options, seed, known, limits)
+        line: Line = {"validation": round(found.validation, 4)}
+        if test:
+            scores = fit.scores(model, problem)
+            line |= {part: round(value, 4) for part, value in scores.items()}
+        line |= {"epoch": found.epoch, "epochs": found.epochs}
+    except (FloatingPointError, ValueError) as error:  # as when a large weight makes it diverge
+        line = {"validation": None, "failed": str(error)[:200]}
+    return line | {"seconds": round(time.perf_counter() - start, 2)}
+
+
+def train(
+    job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits
+) -> tuple[nn.Module, data.Problem, fit.Fitted]:
+    """The trained model of a run."""
+    if job.method is None:
+        return alone(job, options, seed, limits)
+    problem, teacher = taught(job, seed, known, limits)
+    made = known.student | {"dropout": options["dropout"]}
+    model, training = _built(spec(job), problem, made, seed, limits)
+    teacher_model, h_t, z_t = teacher
+    whole = problem.learn[0] if len(problem.learn) == 1 else None
+    case = methods.Case(
+        model.widths[job.level],
+        h_t.size(1),
+        whole,
+        methods.Teacher(getattr(teacher_model, "gnn", teacher_model), h_t, z_t),
+        task=problem.kind if problem.kind in ("multilabel", "regression") else "multiclass",
+        max_samples=limits.max_samples,
+    )
+    method = plan.loss_of(job.method)
+    settings = {method: _setting(options)}
+    if known.kd is not None and method != "kd":
+        settings["kd"] = _setting(known.kd)
+    loss, given = methods.objective(method, settings, case)
+    _seed(seed)  # the same dropout and batches, whatever a head has drawn
+    lessons = fit.Taught(loss, given, method, case, job.level)
+    return model, problem, fit.fit(model, problem, training, lessons)
+
+
+def alone(
+    job: Job, options: dict[str, Any], seed: int, limits: Limits
+) -> tuple[nn.Module, data.Problem, fit.Fitted]:
+    """A model that learns from labels only."""
+    problem = data.problem(job.dataset, limits.root, seed, job.setting)
+    model, training = _built(spec(job), problem, options, seed, limits)
+    _seed(seed)
+    return model, problem, fit.fit(model, problem, training)
+
+
+def _built(
+    which: plan.Spec, problem: data.Problem, options: dict[str, Any], seed: int, limits: Limits
+) -> tuple[nn.Module, fit.Training]:
+    options = {**which.fixed, **options}
+    speed = {name: options.pop(name) for name in ("lr", "weight_decay")}
+    _seed(seed)
+    model = models.build(which.name, problem, options)
+    return model, fit.Training(**speed, epochs=limits.epochs, patience=limits.patience)
+
+
+def _setting(options: dict[str, Any]) -> methods.Setting:
+    return methods.Setting(options["weight"], options.get("temperature"))
+
+
+def _seed(seed: int) -> None:
+    """Seed torch, and Python's random, from which PyG's negative sampling draws."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+
+
+# Teachers -----------------------------------------------------------------------------------------
+
+
+def _apply(model: nn.Module, batch: Data) -> torch.Tensor:
+    return model(batch)
+
+
+def taught(job: Job, seed: int, known: Known, limits: Limits) -> tuple[data.Problem, Any]:
+    """A problem whose graphs to learn from carry the teacher's outputs, and the teacher.
+
+    The teacher's outputs are those of a TeacherStore in the study's folder. What is not there is
+    made: the teacher is trained with the options that were chosen for it.
+    """
+    return _taught(
+        job.dataset, job.setting, job.teacher, job.level, json.dumps(known.teacher), seed, limits
+    )
+
+
+@lru_cache(maxsize=16)
+def _taught(
+    dataset: str,
+    setting: str,
+    name: str,
+    level: str,
+    options_text: str,
+    seed: int,
+    limits: Limits,
+) -> tuple[data.Problem, Any]:
+    options = json.loads(options_text)
+    job = Job(dataset, setting, name, is_teacher=True)
+    problem = data.problem(dataset, limits.root, seed, setting)
+    unique = hashlib.sha256(f"{options_text} {limits.epochs} {limits.patience}".encode())
+    place = f"{dataset.replace(':', '-')}-{setting}-{name}-{unique.hexdigest()[:10]}-{seed}"
+    folder = Path(limits.folder) / place
+    state = folder / "model.pt"
+    model, _ = _built(spec(job), problem, options, seed, limits)
+    if state.exists():
+        model.load_state_dict(torch.load(state, weights_only=True))
+    else:
+        model, problem, _ = alone(job, options, seed, limits)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(model.state_dict(), partial := folder / f"model.{random.random()}.partial")
+        partial.replace(state)
+    graphkd.freeze(model)
+    source: Any = problem.learn[0] if len(problem.learn) == 1 else DataLoader(problem.learn, 256)
+    made = {
+        which: graphkd.TeacherStore.build(
+            folder / which, model, source, layer, torch.float32, _apply, progress=False
+        )
+        for which, layer in model.layers.items()
+    }
+    graphs = [copy.copy(graph) for graph in problem.learn]
+    by_graph = problem.per_graph
+    _attach(graphs, "h_node", made["node"][:].h, by_graph=False)
+    if by_graph:
+        _attach(graphs, "h_graph", made["graph"][:].h, by_graph=True)
+    z_t = made["graph" if by_graph else "node"][:].z
+    _attach(graphs, "z_t", z_t, by_graph=by_graph)
+    h_t = made[level][:].h
+    return problem._replace(learn=graphs), (model, h_t, z_t)
+
+
+def _attach(graphs: list[Data], name: str, values: torch.Tensor, by_graph: bool) -> None:
+    sizes = [1 if by_graph else graph.num_nodes for graph in graphs]
+    for graph, part in zip(graphs, values.split(sizes), strict=True):
+        graph[name] = part
