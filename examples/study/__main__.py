@@ -16,16 +16,19 @@ from pathlib import Path
 
 import torch
 
-from . import plan, schedule
+from . import data, plan, schedule
 from .work import Job, Limits
 
 
 def jobs_of(dataset: str, setting: str, args: argparse.Namespace) -> list[Job]:
     """What is run on a data set, in an order in which a job's needs come before it."""
-    jobs = [Job(dataset, setting, teacher, is_teacher=True) for teacher in args.teachers]
-    jobs += [Job(dataset, setting, student) for student in args.students]
-    for teacher in args.teachers:
-        for student in args.students:
+    task = data.problem(dataset, args.root, 0, setting).task
+    teachers = [name for name in args.teachers if plan.TEACHERS[name].task == task]
+    students = [name for name in args.students if plan.STUDENTS[name].task == task]
+    jobs = [Job(dataset, setting, teacher, is_teacher=True) for teacher in teachers]
+    jobs += [Job(dataset, setting, student) for student in students]
+    for teacher in teachers:
+        for student in students:
             wanted = args.methods or plan.methods_for(student)
             needs_kd = any("kd" in method.split("+") for method in wanted)
             ordered = dict.fromkeys([*(["kd"] if needs_kd else []), *wanted])
@@ -42,7 +45,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--datasets", nargs="+", default=["Digits"], metavar="NAME", help="default: Digits")
     add("--setting", choices=["transductive", "production"], default="transductive")
-    add("--teachers", nargs="+", choices=plan.TEACHERS, default=["GAT"])
+    add("--teachers", nargs="+", choices=plan.TEACHERS, default=[*plan.TEACHERS])
     add("--students", nargs="+", choices=plan.STUDENTS, default=[*plan.STUDENTS])
     add(
         "--methods", nargs="+", metavar="METHOD",

@@ -55,6 +55,11 @@ class Problem(NamedTuple):
     spread: float = 1.0
 
     @property
+    def task(self) -> str:
+        """ "node" or "graph": what has labels."""
+        return "graph" if self.per_graph else "node"
+
+    @property
     def features(self) -> int:
         return self.learn[0].num_features
 

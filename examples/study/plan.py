@@ -16,8 +16,9 @@ EPOCHS, PATIENCE = 400, 50
 
 
 class Spec(NamedTuple):
-    """A model: its name in models.py, fixed options, and those that are looked for."""
+    """A model: its task, its name in models.py, fixed options, and those that are looked for."""
 
+    task: str
     name: str
     fixed: Mapping[str, Any]
     axes: Axes
@@ -36,15 +37,16 @@ GROWING: Axes = {
 }
 STUDENT: Axes = {"dropout": DROPOUT, **LEARNING, "norm": NORM}
 
+# By name, which is unique among teachers and among students. `task` is that of data.Problem.
 TEACHERS = {
-    "GAT": Spec("GAT", {"heads": 4}, GROWING),
-    "GraphSAGE": Spec("GraphSAGE", {}, GROWING),
+    "GAT": Spec("node", "GAT", {"heads": 4}, GROWING),
+    "GraphSAGE": Spec("node", "GraphSAGE", {}, GROWING),
 }
 STUDENTS = {
-    "GCN": Spec("GCN", {"width": 8, "layers": 2}, STUDENT),
-    "GraphSAGE": Spec("GraphSAGE", {"width": 8, "layers": 2}, STUDENT),
-    "SIGN": Spec("SIGN", {"width": 8}, STUDENT),
-    "MLP": Spec("MLP", {"width": 64}, STUDENT),
+    "GCN": Spec("node", "GCN", {"width": 8, "layers": 2}, STUDENT),
+    "GraphSAGE": Spec("node", "GraphSAGE", {"width": 8, "layers": 2}, STUDENT),
+    "SIGN": Spec("node", "SIGN", {"width": 8}, STUDENT),
+    "MLP": Spec("node", "MLP", {"width": 64}, STUDENT),
 }
 
 # KD alone with twice the trials shows what more search gives; G-CRD at the paper's temperature
