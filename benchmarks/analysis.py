@@ -153,7 +153,7 @@ def main() -> None:
     flags = argparse.Namespace(device=torch.device("cpu"), amp=False, compile=False, doctor=None)
     flags.epochs, flags.checkpoint = args.epochs, args.checkpoint
     torch.set_num_threads(1)
-    console, data = Console(highlight=False), demo.load("Digits", "")
+    console = Console(highlight=False)
     facts = {"epochs": args.epochs, "permutations": args.permutations}
     sizes = ", ".join(f"{number} {what}" for what, number in facts.items())
     for seed in args.seeds:
@@ -167,7 +167,7 @@ def main() -> None:
         draws = args.pictures and seed == args.seeds[0]
         if not (missing or draws):
             continue
-        part = demo.split(data, seed, per_class=5)
+        part = demo.problem("Digits", "", seed).learn[0]
         teacher, accuracy = demo.train_teacher("GAT", seed, part, flags)
         run = demo.Run(seed, part, teacher, None)
         if draws:

@@ -75,9 +75,9 @@ def main() -> None:
     parser.set_defaults(checkpoint=None, device=torch.device("cpu"), amp=False, compile=False)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    console, data, runs = Console(highlight=False), demo.load("Digits", ""), []
+    console, runs = Console(highlight=False), []
     for seed in range(args.seeds):
-        part = demo.split(data, seed, per_class=5)
+        part = demo.problem("Digits", "", seed).learn[0]
         teacher, _ = demo.train_teacher("GAT", seed, part, args)
         runs.append(demo.Run(seed, part, teacher, None))
     console.print(f"{args.seeds} teachers trained")

@@ -76,7 +76,7 @@ def cost(every: int) -> dict[str, float]:
         epochs=30, checkpoint=None, device=torch.device("cpu"), amp=False, compile=False,
         doctor=None,
     )  # fmt: skip
-    data = demo.split(demo.load("Digits", ""), 0, per_class=5)
+    data = demo.problem("Digits", "", 0).learn[0]
     teacher, _ = demo.train_teacher("GAT", 0, data, flags)
     case = demo.Case(demo.HIDDEN["MLP"][1], demo.HIDDEN["GAT"][1], data, teacher, None)
     ratios = {}

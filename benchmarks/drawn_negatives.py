@@ -35,7 +35,7 @@ import graphkd.functional as G
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "examples"))
 
-from _nodes import DATASETS, load, split  # noqa: E402
+from study.data import SHORT, problem  # noqa: E402
 
 KEYS = (256, 1024, 4096, 16_384)
 FEATURES, TEACHER, STUDENT, WIDTH, MILLION = 256, 128, 64, 64, 1_000_000
@@ -142,7 +142,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=HERE / "results" / "drawn_negatives.json")
-    parser.add_argument("--dataset", choices=DATASETS, default="Physics")
+    parser.add_argument("--dataset", choices=SHORT, default="Physics")
     parser.add_argument("--root", default="data", help="where PyG keeps datasets")
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=60)
@@ -153,7 +153,7 @@ def main() -> None:
     if args.child:
         print(json.dumps(a_million(args.child)))
         return
-    data = reduced(split(load(args.dataset, args.root), 0, 20))
+    data = reduced(problem(args.dataset, args.root, 0).learn[0])
     stages = {
         name: compared(p, q, args.draws)
         for name, (p, q) in projected_rows(data, args.epochs).items()

@@ -1,4 +1,4 @@
-"""The code that the examples share: flags, the digits, a resumable training loop, the final table.
+"""The code that the examples share: flags, a resumable training loop, the final table.
 
 Nothing here distils. Each script holds its own distillation, which users may copy.
 """
@@ -18,12 +18,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from sklearn.datasets import load_digits
-from sklearn.neighbors import kneighbors_graph
 from study.methods import LABELS, Setting
-from torch import Tensor, nn
-from torch_geometric.data import Data
-from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
+from torch import nn
 
 from graphkd.diagnostics import Doctor
 
@@ -70,19 +66,6 @@ def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) 
     add("--checkpoint", type=Path, help="a folder: what is there is taken up again")
     add("--out", type=Path, help="a JSON file for the numbers of the table")
     return result
-
-
-def digits() -> Data:
-    """The digits that ship inside scikit-learn, each image joined to the 8 with nearest pixels."""
-    images, y = load_digits(return_X_y=True)
-    edge_index, _ = from_scipy_sparse_matrix(kneighbors_graph(images, n_neighbors=8))
-    x = torch.tensor(images / 16, dtype=torch.float)
-    return Data(x=x, y=torch.tensor(y), edge_index=to_undirected(edge_index))
-
-
-def reduced(x: Tensor) -> Tensor:
-    """The 256 features of a truncated SVD, if there are more than 5,000."""
-    return x @ torch.svd_lowrank(x, q=256)[2] if x.size(1) > 5000 else x
 
 
 def autocast(args: argparse.Namespace) -> AbstractContextManager[Any]:

@@ -1,65 +1,16 @@
-"""The data and the models of quickstart.py: splits, scores, and the cost of a forward pass."""
+"""The models of quickstart.py: their predictions, scores, and the cost of a forward pass."""
 
-import copy
 from functools import partial
 from typing import Any
 
-import _common
 import torch
+from study import fit
+from study.data import Problem
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from torch_geometric.data import Data
-from torch_geometric.datasets import Amazon, Coauthor, HeterophilousGraphDataset, Planetoid
 from torch_geometric.nn.models import GAT, GCN, MLP, GraphSAGE
-from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 
-# 1. Data ------------------------------------------------------------------------------------------
-
-HETEROPHILOUS = ["Roman-empire", "Amazon-ratings", "Minesweeper", "Tolokers", "Questions"]
-DATASETS = {
-    **dict.fromkeys(["Cora", "CiteSeer", "PubMed"], Planetoid),
-    **dict.fromkeys(["Photo", "Computers"], Amazon),
-    **dict.fromkeys(["CS", "Physics"], Coauthor),
-    **dict.fromkeys(HETEROPHILOUS, HeterophilousGraphDataset),
-}
-
-
-def load(name: str, root: str) -> Data:
-    return _common.digits() if name == "Digits" else DATASETS[name](root, name)[0]
-
-
-def split(data: Data, seed: int, per_class: int) -> Data:
-    """The masks of one seed: the fixed ones if the data set has some, else drawn.
-
-    Drawn test nodes are one half of all nodes, the same for every seed. So no choice on the
-    validation nodes of any seed has seen a test label.
-    """
-    data = copy.copy(data)
-    if "train_mask" in data:
-        for key in ("train_mask", "val_mask", "test_mask"):
-            if data[key].dim() == 2:  # ten fixed splits, taken in turn
-                data[key] = data[key][:, seed % data[key].size(1)]
-        return data
-    n, y = data.num_nodes, data.y
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(12345))
-    test, rest = order[: n // 2], order[n // 2 :]
-    rest = rest[torch.randperm(rest.numel(), generator=torch.Generator().manual_seed(seed))]
-    train = torch.cat([rest[y[rest] == label][:per_class] for label in y.unique()])
-    val = rest[~torch.isin(rest, train)][:500]
-    for key, index in {"train_mask": train, "val_mask": val, "test_mask": test}.items():
-        data[key] = torch.zeros(n, dtype=torch.bool).index_fill_(0, index, True)
-    return data
-
-
-def score(z: Tensor, data: Data, mask: Tensor) -> float:
-    """Accuracy in per cent; for binary sets, the area under the ROC curve."""
-    z, y = z[mask], data.y[mask]
-    if z.size(1) == 2:
-        return 100 * binary_auroc(z[:, 1] - z[:, 0], y).item()
-    return 100 * multiclass_accuracy(z, y, num_classes=z.size(1), average="micro").item()
-
-
-# 2. Models ----------------------------------------------------------------------------------------
 # The representation to distil is the last hidden layer after BatchNorm, ReLU and dropout. PyG's
 # GNNs call their one module `dropout` after each hidden layer, so that its latest output is this
 # one. PyG's MLP applies dropout by a function, which no hook sees. So `act` does both there.
@@ -88,6 +39,12 @@ def build(name: str, data: Data) -> nn.Module:
 
 def forward(model: nn.Module, data: Data) -> Tensor:
     return model(data.x) if isinstance(model, MLP) else model(data.x, data.edge_index)
+
+
+def score(z: Tensor, data: Data, mask: Tensor) -> float:
+    """Accuracy in per cent; for two classes, the area under the ROC curve."""
+    kind = "binary" if z.size(1) == 2 else "multiclass"
+    return fit.score(z[mask], data.y[mask], Problem(kind, z.size(1), [data], {}))
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from _common import Setting
 from scipy.sparse.csgraph import reverse_cuthill_mckee
+from study.data import digits, reduced
 from torch.nn.parallel import DistributedDataParallel
 from torch_geometric import transforms
 from torch_geometric.data import Data
@@ -71,13 +72,13 @@ _common.console.quiet = rank > 0
 
 _common.seed_everything(0)
 if args.dataset == "Digits":
-    whole = _common.digits()
+    whole = digits()
 else:
     for turn in range(2):  # the first rank downloads and processes the data, then the others read
         if turn == min(rank, 1):
             whole = Coauthor(args.root, args.dataset)[0]
         dist.barrier()
-whole.x = _common.reduced(whole.x)
+whole.x = reduced(whole.x)
 known = 5 if args.dataset == "Digits" else 20
 split = {"num_train_per_class": known, "num_val": 500, "num_test": whole.num_nodes // 2}
 whole = transforms.RandomNodeSplit("random", **split)(whole)

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from _common import Setting
 from rich.table import Column, Table
+from study.data import digits, reduced
 from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
 from torch_geometric import transforms
@@ -56,13 +57,9 @@ SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
-data = (
-    DATASETS[args.dataset](args.root, args.dataset)[0]
-    if args.dataset in DATASETS
-    else _common.digits()
-)
+data = DATASETS[args.dataset](args.root, args.dataset)[0] if args.dataset in DATASETS else digits()
 torch.manual_seed(0)
-data.x = _common.reduced(data.x)
+data.x = reduced(data.x)
 classes = int(data.y.max()) + 1
 
 # SIGN's inputs: x, x1 = Ax, x2 = AAx, ..., side by side.

@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from _common import Setting
+from study.data import digits, reduced
 from torch.utils.data import DataLoader, DistributedSampler
 from torch_geometric import transforms
 from torch_geometric.datasets import Coauthor
@@ -59,8 +60,8 @@ SETTINGS.update(args.settings)
 # Data ---------------------------------------------------------------------------------------------
 
 _common.seed_everything(0)
-data = _common.digits() if args.dataset == "Digits" else Coauthor(args.root, args.dataset)[0]
-data.x = _common.reduced(data.x)
+data = digits() if args.dataset == "Digits" else Coauthor(args.root, args.dataset)[0]
+data.x = reduced(data.x)
 known = 5 if args.dataset == "Digits" else 20
 split = {"num_train_per_class": known, "num_val": 500, "num_test": data.num_nodes // 2}
 data = transforms.RandomNodeSplit("random", **split)(data)

@@ -4,7 +4,7 @@
     python examples/quickstart.py --losses all      # every loss alone: five to ten minutes
     python examples/quickstart.py --full            # 10 seeds, both students, the paper's methods
     python examples/quickstart.py --full --tune     # choose the settings of each loss anew first
-    python examples/quickstart.py --dataset Cora --root data    # any of PyG's sets in DATASETS
+    python examples/quickstart.py --dataset Cora --root data  # any set of PyG's for nodes
 
 The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
 real. The graph is built: each image is joined to the 8 images with the nearest pixels. Five labels
@@ -34,10 +34,11 @@ import _report
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _nodes import DATASETS, HIDDEN, build, cost, forward, load, predict, score, split
+from _nodes import HIDDEN, build, cost, forward, predict, score
 from _settings import EVERY, METHODS, PAPER, QUICK, SETTINGS, TRIALS, trials
 from rich.console import Console
 from rich.progress import Progress
+from study.data import problem
 from study.methods import Case, Teacher, objective, sides
 from torch import nn
 from torch_geometric.data import Data
@@ -175,7 +176,7 @@ def parse() -> argparse.Namespace:
         "--full", action="store_true", help="10 seeds, both students, the paper's methods"
     )
     parser.add_argument("--tune", action="store_true", help="always on for other datasets")
-    parser.add_argument("--dataset", default="Digits", choices=["Digits", *DATASETS])
+    parser.add_argument("--dataset", default="Digits", help="by a name as study/data.py has it")
     parser.add_argument("--root", default="data", help="the root= of PyG's dataset")
     parser.add_argument("--seeds", type=int, help="default: 3")
     parser.add_argument("--students", nargs="+", choices=["MLP", "GCN"], help="default: MLP")
@@ -211,7 +212,6 @@ def main() -> None:
         minutes, seconds = divmod(round(time.perf_counter() - start), 60)
         console.print(f"{minutes:3} min {seconds:2} s  {text}", markup=False, soft_wrap=True)
 
-    data = load(args.dataset, args.root)
     known = {name: {} if args.tune else SETTINGS[name] for name in args.students}
     steps = args.seeds * (1 + len(args.students) * len(args.losses))
     steps += TRIALS * sum(len(unknown(args.losses, settings)) for settings in known.values())
@@ -220,12 +220,11 @@ def main() -> None:
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=steps)
         for seed in range(args.seeds):
-            part = split(data, seed, per_class=5 if args.dataset == "Digits" else 20)
-            part = part.to(args.device)
-            teacher, test = train_teacher("GAT", seed, part, args)
+            data = problem(args.dataset, args.root, seed).learn[0].to(args.device)
+            teacher, test = train_teacher("GAT", seed, data, args)
             two = any(method.removeprefix("kd+") == "teachers" for method in args.losses)
-            second = train_teacher("SAGE", seed, part, args)[0] if two else None
-            runs.append(Run(seed, part, teacher, second))
+            second = train_teacher("SAGE", seed, data, args)[0] if two else None
+            runs.append(Run(seed, data, teacher, second))
             teacher_tests.append(test)
             progress.advance(bar)
         note(f"teachers trained: {args.seeds}")
@@ -238,7 +237,7 @@ def main() -> None:
                 tests[method].append(distil(run, name, method, settings, args)[1])
                 progress.advance(bar)
             methods = _common.compare(tests)
-            students[name] = {**cost(name, part), "settings": settings, "methods": methods}
+            students[name] = {**cost(name, data), "settings": settings, "methods": methods}
             note(f"{name} students distilled: {args.seeds * len(methods)}")
 
     result = {
@@ -246,12 +245,12 @@ def main() -> None:
         "metric": "accuracy" if int(data.y.max()) > 1 else "ROC-AUC",
         "nodes": data.num_nodes,
         "edges": data.num_edges,
-        "labelled": int(part.train_mask.sum()),
+        "labelled": int(data.train_mask.sum()),
         "seeds": args.seeds,
         "epochs": args.epochs,
         "device": str(args.device),
         "threads": args.threads,
-        "teacher": {**cost("GAT", part), "test": _common.mean_std(teacher_tests)},
+        "teacher": {**cost("GAT", data), "test": _common.mean_std(teacher_tests)},
         "students": students,
     }
     _report.print_tables(result, console)

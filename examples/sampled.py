@@ -31,6 +31,7 @@ import _common
 import torch
 import torch.nn.functional as F
 from _common import Setting
+from study.data import reduced
 from torch_geometric import transforms
 from torch_geometric.data import Data
 from torch_geometric.datasets import Coauthor
@@ -113,7 +114,7 @@ else:
     data = generate() if args.dataset == "generated" else Coauthor(args.root, args.dataset)[0]
     parts = {"num_train_per_class": 40, "num_val": 2000, "num_test": data.num_nodes // 2}
     data = transforms.RandomNodeSplit("random", **parts)(data)
-data.x = _common.reduced(data.x)
+data.x = reduced(data.x)
 data.n_id = torch.arange(data.num_nodes)  # every loader passes it on, row by row
 classes = int(data.y.max()) + 1
 whole = transforms.ToSparseTensor()(data.clone()).to(args.device)  # scored without sampling

@@ -77,6 +77,15 @@ def digits() -> Data:
     return Data(x=x, y=torch.tensor(y), edge_index=to_undirected(edge_index))
 
 
+def reduced(x: Tensor) -> Tensor:
+    """The components of a truncated SVD, if there are more than 5,000 features."""
+    if x.size(1) <= WIDEST:
+        return x
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return x @ torch.svd_lowrank(x, q=COMPONENTS)[2]
+
+
 @lru_cache(maxsize=2)
 def load(name: str, root: str) -> dict[str, list[Any]]:
     """The graphs of a data set: under "all", or by part if it comes in parts.
@@ -168,9 +177,7 @@ def _prepared(data: Data) -> Data:
     data.y = data.y.view(-1) if data.y.dim() == 2 and data.y.size(1) == 1 else data.y
     if (data.x >= 0).all() and (data.x == 0).float().mean() > 0.9:  # a bag of words
         data = T.NormalizeFeatures()(data)
-    if data.x.size(1) > WIDEST:
-        torch.manual_seed(0)
-        data.x = data.x @ torch.svd_lowrank(data.x, q=COMPONENTS)[2]
+    data.x = reduced(data.x)
     return data
 
 
