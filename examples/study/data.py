@@ -175,6 +175,8 @@ def _one_graph(data: Data, seed: int, setting: str, labelled: int) -> Problem:
 def _prepared(data: Data) -> Data:
     data = copy.copy(data)
     data.y = data.y.view(-1) if data.y.dim() == 2 and data.y.size(1) == 1 else data.y
+    if data.x is None:  # what a node's degree and its neighbours' say
+        data = T.LocalDegreeProfile()(data)
     if (data.x >= 0).all() and (data.x == 0).float().mean() > 0.9:  # a bag of words
         data = T.NormalizeFeatures()(data)
     data.x = reduced(data.x)
@@ -196,34 +198,43 @@ def split(data: Data, seed: int, labelled: int) -> Data:
     """The masks of a seed; test nodes are the same for all seeds.
 
     Masks that the data set has stay. Of several splits, the test nodes are those of the first, and
-    a seed divides its other nodes in the same numbers. Without masks, a half of all nodes tests.
+    a seed divides its other nodes in the same numbers. What is left is drawn: a half of the nodes
+    tests, so many of each class (or a tenth of the nodes, if they have no class) are labelled.
     """
     data, n = copy.copy(data), data.num_nodes
-    draw = torch.Generator().manual_seed(seed)
-    if "train_mask" in data and data.train_mask.dim() == 1:
-        if "val_mask" not in data:
-            raise SystemExit("The data set has training nodes but no validation nodes.")
+    has = {part for part in PARTS if f"{part}_mask" in data}
+    several = "train" in has and data.train_mask.dim() == 2
+    if has == {*PARTS} and not several:
         return data
-    if "train_mask" in data:
-        data.test_mask = data.test_mask if data.test_mask.dim() == 1 else data.test_mask[:, 0]
-        rest = (data.train_mask[:, 0] | data.val_mask[:, 0]) & ~data.test_mask
-        rest = rest.nonzero().view(-1)
-        order = rest[torch.randperm(rest.numel(), generator=draw)]
-        cut = int(data.train_mask[:, 0].sum())
-        train, val = order[:cut], order[cut:]
+    draw = torch.Generator().manual_seed(seed)
+    if several:
+        first = {part: data[f"{part}_mask"].view(n, -1)[:, 0] for part in has}
+        test, rest = first["test"], (first["train"] | first["val"]) & ~first["test"]
+        order = _shuffled(rest.nonzero().view(-1), draw)
+        train, val = order.tensor_split([int(first["train"].sum())])
     else:
-        known = data.y >= 0
+        known = data.y >= 0 if data.y.dim() == 1 else torch.ones(n, dtype=torch.bool)
+        given = data.train_mask if "train" in has else torch.zeros_like(known)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(12345))
-        test, rest = order[: n // 2], order[n // 2 :]
-        data.test_mask = torch.zeros(n, dtype=torch.bool)
-        data.test_mask[test[known[test]]] = True
-        rest = rest[known[rest]][torch.randperm(int(known[rest].sum()), generator=draw)]
-        y = data.y[rest]
-        train = torch.cat([rest[y == label][:labelled] for label in y.unique()])
-        val = rest[~torch.isin(rest, train)][:VALIDATION]
+        test = known & ~given
+        test[order[n // 2 :]] = False
+        order = _shuffled(order[known[order] & ~test[order]], draw)
+        y = data.y[order]
+        if "train" in has:
+            train = data.train_mask.nonzero().view(-1)
+        elif y.dim() == 1 and not y.is_floating_point():
+            train = torch.cat([order[y == label][:labelled] for label in y.unique()])
+        else:
+            train = order[: max(n // 10, 1)]
+        val = order[~torch.isin(order, train)][:VALIDATION]
+    data.test_mask = test
     for key, index in {"train_mask": train, "val_mask": val}.items():
         data[key] = torch.zeros(n, dtype=torch.bool).index_fill_(0, index, True)
     return data
+
+
+def _shuffled(rows: Tensor, draw: torch.Generator) -> Tensor:
+    return rows[torch.randperm(rows.numel(), generator=draw)]
 
 
 def _many_graphs(graphs: dict[str, list[Data]], seed: int) -> Problem:
