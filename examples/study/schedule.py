@@ -9,7 +9,7 @@ import platform
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Results:
                 job, line = self._split(line)
                 self.lines[job].append(line)
         now = self.limits._asdict()
-        if any(self.header["limits"][name] != now[name] for name in FIXED):
+        if self.header and any(self.header["limits"][name] != now[name] for name in FIXED):
             raise SystemExit(f"{self.path} was made with other limits: pass another --out.")
 
     def _split(self, line: Line) -> tuple[Job, Line]:
@@ -147,7 +147,10 @@ def _run_in_processes(
     processes: int,
     keep: Callable[[Job, Line], None],
 ) -> None:
-    context = get_context("spawn")
+    forks = "forkserver" in get_all_start_methods()
+    context = get_context("forkserver" if forks else "spawn")
+    if forks:  # torch is imported once
+        context.set_forkserver_preload([f"{__package__}.work"])
     queue = context.Manager().Queue()
     waiting, running = [*jobs], {}
     with ProcessPoolExecutor(processes, context, _start, (queue,)) as pool:
