@@ -3,8 +3,8 @@
 A point is a tuple of whole numbers, the places on the axes. `propose` is a function of what has
 been tried, so that a search that was stopped goes on from its scores. It first tries five places
 along the first axis, then the neighbours of the best point so far, so that the grid grows to where
-the winner is. An axis of numbers has no end; neighbours are two steps away at first, then one. A
-list has ends.
+the winner is. On an axis of numbers, neighbours are two steps away at first, then one; it ends six
+steps from its start, which for a weight is a factor of 1,000. A list has ends, too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 Point = tuple[int, ...]
 # The first places on the first axis, in strides.
 SWEEP = (0, 1, -1, 2, -2)
+FARTHEST = 6
 
 
 class Axis(NamedTuple):
@@ -28,7 +29,9 @@ class Axis(NamedTuple):
         return 2 if self.ratio is not None else 1
 
     def has(self, k: int) -> bool:
-        return self.ratio is not None or 0 <= self._place(k) < len(self.values)
+        if self.ratio is not None:
+            return abs(k) <= FARTHEST
+        return 0 <= self._place(k) < len(self.values)
 
     def value(self, k: int) -> Any:
         if self.ratio is not None:
@@ -71,12 +74,12 @@ def best(tried: Mapping[Point, float]) -> Point:
 
 
 def at_edge(axes: Axes, tried: Mapping[Point, float]) -> list[str]:
-    """The axes on which nothing beyond the best point has been tried, though there is something."""
+    """The axes on which nothing beyond the best point has been tried, though there are values."""
     winner, edges = best(tried), []
     for i, (name, axis) in enumerate(axes.items()):
         places = {point[i] for point in tried}
-        low, high = winner[i] == min(places), winner[i] == max(places)
-        if (low and axis.has(winner[i] - 1)) or (high and axis.has(winner[i] + 1)):
+        beyond = [winner[i] + by for by, end in ((-1, min), (1, max)) if winner[i] == end(places)]
+        if any(axis.ratio is not None or axis.has(k) for k in beyond):
             edges.append(name)
     return edges
 
