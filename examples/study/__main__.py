@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from . import data, plan, schedule
+from . import data, methods, plan, schedule
 from .work import Job, Limits
 
 
@@ -36,6 +36,15 @@ def jobs_of(dataset: str, setting: str, args: argparse.Namespace) -> list[Job]:
     return jobs
 
 
+def a_method(text: str) -> str:
+    for part in plan.loss_of(text).split("+"):
+        name, _ = methods.named(part)
+        if name not in methods.LOSSES:
+            known = ", ".join(methods.LOSSES)
+            raise argparse.ArgumentTypeError(f"{name} is no loss of methods.py: {known}")
+    return text
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m examples.study",
@@ -48,7 +57,7 @@ def parse() -> argparse.Namespace:
     add("--teachers", nargs="+", choices=plan.TEACHERS, default=[*plan.TEACHERS])
     add("--students", nargs="+", choices=plan.STUDENTS, default=[*plan.STUDENTS])
     add(
-        "--methods", nargs="+", metavar="METHOD",
+        "--methods", nargs="+", metavar="METHOD", type=a_method,
         help=f"default: {', '.join(plan.METHODS)}; for an MLP also {', '.join(plan.FOR_MLP)}",
     )  # fmt: skip
     add("--trials", type=int, default=plan.TRIALS, help="of each method (%(default)s)")
@@ -80,7 +89,10 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     results = [schedule.Results(args.out, name, args.setting, limits) for name in args.datasets]
     jobs = [job for name in args.datasets for job in jobs_of(name, args.setting, args)]
-    schedule.run(jobs, results, limits, args.jobs)
+    try:
+        schedule.run(jobs, results, limits, args.jobs)
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped. The same command goes on from here.") from None
 
 
 if __name__ == "__main__":

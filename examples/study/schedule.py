@@ -6,6 +6,7 @@ dropped. A job waits for those whose choices it needs: its teacher's, its studen
 
 import json
 import platform
+import signal
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -178,6 +179,7 @@ def _run_in_processes(
 def _start(queue: Any) -> None:
     global _queue
     _queue = queue
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
     torch.set_num_threads(1)
 
 
