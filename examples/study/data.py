@@ -146,34 +146,30 @@ def problem(name: str, root: str, seed: int, setting: str = "transductive") -> P
     """
     graphs = load(name, root)
     if "all" in graphs and len(graphs["all"]) == 1:
-        return _one_graph(graphs["all"][0], seed, setting, 5 if name == "Digits" else LABELLED)
+        return _one_graph(name, root, seed, setting)
     if setting != "transductive":
         raise SystemExit(f"{name} has many graphs: its test graphs are unseen in any case.")
     return _many_graphs(graphs, seed)
 
 
-def _one_graph(data: Data, seed: int, setting: str, labelled: int) -> Problem:
-    data = split(_prepared(data), seed, labelled)
-    kind, outputs = _task(data.y)
-    learn, whole = data, data
-    if setting == "production":
-        test = data.test_mask.nonzero().view(-1)
-        draw = torch.Generator().manual_seed(seed)
-        fifth = min(data.num_nodes // 5, test.numel() // 2)
-        unseen = torch.zeros_like(data.test_mask)
-        unseen[test[torch.randperm(test.numel(), generator=draw)[:fifth]]] = True
-        learn, whole = data.subgraph(~unseen), copy.copy(data)
-        whole.test_seen_mask, whole.test_mask = data.test_mask & ~unseen, unseen
-        learn = _with_hops(learn)
-    whole = _with_hops(copy.copy(whole))
-    if setting == "production":
-        held = {"val": [learn], "test": [whole], "test_seen": [whole]}
-        return Problem(kind, outputs, [learn], held)
-    return Problem(kind, outputs, [whole], {"val": [whole], "test": [whole]})
+def _one_graph(name: str, root: str, seed: int, setting: str) -> Problem:
+    labelled = 5 if name == "Digits" else LABELLED
+    whole = split(_with_hops(name, root), seed, labelled)
+    kind, outputs = _task(whole.y)
+    if setting == "transductive":
+        return Problem(kind, outputs, [whole], {"val": [whole], "test": [whole]})
+    test = whole.test_mask.nonzero().view(-1)
+    fifth = min(whole.num_nodes // 5, test.numel() // 2)
+    unseen = torch.zeros_like(whole.test_mask)
+    unseen[_shuffled(test, torch.Generator().manual_seed(seed))[:fifth]] = True
+    learn = _add_hops(split(_prepared(name, root), seed, labelled).subgraph(~unseen))
+    whole.test_seen_mask, whole.test_mask = whole.test_mask & ~unseen, unseen
+    return Problem(kind, outputs, [learn], {"val": [learn], "test": [whole], "test_seen": [whole]})
 
 
-def _prepared(data: Data) -> Data:
-    data = copy.copy(data)
+@lru_cache(maxsize=2)
+def _prepared(name: str, root: str) -> Data:
+    data = copy.copy(load(name, root)["all"][0])
     data.y = data.y.view(-1) if data.y.dim() == 2 and data.y.size(1) == 1 else data.y
     if data.x is None:  # what a node's degree and its neighbours' say
         data = T.LocalDegreeProfile()(data)
@@ -183,7 +179,12 @@ def _prepared(data: Data) -> Data:
     return data
 
 
-def _with_hops(data: Data) -> Data:
+@lru_cache(maxsize=2)
+def _with_hops(name: str, root: str) -> Data:
+    return _add_hops(copy.copy(_prepared(name, root)))
+
+
+def _add_hops(data: Data) -> Data:
     """Add the features of SIGN's hops, and the matrix that GraphSAGE multiplies them with.
 
     The mean over neighbours of wide features is three times faster with it.
