@@ -154,7 +154,7 @@ def fit(
             chosen = rows(data, "train")
             loss = task_loss(z[chosen], data.y[chosen], problem)
             if taught is not None:
-                loss = loss + distilled(taught, tap.value, data, z)
+                loss = loss + distilled(taught, tap.value, data, z, loss)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -171,15 +171,20 @@ def fit(
     return found
 
 
-def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor) -> Tensor:
-    """The sum of the losses; each takes the arguments that it names."""
+def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor, task: Tensor) -> Tensor:
+    """The sum of the losses; each takes the arguments that it names.
+
+    The task's loss is what WeightedSum balances them against, if it does.
+    """
     h_t = data[f"h_{taught.level}"]
     if taught.case.data is not None:
         h_s, h_t = sides(taught.method, h_s, z, taught.case)
     arguments = {"h_s": h_s, "h_t": h_t, "z_s": z, "z_t": data.z_t, "edge_index": data.edge_index}
     if taught.level == "node" and "batch" in data:
         arguments["batch"] = data.batch
+    if f"{taught.level}_id" in data:
+        arguments["ids"] = data[f"{taught.level}_id"]
     for name, value in taught.given.items():
         arguments[name] = value() if callable(value) else value
-    total, _ = taught.loss(**arguments)
+    total, _ = taught.loss(**arguments, task_loss=task)
     return total

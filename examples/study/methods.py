@@ -1,6 +1,8 @@
 """Methods by name, such as "kd" or "kd+gcrd": the one place that builds their losses.
 
-Arguments of a loss may stand behind its name, as in "kd+gcrd[temperature=0.1,head=student]".
+Arguments of a loss may stand behind its name, as in "kd+gcrd[temperature=0.1,head=student]". Every
+loss knows nodes=labelled: it then takes these rows only, as do the others of the same method. In
+"balanced:kd+gcrd", all weights are 1, and WeightedSum balances the losses.
 
 Every loss is a line `graphkd.SomeLoss(...)` here. Most need only the widths of the two models. They
 take the tensors of each step by the names of their arguments. The others get more from `Case`.
@@ -200,7 +202,7 @@ FAMILY: dict[str, Callable[..., Term]] = {
 def sides(method: str, h: Tensor, z: Tensor, c: Case) -> tuple[Any, Any]:
     """The `h_s` and `h_t` of a method: the last hidden layers, or other layers that it compares."""
     x, teacher = c.data.x, c.teacher
-    match method.removeprefix("kd+"):
+    match parts(method)[-1]:
         case "tined":  # inputs and outputs of two operations in a row
             return (x, h, z), (x, teacher.h, teacher.z)
         case "fsp":  # first and last layer, of the same widths in both models
@@ -226,6 +228,19 @@ RANGES = {
     **dict.fromkeys(("vid", "pkt", "cc", "gkd", "llp"), (10.0, 10000.0)),
     "sp": (1000.0, 1000000.0),
 }
+
+
+BALANCED = "balanced:"
+
+
+def parts(method: str) -> list[str]:
+    """["kd", "gcrd"] from "kd+gcrd", balanced or not."""
+    return method.removeprefix(BALANCED).split("+")
+
+
+def beside_kd(method: str) -> bool:
+    """Whether KD is a part of the method, with the setting that it has alone."""
+    return len(parts(method)) > 1 and "kd" in parts(method)
 
 
 def named(part: str) -> tuple[str, dict[str, Any]]:
@@ -255,10 +270,14 @@ def objective(
     """
     if method == "none":
         return None, {}
-    terms, given = {}, {}
-    for part in method.split("+"):
-        setting, (name, arguments) = settings["kd" if part == "kd" else method], named(part)
+    balance, given = method.startswith(BALANCED), {}
+    terms: dict[str, Any] = {}
+    for part in parts(method):
+        known = part == "kd" and beside_kd(method)
+        setting, (name, arguments) = settings["kd" if known else method], named(part)
+        if arguments.pop("nodes", "all") == "labelled":
+            given["index"] = case.data.train_mask
         loss, more = LOSSES[name](case, **setting.options(), **arguments)
-        terms[name] = (setting.weight, loss)
+        terms[name] = (1.0 if balance else setting.weight, loss)
         given.update(more)
-    return graphkd.WeightedSum(**terms), given
+    return graphkd.WeightedSum(balance=balance, **terms), given

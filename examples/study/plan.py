@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any, NamedTuple
 
-from .methods import CORE, RANGES, named
+from .methods import BALANCED, CORE, RANGES, named, parts
 from .search import Axes, Axis
 
 TRIALS, TUNING_SEEDS, SEEDS = 12, 3, 10
@@ -67,13 +67,17 @@ def loss_of(method: str) -> str:
 def space(method: str, dropout: float) -> Axes:
     """The settings of a method: its loss's weight and temperature, and the student's dropout.
 
+    There is no weight to look for if WeightedSum balances the losses.
+
     Args:
         method: Its name.
         dropout: The student's alone, where the search begins.
     """
-    name, arguments = named(loss_of(method).removeprefix("kd+"))
+    name, arguments = named(parts(loss_of(method))[-1])
     low, high = RANGES[name]
     axes = {"weight": Axis(float(f"{sqrt(low * high):.2g}"), sqrt(10))}
+    if method.startswith(BALANCED):
+        axes = {}
     if name in TEMPERATURES and "temperature" not in arguments:
         axes["temperature"] = TEMPERATURES[name]
     return axes | {"dropout": DROPOUT._replace(start=dropout)}

@@ -5,10 +5,11 @@ dropped. A job waits for those whose choices it needs: its teacher's, its studen
 """
 
 import json
+import os
 import platform
 import signal
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
@@ -27,8 +28,9 @@ from rich.progress import (
 
 import graphkd
 
-from . import plan
-from .work import Job, Known, Limits, Line, chosen, count, remaining
+from . import work
+from .methods import beside_kd
+from .work import Job, Known, Limits, Line, chosen
 
 Lines = dict[Job, list[Line]]
 # A run's outcome depends on these limits; the others say how much is run.
@@ -44,14 +46,14 @@ class Results:
         self.dataset, self.setting, self.limits = dataset, setting, limits
         self.lines: Lines = defaultdict(list)
         self.header: Line = {}
+        self.whole: int | None = None  # the bytes of whole lines, until a line is added
         if self.path.exists():
             self._read()
 
     def _read(self) -> None:
         text = self.path.read_text()
         whole = text[: text.rfind("\n") + 1]
-        if whole != text:  # the last line was cut
-            self.path.write_text(whole)
+        self.whole = len(whole.encode())
         for line in map(json.loads, whole.splitlines()):
             if "limits" in line:
                 self.header = line
@@ -74,6 +76,9 @@ class Results:
             for name, value in job._asdict().items()
             if name not in ("dataset", "setting") and value != Job._field_defaults.get(name)
         }
+        if self.whole is not None:  # only who writes drops a last line that was cut
+            os.truncate(self.path, self.whole)
+            self.whole = None
         with self.path.open("a") as file:
             if self.header != header:
                 file.write(json.dumps(header) + "\n")
@@ -109,19 +114,38 @@ def known(job: Job, lines: Lines, limits: Limits) -> Known | None:
     found = Known(options(student), options(teacher))
     if found.student is None or found.teacher is None:
         return None
-    if plan.loss_of(job.method) != "kd":
+    if beside_kd(job.method):
         found = found._replace(kd=options(job._replace(method="kd", level="node")))
-        return None if found.kd is None and "kd" in job.method.split("+") else found
+        return None if found.kd is None else found
     return found
 
 
-def run(jobs: list[Job], results: list[Results], limits: Limits, processes: int) -> None:
-    """Run what is missing of the jobs, with a bar."""
+def run(
+    jobs: list[Job],
+    results: list[Results],
+    limits: Limits,
+    processes: int,
+    remaining: Callable[..., Iterator[Line]] = work.remaining,
+    count: Callable[[Job, Limits], int] = work.count,
+    needs: Callable[[Job], Any] | None = None,
+) -> None:
+    """Run what is missing of the jobs, with a bar.
+
+    Args:
+        jobs: What is run.
+        results: The files of the jobs' data sets.
+        limits: How much of everything.
+        processes: How many run at a time.
+        remaining: Yields a job's missing lines, from those it has and from what it needs.
+        count: How many lines a job has in the end.
+        needs: What a job needs; without it, what the lines of the same files say.
+    """
     of = {(one.dataset, one.setting): one for one in results}
 
     def lines(job: Job) -> Lines:
         return of[job.dataset, job.setting].lines
 
+    needed = needs or (lambda job: known(job, lines(job), limits))
     done = sum(len(lines(job)[job]) for job in jobs)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
@@ -134,11 +158,10 @@ def run(jobs: list[Job], results: list[Results], limits: Limits, processes: int)
 
         if processes == 1:
             for job in jobs:
-                needed = known(job, lines(job), limits)
-                for line in remaining(job, lines(job)[job], needed, limits):
+                for line in remaining(job, lines(job)[job], needed(job), limits):
                     keep(job, line)
         else:
-            _run_in_processes(jobs, lines, limits, processes, keep)
+            _run_in_processes(jobs, lines, limits, processes, keep, remaining, needed)
 
 
 def _run_in_processes(
@@ -147,6 +170,8 @@ def _run_in_processes(
     limits: Limits,
     processes: int,
     keep: Callable[[Job, Line], None],
+    remaining: Callable[..., Iterator[Line]],
+    needed: Callable[[Job], Any],
 ) -> None:
     forks = "forkserver" in get_all_start_methods()
     context = get_context("forkserver" if forks else "spawn")
@@ -160,10 +185,9 @@ def _run_in_processes(
                 while not queue.empty():
                     keep(*queue.get())
                 for job in [*waiting]:
-                    needed = known(job, lines(job), limits)
-                    if needed is not None and len(running) < processes:
+                    if len(running) < processes and (found := needed(job)) is not None:
                         waiting.remove(job)
-                        mine = pool.submit(_work, job, lines(job)[job], needed, limits)
+                        mine = pool.submit(_work, remaining, job, lines(job)[job], found, limits)
                         running[mine] = job
                 for finished in wait(running, 0.5, FIRST_COMPLETED).done:
                     finished.result()
@@ -183,6 +207,12 @@ def _start(queue: Any) -> None:
     torch.set_num_threads(1)
 
 
-def _work(job: Job, lines: list[Line], needed: Known, limits: Limits) -> None:
+def _work(
+    remaining: Callable[..., Iterator[Line]],
+    job: Job,
+    lines: list[Line],
+    needed: Any,
+    limits: Limits,
+) -> None:
     for line in remaining(job, lines, needed, limits):
         _queue.put((job, line))

@@ -8,7 +8,7 @@ steps from its start, which for a weight is a factor of 1,000. A list has ends, 
 """
 
 from collections.abc import Iterator, Mapping
-from math import log
+from math import inf, log, prod
 from typing import Any, NamedTuple
 
 Point = tuple[int, ...]
@@ -54,6 +54,11 @@ Axes = Mapping[str, Axis]
 def options(axes: Axes, point: Point) -> dict[str, Any]:
     """The values of a point, by name."""
     return {name: axis.value(k) for (name, axis), k in zip(axes.items(), point, strict=True)}
+
+
+def size(axes: Axes) -> float:
+    """How many points there are; an axis of numbers has no end."""
+    return prod(inf if axis.ratio is not None else len(axis.values) for axis in axes.values())
 
 
 def point(axes: Axes, options: Mapping[str, Any]) -> Point:

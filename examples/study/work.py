@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from torch_geometric.loader import DataLoader
 
 import graphkd
 
-from . import data, fit, methods, models, plan, search
+from . import data, fit, methods, models, plan, search, similarity
 
 Line = dict[str, Any]
 
@@ -50,6 +51,7 @@ class Limits(NamedTuple):
     epochs: int = plan.EPOCHS
     patience: int = plan.PATIENCE
     max_samples: int = 1024
+    similarity: bool = False  # of students and teachers, measured after a test run
 
 
 def spec(job: Job) -> plan.Spec:
@@ -62,7 +64,8 @@ def count(job: Job, limits: Limits) -> int:
 
 
 def trials(job: Job, limits: Limits) -> int:
-    return limits.trials * (2 if job.method == plan.TWICE else 1)
+    most = inf if job.method is None else search.size(plan.space(job.method, 0.0))
+    return min(most, limits.trials * (2 if job.method == plan.TWICE else 1))
 
 
 class Known(NamedTuple):
@@ -71,6 +74,13 @@ class Known(NamedTuple):
     student: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
     kd: dict[str, Any] | None = None
+
+
+class Settled(NamedTuple):
+    """What a job needs that begins where the search has ended."""
+
+    known: Known
+    options: dict[str, Any]
 
 
 def axes(job: Job, known: Known) -> search.Axes:
@@ -110,7 +120,7 @@ def remaining(job: Job, lines: list[Line], known: Known, limits: Limits) -> Iter
             if (phase, point, seed) not in done:
                 options = search.options(space, point)
                 line = {"phase": phase, "options": options, "seed": seed}
-                line |= _run(job, options, seed, known, limits, phase == "test")
+                line |= one_run(job, options, seed, known, limits, test=phase == "test")
                 lines.append(line)
                 yield line
 
@@ -123,8 +133,8 @@ def remaining(job: Job, lines: list[Line], known: Known, limits: Limits) -> Iter
     yield from missing("test", search.best(scores), limits.seeds)
 
 
-def _run(
-    job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits, test: bool
+def one_run(
+    job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits, *, test: bool
 ) -> Line:
     """One run: its scores, and how long it took."""
     start = time.perf_counter()
@@ -137,18 +147,37 @@ def _run(
         line |= {"epoch": found.epoch, "epochs": found.epochs}
     except (FloatingPointError, ValueError) as error:  # as when a large weight makes it diverge
         line = {"validation": None, "failed": str(error)[:200]}
-    return line | {"seconds": round(time.perf_counter() - start, 2)}
+    line["seconds"] = round(time.perf_counter() - start, 2)
+    if test and limits.similarity and job.teacher is not None and "failed" not in line:
+        line["similarity"] = similarity.measured(model, problem)
+    return line
 
 
 def train(
     job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits
 ) -> tuple[nn.Module, data.Problem, fit.Fitted]:
     """The trained model of a run."""
+    model, problem, training, lessons = prepared(job, options, seed, known, limits)
+    _seed(seed)  # the same dropout and batches, whatever a head has drawn
+    return model, problem, fit.fit(model, problem, training, lessons)
+
+
+def prepared(
+    job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits
+) -> tuple[nn.Module, data.Problem, fit.Training, fit.Taught | None]:
+    """What `fit` takes for a run.
+
+    The method "none" is the student alone beside a teacher, with which it may be compared.
+    """
     if job.method is None:
-        return alone(job, options, seed, limits)
+        problem = data.problem(job.dataset, limits.root, seed, job.setting)
+        model, training = _built(spec(job), problem, options, seed, limits)
+        return model, problem, training, None
     problem, teacher = taught(job, seed, known, limits)
     made = known.student | {"dropout": options["dropout"]}
     model, training = _built(spec(job), problem, made, seed, limits)
+    if job.method == "none":
+        return model, problem, training, None
     teacher_model, h_t, z_t = teacher
     whole = problem.learn[0] if len(problem.learn) == 1 else None
     case = methods.Case(
@@ -164,19 +193,7 @@ def train(
     if known.kd is not None and method != "kd":
         settings["kd"] = _setting(known.kd)
     loss, given = methods.objective(method, settings, case)
-    _seed(seed)  # the same dropout and batches, whatever a head has drawn
-    lessons = fit.Taught(loss, given, method, case, job.level)
-    return model, problem, fit.fit(model, problem, training, lessons)
-
-
-def alone(
-    job: Job, options: dict[str, Any], seed: int, limits: Limits
-) -> tuple[nn.Module, data.Problem, fit.Fitted]:
-    """A model that learns from labels only."""
-    problem = data.problem(job.dataset, limits.root, seed, job.setting)
-    model, training = _built(spec(job), problem, options, seed, limits)
-    _seed(seed)
-    return model, problem, fit.fit(model, problem, training)
+    return model, problem, training, fit.Taught(loss, given, method, case, job.level)
 
 
 def _built(
@@ -190,7 +207,7 @@ def _built(
 
 
 def _setting(options: dict[str, Any]) -> methods.Setting:
-    return methods.Setting(options["weight"], options.get("temperature"))
+    return methods.Setting(options.get("weight", 1.0), options.get("temperature"))
 
 
 def _seed(seed: int) -> None:
@@ -238,7 +255,7 @@ def _taught(
     if state.exists():
         model.load_state_dict(torch.load(state, weights_only=True))
     else:
-        model, problem, _ = alone(job, options, seed, limits)
+        model, problem, _ = train(job, options, seed, Known(), limits)
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(model.state_dict(), partial := folder / f"model.{random.random()}.partial")
         partial.replace(state)
@@ -253,6 +270,9 @@ def _taught(
     graphs = [copy.copy(graph) for graph in problem.learn]
     by_graph = problem.per_graph
     _attach(graphs, "h_node", made["node"][:].h, by_graph=False)
+    if len(graphs) > 1:  # a queue knows the rows of batches by their numbers
+        _attach(graphs, "node_id", torch.arange(sum(g.num_nodes for g in graphs)), by_graph=False)
+        _attach(graphs, "graph_id", torch.arange(len(graphs)), by_graph=True)
     if by_graph:
         _attach(graphs, "h_graph", made["graph"][:].h, by_graph=True)
     z_t = made["graph" if by_graph else "node"][:].z
