@@ -8,36 +8,60 @@
 Teachers, students alone and methods get as many trials each, whose validation scores choose their
 settings. Then each runs with ten seeds, and test rows are scored. Every run is a line of JSON in a
 file of its data set. What is there is not run again: call it again after an interruption.
+
+These are the cells of the study. Other parts begin from the settings that they chose:
+--part ablation     what makes G-CRD help, and whether balanced losses need weights
+--part similarity   what students have in common with their teachers, measured in the test runs
+--part robustness   corrupted features, edges and labels, in the test and in training
 """
 
 import argparse
 import os
+from itertools import product
 from pathlib import Path
 
 import torch
 
-from . import data, methods, plan, schedule
+from . import ablation, after, data, methods, plan, schedule
+from .methods import beside_kd
 from .work import Job, Limits
+
+
+def models_of(dataset: str, args: argparse.Namespace) -> tuple[str, list[str], list[str]]:
+    """What has labels in a data set, nodes or graphs, and the teachers and students for it."""
+    task = data.problem(dataset, args.root, 0, args.setting).task
+    teachers = [name for name in args.teachers if plan.TEACHERS[name].task == task]
+    return task, teachers, [name for name in args.students if plan.STUDENTS[name].task == task]
+
+
+def columns_of(args: argparse.Namespace) -> list[ablation.Cell]:
+    """The columns of a part."""
+    if args.part == "ablation" and not args.datasets:
+        return ablation.CELLS
+    columns = []
+    for dataset in args.datasets or ["Digits"]:
+        level, teachers, students = models_of(dataset, args)
+        pairs = product(teachers, students)
+        columns += [ablation.Cell(dataset, *pair, level) for pair in pairs]
+    return columns
 
 
 def jobs_of(dataset: str, setting: str, args: argparse.Namespace) -> list[Job]:
     """What is run on a data set, in an order in which a job's needs come before it."""
-    task = data.problem(dataset, args.root, 0, setting).task
-    teachers = [name for name in args.teachers if plan.TEACHERS[name].task == task]
-    students = [name for name in args.students if plan.STUDENTS[name].task == task]
+    _, teachers, students = models_of(dataset, args)
     jobs = [Job(dataset, setting, teacher, is_teacher=True) for teacher in teachers]
     jobs += [Job(dataset, setting, student) for student in students]
     for teacher in teachers:
         for student in students:
             wanted = args.methods or plan.methods_for(student)
-            needs_kd = any("kd" in method.split("+") for method in wanted)
+            needs_kd = any(map(beside_kd, wanted))
             ordered = dict.fromkeys([*(["kd"] if needs_kd else []), *wanted])
             jobs += [Job(dataset, setting, student, teacher, method) for method in ordered]
     return jobs
 
 
 def a_method(text: str) -> str:
-    for part in plan.loss_of(text).split("+"):
+    for part in methods.parts(plan.loss_of(text)):
         name, _ = methods.named(part)
         if name not in methods.LOSSES:
             known = ", ".join(methods.LOSSES)
@@ -52,7 +76,11 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--datasets", nargs="+", default=["Digits"], metavar="NAME", help="default: Digits")
+    add("--part", choices=["cells", *after.PARTS], default="cells", help="default: cells")
+    add(
+        "--datasets", nargs="+", metavar="NAME",
+        help="default: Digits; of the ablation, the columns that ablation.py names",
+    )  # fmt: skip
     add("--setting", choices=["transductive", "production"], default="transductive")
     add("--teachers", nargs="+", choices=plan.TEACHERS, default=[*plan.TEACHERS])
     add("--students", nargs="+", choices=plan.STUDENTS, default=[*plan.STUDENTS])
@@ -69,6 +97,10 @@ def parse() -> argparse.Namespace:
         "--max-samples", type=int, default=1024,
         help="rows that a loss over all pairs draws in a step (%(default)s)",
     )  # fmt: skip
+    add(
+        "--similarity", action="store_true",
+        help="measure what students have in common with their teachers as soon as they are tested",
+    )  # fmt: skip
     add("--jobs", type=int, default=os.cpu_count(), help="processes of one thread (all cores)")
     add("--root", default="data", help="where PyG keeps data sets (%(default)s)")
     add("--out", type=Path, default=Path("study"), help="folder of the results (%(default)s)")
@@ -84,15 +116,23 @@ def main() -> None:
     torch.set_num_threads(1)
     limits = Limits(
         args.root, str(args.work), args.trials, args.tuning_seeds, args.seeds, args.epochs,
-        args.patience, args.max_samples,
+        args.patience, args.max_samples, args.similarity,
     )  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
-    results = [schedule.Results(args.out, name, args.setting, limits) for name in args.datasets]
-    jobs = [job for name in args.datasets for job in jobs_of(name, args.setting, args)]
     try:
-        schedule.run(jobs, results, limits, args.jobs)
+        _run(args, limits)
     except KeyboardInterrupt:
         raise SystemExit("Stopped. The same command goes on from here.") from None
+
+
+def _run(args: argparse.Namespace, limits: Limits) -> None:
+    if args.part != "cells":
+        after.run(args, columns_of(args), limits)
+        return
+    names = args.datasets or ["Digits"]
+    results = [schedule.Results(args.out, name, args.setting, limits) for name in names]
+    jobs = [job for name in names for job in jobs_of(name, args.setting, args)]
+    schedule.run(jobs, results, limits, args.jobs)
 
 
 if __name__ == "__main__":

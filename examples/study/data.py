@@ -3,7 +3,8 @@
 A name is that of a class of PyG's, with the set's own name behind a colon if the class has several:
 "Planetoid:Cora", "WikiCS", "TUDataset:PROTEINS", "LRGBDataset:Peptides-func". The usual short names
 work too ("Cora", "Photo"), as do those of ogb ("ogbn-arxiv", "ogbg-molhiv"). "Digits" ships inside
-scikit-learn. Files lie in ROOT/CLASS; what is missing is downloaded.
+scikit-learn. Files lie in ROOT/CLASS; what is missing is downloaded. "Cora[noise=0.4]" is Cora
+after a corruption of corrupt.py.
 """
 
 import copy
@@ -25,6 +26,9 @@ from torch_geometric.data import Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
+
+from .corrupt import corrupted
+from .methods import named
 
 SHORT = {
     **{name: f"Planetoid:{name}" for name in ("Cora", "CiteSeer", "PubMed")},
@@ -144,17 +148,25 @@ def problem(name: str, root: str, seed: int, setting: str = "transductive") -> P
         setting: "transductive", or "production": a fifth of the nodes, all of them test nodes, is
             unseen in training and scored as "test". The other test nodes are "test_seen".
     """
+    name, changes = named(name)
     graphs = load(name, root)
     if "all" in graphs and len(graphs["all"]) == 1:
-        return _one_graph(name, root, seed, setting)
+        return _one_graph(name, root, seed, setting, changes)
+    if changes:
+        raise SystemExit(f"{name} has many graphs: only one graph as a whole can be corrupted.")
     if setting != "transductive":
         raise SystemExit(f"{name} has many graphs: its test graphs are unseen in any case.")
     return _many_graphs(graphs, seed)
 
 
-def _one_graph(name: str, root: str, seed: int, setting: str) -> Problem:
+def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str, float]) -> Problem:
     labelled = 5 if name == "Digits" else LABELLED
-    whole = split(_with_hops(name, root), seed, labelled)
+    plain = split(_prepared(name, root), seed, labelled)
+    if changes:
+        plain = corrupted(plain, changes, seed)
+        whole = _add_hops(copy.copy(plain))
+    else:
+        whole = split(_with_hops(name, root), seed, labelled)
     kind, outputs = _task(whole.y)
     if setting == "transductive":
         return Problem(kind, outputs, [whole], {"val": [whole], "test": [whole]})
@@ -162,7 +174,7 @@ def _one_graph(name: str, root: str, seed: int, setting: str) -> Problem:
     fifth = min(whole.num_nodes // 5, test.numel() // 2)
     unseen = torch.zeros_like(whole.test_mask)
     unseen[_shuffled(test, torch.Generator().manual_seed(seed))[:fifth]] = True
-    learn = _add_hops(split(_prepared(name, root), seed, labelled).subgraph(~unseen))
+    learn = _add_hops(plain.subgraph(~unseen))
     whole.test_seen_mask, whole.test_mask = whole.test_mask & ~unseen, unseen
     return Problem(kind, outputs, [learn], {"val": [learn], "test": [whole], "test_seen": [whole]})
 

@@ -1,0 +1,174 @@
+"""Robustness: how scores fall as features, edges or labels are corrupted, with curves.
+
+In the test, the models of the cells, trained on clean data, meet a corrupted graph. In training,
+teacher and student have only ever seen the corrupted graph: they learn, validate and are scored on
+it ("test"), and on the clean one, too ("clean"). Settings are those of the clean data. All methods
+meet the same corruption under a seed. corrupt.py says what a share of a corruption is.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import nn
+
+from . import data, fit, work
+from .similarity import interval
+from .work import Job, Limits, Line, Settled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METHODS = ["kd", "lsp", "glsp", "gcrd", "kd+gcrd"]
+SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
+# Labels that are all wrong, or nearly, teach nothing.
+LEVELS = {
+    **dict.fromkeys(("noise", "mask", "remove", "add", "rewire"), SHARES),
+    "labels": (0.2, 0.4, 0.6),
+}
+CLEAN = ("none", 0.0)
+Corruption = tuple[str, float]
+
+
+def corruptions(when: str) -> list[Corruption]:
+    """Kinds and shares. Labels are of no use in the test; clean data stand beside it."""
+    every = [(kind, share) for kind, shares in LEVELS.items() for share in shares]
+    if when == "train":
+        return every
+    return [CLEAN, *(one for one in every if one[0] != "labels")]
+
+
+def count(job: Job, limits: Limits) -> int:
+    return limits.seeds * (len(corruptions("test")) + len(corruptions("train")))
+
+
+def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> Iterator[Line]:
+    """The lines that a job lacks, of a teacher or a student alone, or of a student by a method."""
+    done = {(line["when"], line["kind"], line["share"], line["seed"]) for line in lines}
+
+    def missing(when: str, seed: int) -> list[Corruption]:
+        return [one for one in corruptions(when) if (when, *one, seed) not in done]
+
+    for seed in range(limits.seeds):
+        if todo := missing("test", seed):
+            model, _ = trained(job, seed, settled, limits)
+            for kind, share in todo:
+                scores = fit.scores(model, problem(job, (kind, share), seed, limits))
+                yield line_of("test", kind, share, seed, settled, scores)
+        for kind, share in missing("train", seed):
+            start, there = time.perf_counter(), at(job, (kind, share))
+            model, validation = trained(there, seed, settled, limits)
+            scores = fit.scores(model, problem(job, (kind, share), seed, limits))
+            clean = fit.scores(model, problem(job, CLEAN, seed, limits))
+            scores |= {"clean": clean["test"]}
+            facts = {"validation": validation, "seconds": round(time.perf_counter() - start, 2)}
+            yield line_of("train", kind, share, seed, settled, scores) | facts
+
+
+def line_of(
+    when: str, kind: str, share: float, seed: int, settled: Settled, scores: dict[str, float]
+) -> Line:
+    made = {"when": when, "kind": kind, "share": share, "seed": seed, "options": settled.options}
+    return made | {part: round(value, 4) for part, value in scores.items()}
+
+
+def at(job: Job, corruption: Corruption) -> Job:
+    """The job on corrupted data."""
+    kind, share = corruption
+    return job if corruption == CLEAN else job._replace(dataset=f"{job.dataset}[{kind}={share}]")
+
+
+def problem(job: Job, corruption: Corruption, seed: int, limits: Limits) -> data.Problem:
+    return data.problem(at(job, corruption).dataset, limits.root, seed, job.setting)
+
+
+def trained(
+    job: Job, seed: int, settled: Settled, limits: Limits
+) -> tuple[nn.Module, float | None]:
+    """A model with its validation score; a teacher is the one that students learn from."""
+    if job.is_teacher:
+        by = job._replace(teacher=job.model, is_teacher=False)
+        _, (model, _, _) = work.taught(by, seed, work.Known(teacher=settled.options), limits)
+        return model, None
+    model, _, found = work.train(job, settled.options, seed, settled.known, limits)
+    return model, round(found.validation, 4)
+
+
+# From lines ---------------------------------------------------------------------------------------
+
+
+class Point(NamedTuple):
+    """The mean score at a share, with its 95 % interval by Student's t over seeds."""
+
+    share: float
+    mean: float
+    low: float
+    high: float
+
+
+Curves = dict[str, dict[str, list[Point]]]  # by kind and method; "none" is the student alone
+
+
+def curves(
+    lines: Iterable[Mapping[str, Any]], teacher: str, student: str, when: str, score: str = "test"
+) -> Curves:
+    """The curves of a column, from the lines of its file; each begins at clean data.
+
+    Args:
+        lines: As they stand in the file; headers are passed over.
+        teacher: Its name; its own curve is called "teacher".
+        student: Its name.
+        when: "test" or "train".
+        score: "test", or of models that were trained on corrupted data, "clean".
+    """
+    found: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        name = _name(line, teacher, student)
+        if name is None:
+            continue
+        if line["kind"] == CLEAN[0]:
+            for kind, shares in LEVELS.items():
+                if (kind, shares[0]) in corruptions(when):
+                    found[kind, name][0.0].append(line["test"])
+        elif line["when"] == when:
+            found[line["kind"], name][line["share"]].append(line[score])
+    result: Curves = {kind: {} for kind in dict.fromkeys(kind for kind, _ in found)}
+    for (kind, name), scores in found.items():
+        result[kind][name] = [Point(x, *interval(scores[x])) for x in sorted(scores)]
+    return result
+
+
+def _name(line: Mapping[str, Any], teacher: str, student: str) -> str | None:
+    """The curve that a line belongs to, if it is one of this column."""
+    if "when" not in line:
+        return None
+    if line.get("is_teacher"):
+        return "teacher" if line["model"] == teacher else None
+    if line["model"] != student or line.get("teacher", teacher) != teacher:
+        return None
+    return line.get("method", "none")
+
+
+def figure(found: Curves, metric: str, label: Callable[[str], str] = str) -> "Figure":
+    """A panel for each kind of corruption, with a band of 95 % around each curve.
+
+    Args:
+        found: The curves.
+        metric: The name of the score.
+        label: Gives the name of a method for readers.
+    """
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(3.4 * len(found), 3.4), layout="constrained")
+    panels = drawn.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    for ax, (kind, by_method) in zip(panels, found.items(), strict=True):
+        for name, points in by_method.items():
+            style = {"color": "0.5", "linestyle": "--"} if name == "teacher" else {}
+            x, mean, low, high = zip(*points, strict=True)
+            (curve,) = ax.plot(x, mean, marker=".", label=label(name), **style)
+            ax.fill_between(x, low, high, color=curve.get_color(), alpha=0.15, linewidth=0)
+        ax.set(title=kind, xlabel="share")
+    panels[0].set_ylabel(f"test {metric}")
+    panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return drawn
