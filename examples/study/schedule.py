@@ -54,19 +54,10 @@ class Results:
         text = self.path.read_text()
         whole = text[: text.rfind("\n") + 1]
         self.whole = len(whole.encode())
-        for line in map(json.loads, whole.splitlines()):
-            if "limits" in line:
-                self.header = line
-            else:
-                job, line = self._split(line)
-                self.lines[job].append(line)
+        self.header, self.lines = parsed(whole)
         now = self.limits._asdict()
         if self.header and any(self.header["limits"][name] != now[name] for name in FIXED):
             raise SystemExit(f"{self.path} was made with other limits: pass another --out.")
-
-    def _split(self, line: Line) -> tuple[Job, Line]:
-        own = {name: line.pop(name) for name in Job._fields if name in line}
-        return Job(self.dataset, self.setting, **own), line
 
     def add(self, job: Job, line: Line) -> None:
         self.lines[job].append(line)
@@ -90,6 +81,18 @@ class Results:
             "dataset": self.dataset, "setting": self.setting, **_versions(),
             "limits": {name: getattr(self.limits, name) for name in FIXED},
         }  # fmt: skip
+
+
+def parsed(text: str) -> tuple[Line, Lines]:
+    """The last header and the lines of each job; a last line that was cut is left out."""
+    header, lines = {}, defaultdict(list)
+    for line in map(json.loads, text[: text.rfind("\n") + 1].splitlines()):
+        if "limits" in line:
+            header = line
+        else:
+            own = {name: line.pop(name) for name in Job._fields if name in line}
+            lines[Job(header["dataset"], header["setting"], **own)].append(line)
+    return header, lines
 
 
 def _versions() -> dict[str, str]:
