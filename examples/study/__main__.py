@@ -4,10 +4,13 @@
     python -m examples.study --datasets Cora --root data       # every cell on Cora
     python -m examples.study --datasets Cora --students MLP --methods kd gcrd kd+gcrd
     python -m examples.study --datasets WikiCS LRGBDataset:Peptides-func   # any set of PyG's
+    python -m examples.study --report                          # the tables of what has been run
 
 Teachers, students alone and methods get as many trials each, whose validation scores choose their
 settings. Then each runs with ten seeds, and test rows are scored. Every run is a line of JSON in a
-file of its data set. What is there is not run again: call it again after an interruption.
+file of its data set. What is there is not run again: call it again after an interruption. At the
+end come the tables: for each teacher and student the methods' scores, and what they gain against no
+distillation and against KD, with intervals.
 
 These are the cells of the study. Other parts begin from the settings that they chose:
 --part ablation     what makes G-CRD help, and whether balanced losses need weights
@@ -22,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from . import ablation, after, data, methods, plan, schedule
+from . import ablation, after, data, facts, methods, plan, report, schedule
 from .methods import beside_kd
 from .work import Job, Limits
 
@@ -108,11 +111,18 @@ def parse() -> argparse.Namespace:
         "--work", type=Path, default=Path("runs/study"),
         help="folder of the teachers' outputs (%(default)s)",
     )  # fmt: skip
+    add(
+        "--report", action="store_true",
+        help="run nothing: print the tables of what lies in --out, or of --datasets alone",
+    )  # fmt: skip
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse()
+    if args.report:
+        report.show(args.out, args.datasets)
+        return
     torch.set_num_threads(1)
     limits = Limits(
         args.root, str(args.work), args.trials, args.tuning_seeds, args.seeds, args.epochs,
@@ -133,6 +143,9 @@ def _run(args: argparse.Namespace, limits: Limits) -> None:
     results = [schedule.Results(args.out, name, args.setting, limits) for name in names]
     jobs = [job for name in names for job in jobs_of(name, args.setting, args)]
     schedule.run(jobs, results, limits, args.jobs)
+    for one in results:
+        facts.write(one, limits)
+    report.show(args.out, names)
 
 
 if __name__ == "__main__":
