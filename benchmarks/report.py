@@ -16,6 +16,7 @@ from _doctor_tables import doctor_section
 from _family_tables import family_cost_section, family_demo_section
 from _floor_tables import change_section, floor_section
 from _speed_tables import speed_section, targets
+from _study_summary import study_blocks
 from _tables import (
     balancing_section,
     demo_section,
@@ -39,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README, PAGE, FIGURES = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "_static"
 RECIPES = ROOT / "docs" / "recipes.md"
 ANALYSIS = ROOT / "docs" / "diagnostics" / "analysis.md"
+STUDY = ROOT / "docs" / "study.md"
 
 
 def page() -> str:
@@ -93,6 +95,11 @@ def analysis() -> str:
     return filled(text, {"analysis": analysis_tables(result)} if result else {})
 
 
+def study() -> str:
+    """The page of the study with its tables. What stands outside of the marks is kept."""
+    return filled(STUDY.read_text(), study_blocks())
+
+
 def filled(text: str, blocks: dict[str, str]) -> str:
     """The text with its marked blocks filled in."""
     for name, block in blocks.items():
@@ -108,6 +115,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     pages = {PAGE: page(), README: readme(), RECIPES: recipes(), ANALYSIS: analysis()}
+    pages[STUDY] = study()
     for path, text in pages.items():
         if path.read_text() == text:
             continue
@@ -116,8 +124,10 @@ def main() -> None:
         path.write_text(text)
     if not args.check:
         from _figures import draw_figures
+        from _study_figures import draw_study
 
         draw_figures(FIGURES)
+        draw_study(FIGURES)
         draw_analysis(FIGURES)
 
 

@@ -51,7 +51,8 @@ html_css_files = ["graphkd.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
-html_sidebars = {"index": [], "tutorial": [], "architecture": [], "changelog": [], "results": []}
+WITHOUT_SIDEBAR = ("index", "tutorial", "architecture", "changelog", "results", "study")
+html_sidebars = {page: [] for page in WITHOUT_SIDEBAR}
 html_theme_options = {
     "logo": {"text": "graphkd"},
     "navbar_end": ["theme-switcher"],
