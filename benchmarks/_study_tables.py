@@ -11,7 +11,6 @@ from _tables import table as wrapped
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
-from study import plan
 from study.report import decimal, places, score
 from study.statistics import (
     NONE,
@@ -23,6 +22,8 @@ from study.statistics import (
     label,
     smallest_p,
 )
+
+from study import plan
 
 FOLDER = RESULTS / "study"
 SMALL = 0.05

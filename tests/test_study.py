@@ -230,7 +230,7 @@ def test_the_teachers_rows_are_its_outputs_in_evaluation_mode(tmp_path: Path) ->
     some = limits(tmp_path)
     chosen = search.options(plan.TEACHERS["GAT"].axes, (1, 0, 0, 0, 0, 0))
     job = Job("Digits", "production", "GAT", is_teacher=True)
-    model, problem, _ = work.alone(job, chosen, 1, some)
+    model, problem, _ = work.train(job, chosen, 1, Known(), some)
     student = Job("Digits", "production", "MLP", "GAT", "kd")
     for _ in range(2):  # made, then read
         taught, _ = work.taught(student, 1, Known(teacher=chosen), some)
@@ -251,7 +251,8 @@ def test_every_method_trains(tmp_path_factory: pytest.TempPathFactory, method: s
     model, problem, found = work.train(job, search.options(axes, (0,) * len(axes)), 0, known, some)
     assert 0 < found.validation < 100
     alone = {**student, "dropout": 0.4}
-    plain, *_ = work.alone(Job("Digits", "transductive", "MLP"), alone, 0, some)
+    student_job = Job("Digits", "transductive", "MLP")
+    plain, *_ = work.train(student_job, alone, 0, Known(), some)
     with torch.no_grad():  # the teacher has changed something
         assert not model.eval()(problem.learn[0]).equal(plain.eval()(problem.learn[0]))
 
