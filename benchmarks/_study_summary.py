@@ -19,7 +19,7 @@ from _study_tables import (
 )
 from _tables import image, joined, prose
 from study.report import decimal, places
-from study.statistics import NONE, RANKED, Column, Found, differences, label, ranking, read
+from study.statistics import NONE, RANKED, TWICE, Column, Found, differences, label, ranking, read
 
 from study import plan
 
@@ -153,9 +153,10 @@ def details(found: list[Found]) -> str:
     rule = f"""Tuning is one search for all. It tries five values of the first option, a weight or
     a dropout rate, then neighbours of the best point so far, so that it goes on where the best
     ones are. The mean validation score of the first {listed(tuning)} seeds decides. Each had
-    {trials(found)} trials; *{label(plan.TWICE)}* had twice as many, to show what more search
-    gives. Methods choose the student's dropout anew and keep its other options. KD beside another
-    loss keeps the setting that it has alone. The epoch of a run is the best on validation data."""
+    {trials(found)} trials; *{label(plan.NONE_TWICE)}* and *{label(plan.TWICE)}* had twice as
+    many, to show what more search gives. Methods choose the student's dropout anew and keep its
+    other options. KD beside another loss keeps the setting that it has alone. The epoch of a run is
+    the best on validation data."""
     at_edge = f"""A winner is at an edge if it has the largest or smallest value that was tried of
     an option, and there are values beyond it: {edge} of {len(cells)} methods, {free} of
     {len(models)} models alone. Of {single} models alone, an option has kept its first value in
@@ -184,9 +185,9 @@ def costs(found: list[Found]) -> Iterator[tuple[str, list[str]]]:
 
 
 def trials(found: list[Found]) -> str:
-    """The trials that were made of everything but KD with twice as many."""
+    """The trials that were made of everything but what had twice as many."""
     columns = [column for one in found for column in one.columns]
     cells = [cell for one in found for *_, cell in alone(one)]
     cells += [cell for column in columns for name, cell in column.cells.items()
-              if name != plan.TWICE]  # fmt: skip
+              if name not in TWICE]  # fmt: skip
     return listed(sorted({cell.trials for cell in cells}))

@@ -177,13 +177,14 @@ def test_each_method_gets_as_many_trials_and_they_choose_by_validation(whole: Pa
         mine = [
             line for line in lines
             if all(line.get(k, d) == getattr(job, k) for k, d in Job._field_defaults.items())
-            and line["model"] == job.model
+            and line.get("model") == job.model
         ]  # fmt: skip
         trials = [line for line in mine if line["phase"] == "trial"]
         tests = [line for line in mine if line["phase"] == "test"]
         assert len(trials) == 3 * 2
         assert all("test" not in line for line in trials)
         assert [line["seed"] for line in tests] == [0, 1]
+        assert len({line.get("given") for line in mine}) == 1
         means: dict[str, float] = {}
         for line in trials:
             key = json.dumps(line["options"])
@@ -210,7 +211,7 @@ def test_more_trials_and_seeds_go_on_from_those_that_there_are(whole: Path, tmp_
     (tmp_path / whole.name).write_text(whole.read_text())
     more = lines_of(ran(tmp_path, JOBS[:2], trials=4, seeds=3))
     assert more[: len(lines_of(whole))] == lines_of(whole)
-    alone = [line for line in more[1:] if line["model"] == "MLP" and "method" not in line]
+    alone = [line for line in more[1:] if line.get("model") == "MLP" and "method" not in line]
     assert sum(line["phase"] == "trial" for line in alone) == 4 * 2
 
 
@@ -218,6 +219,37 @@ def test_several_processes_give_the_same_lines(whole: Path, tmp_path: Path) -> N
     key = json.dumps
     several = lines_of(ran(tmp_path, processes=2))
     assert sorted(several, key=key) == sorted(lines_of(whole), key=key)
+
+
+def test_lines_of_a_choice_that_more_trials_have_changed_do_not_count(
+    whole: Path, tmp_path: Path
+) -> None:
+    student, kd = JOBS[1], JOBS[2]
+    content = [json.loads(line) for line in whole.read_text().splitlines()]
+    names = {line["given"] for line in content if line.get("method") == "kd"}
+    (name,) = names
+    (meaning,) = [line["known"] for line in content if "known" in line and line["given"] == name]
+    # A fourth trial of the student alone, better than all others, at a dropout not tried yet.
+    dropout = ({0.0, 0.2, 0.4, 0.6, 0.8} - {trial["options"]["dropout"] for trial in content
+               if trial.get("model") == "MLP" and "method" not in trial}).pop()  # fmt: skip
+    options = {**meaning["student"], "dropout": dropout}
+    better = [
+        {"model": "MLP", "phase": "trial", "options": options, "seed": seed, "validation": 99.0}
+        for seed in range(2)
+    ]
+    path = tmp_path / whole.name
+    path.write_text(whole.read_text() + "".join(json.dumps(line) + "\n" for line in better))
+    some = limits(tmp_path)
+    lines = schedule.Results(tmp_path, "Digits", "transductive", some).lines
+    known = schedule.known(kd, lines, some)
+    assert known is not None
+    assert known.student == options
+    assert work.current(lines[kd], known) == []
+    ran(tmp_path, [student, kd])
+    again = [json.loads(line) for line in path.read_text().splitlines()]
+    mine = [line for line in again if line.get("method") == "kd" and line["given"] != name]
+    assert len(mine) == 3 * 2 + 2
+    assert {line["given"] for line in mine} == {work.identity(known)}
 
 
 def test_other_limits_need_another_folder(whole: Path, tmp_path: Path) -> None:
@@ -262,4 +294,4 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     flags += f" --epochs 1 --jobs 1 --out {tmp_path}/out --work {tmp_path}/work"
     monkeypatch.setattr(sys, "argv", ["study", *flags.split()])
     runpy.run_module("examples.study", run_name="__main__")
-    assert len(lines_of(tmp_path / "out" / "Digits-transductive.jsonl")) == 1 + 3 * 2
+    assert len(lines_of(tmp_path / "out" / "Digits-transductive.jsonl")) == 1 + 3 * 2 + 1

@@ -49,7 +49,8 @@ def run(folder: Path, *flags: str) -> None:
 
 def lines(folder: Path, part: str = ".") -> list[dict[str, Any]]:
     text = (folder / "out" / part / "Digits-transductive.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    found = [json.loads(line) for line in text.splitlines()]
+    return [line for line in found if "known" not in line]
 
 
 def scores_of(found: list[dict[str, Any]], method: str | None) -> dict[int, float]:

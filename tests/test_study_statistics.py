@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from examples.study import facts, plan, report, schedule, search, statistics, work
+from examples.study.methods import beside_kd
 from examples.study.work import Job, Known, Limits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,23 +45,29 @@ def file(
 ) -> None:
     """A file in which each student has these scores by method, "none" and "teacher" included."""
     lines: list[dict] = [{"dataset": dataset, "setting": setting, **VERSIONS, "limits": LIMITS}]
+    chosen = {}
 
     def add(job: Job, known: Known, scores: list[float | None]) -> None:
         own = {k: v for k, v in job._asdict().items() if v != Job._field_defaults.get(k)}
         del own["dataset"], own["setting"]
         more = {"test_seen": 1.0} if setting == "production" else {}
+        if known != Known():
+            own["given"] = work.identity(known)
         for line in planted(job, known, scores):
             lines.append({**own, **line, **(more if "test" in line else {})})
+        chosen[job.method] = line["options"]
 
     teacher = Job(dataset, setting, "GAT", is_teacher=True)
     add(teacher, Known(), methods["teacher"])
     for student in students:
         add(job := Job(dataset, setting, student), Known(), methods["none"])
-        options = search.options(plan.STUDENTS[student].axes, (0,) * 4)
+        teaching = search.options(plan.TEACHERS["GAT"].axes, (0,) * 6)
+        known = Known(search.options(plan.STUDENTS[student].axes, (0,) * 4), teaching)
         for method in methods:
             if method not in ("teacher", "none"):
                 own = job._replace(teacher="GAT", method=method)
-                add(own, Known(student=options), methods[method])
+                beside = {"kd": chosen["kd"]} if beside_kd(method) else {}
+                add(own, known._replace(**beside), methods[method])
     path = folder / f"{dataset.replace(':', '-')}-{setting}.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -174,8 +181,12 @@ def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
 def test_edges(best: int, edges: list[str]) -> None:
     """The sweep has tried the first weight and two on either side; dropout has kept one value."""
     alone = Job("Made", "transductive", "GCN")
-    job, known = alone._replace(teacher="GAT", method="lsp"), Known(student={"dropout": 0.4})
-    lines = {alone: planted(alone, Known(), KD), job: planted(job, known, KD, best)}
+    teacher = Job("Made", "transductive", "GAT", is_teacher=True)
+    job = alone._replace(teacher="GAT", method="lsp")
+    lines = {one: planted(one, Known(), KD) for one in (alone, teacher)}
+    known = schedule.known(job, lines, statistics.ANY._replace(tuning_seeds=1))
+    given = {"given": work.identity(known)}
+    lines[job] = [line | given for line in planted(job, known, KD, best)]
     cell = statistics.cell(job, lines)
     assert (cell.edges, cell.single) == (edges, ["dropout"])
 

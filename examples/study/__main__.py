@@ -54,6 +54,8 @@ def jobs_of(dataset: str, setting: str, args: argparse.Namespace) -> list[Job]:
     _, teachers, students = models_of(dataset, args)
     jobs = [Job(dataset, setting, teacher, is_teacher=True) for teacher in teachers]
     jobs += [Job(dataset, setting, student) for student in students]
+    if not args.methods:
+        jobs += [Job(dataset, setting, student, method=plan.NONE_TWICE) for student in students]
     for teacher in teachers:
         for student in students:
             wanted = args.methods or plan.methods_for(student)

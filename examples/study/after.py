@@ -63,6 +63,7 @@ def unmeasured(by: Job, cells: Results) -> list[str]:
         for job, lines in cells.lines.items()
         if job.method is not None
         and job._replace(method=None) == by
+        and job.teacher is not None
         and any(line["phase"] == "test" and "similarity" not in line for line in lines)
     ]
 
@@ -100,8 +101,14 @@ def runs_of_a_result(job: Job, limits: Limits) -> int:
 
 def measured(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> Iterator[Line]:
     """The test runs of a cell once more, with what student and teacher have in common."""
-    done = {line["seed"] for line in lines}
+    known = settled.known
+    done = {line["seed"] for line in work.current(lines, known)}
     limits = limits._replace(similarity=True)
     for seed in set(range(limits.seeds)) - done:
-        line = {"phase": "test", "options": settled.options, "seed": seed}
-        yield line | work.one_run(job, settled.options, seed, settled.known, limits, test=True)
+        line = {
+            "phase": "test",
+            "given": work.identity(known),
+            "options": settled.options,
+            "seed": seed,
+        }
+        yield line | work.one_run(job, settled.options, seed, known, limits, test=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from . import data, fit, work
 from .similarity import interval
-from .work import Job, Limits, Line, Settled
+from .work import Job, Known, Limits, Line, Settled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +45,7 @@ def count(job: Job, limits: Limits) -> int:
 
 def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> Iterator[Line]:
     """The lines that a job lacks, of a teacher or a student alone, or of a student by a method."""
+    lines = work.current(lines, settled.known)
     done = {(line["when"], line["kind"], line["share"], line["seed"]) for line in lines}
 
     def missing(when: str, seed: int) -> list[Corruption]:
@@ -69,8 +70,13 @@ def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> 
 def line_of(
     when: str, kind: str, share: float, seed: int, settled: Settled, scores: dict[str, float]
 ) -> Line:
-    made = {"when": when, "kind": kind, "share": share, "seed": seed, "options": settled.options}
-    return made | {part: round(value, 4) for part, value in scores.items()}
+    given = {} if settled.known == Known() else {"given": work.identity(settled.known)}
+    made = {"when": when, "kind": kind, "share": share, **given, "seed": seed}
+    return (
+        made
+        | {"options": settled.options}
+        | {part: round(value, 4) for part, value in scores.items()}
+    )
 
 
 def at(job: Job, corruption: Corruption) -> Job:

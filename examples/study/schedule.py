@@ -46,6 +46,7 @@ class Results:
         self.dataset, self.setting, self.limits = dataset, setting, limits
         self.lines: Lines = defaultdict(list)
         self.header: Line = {}
+        self.given: set[str | None] = set()
         self.whole: int | None = None  # the bytes of whole lines, until a line is added
         if self.path.exists():
             self._read()
@@ -55,11 +56,13 @@ class Results:
         whole = text[: text.rfind("\n") + 1]
         self.whole = len(whole.encode())
         self.header, self.lines = parsed(whole)
+        self.given = {line.get("given") for lines in self.lines.values() for line in lines}
         now = self.limits._asdict()
         if self.header and any(self.header["limits"][name] != now[name] for name in FIXED):
             raise SystemExit(f"{self.path} was made with other limits: pass another --out.")
 
-    def add(self, job: Job, line: Line) -> None:
+    def add(self, job: Job, line: Line, given: Known | None = None) -> None:
+        """Write a run, and before the first with a name for what others chose, what that is."""
         self.lines[job].append(line)
         header = self._facts()
         own = {
@@ -74,6 +77,10 @@ class Results:
             if self.header != header:
                 file.write(json.dumps(header) + "\n")
                 self.header = header
+            if given is not None and line.get("given") not in self.given:
+                self.given.add(line["given"])
+                meaning = {"given": line["given"], "known": given._asdict()}
+                file.write(json.dumps(meaning) + "\n")
             file.write(json.dumps({**own, **line}) + "\n")
 
     def _facts(self) -> Line:
@@ -89,7 +96,7 @@ def parsed(text: str) -> tuple[Line, Lines]:
     for line in map(json.loads, text[: text.rfind("\n") + 1].splitlines()):
         if "limits" in line:
             header = line
-        else:
+        elif "known" not in line:
             own = {name: line.pop(name) for name in Job._fields if name in line}
             lines[Job(header["dataset"], header["setting"], **own)].append(line)
     return header, lines
@@ -105,12 +112,12 @@ def _versions() -> dict[str, str]:
 
 def known(job: Job, lines: Lines, limits: Limits) -> Known | None:
     """What the job needs of others, or None if they have not finished their search."""
-    if job.method is None:
+    if job.teacher is None:
         return Known()
 
     def options(of: Job) -> dict[str, Any] | None:
         needed = known(of, lines, limits)
-        return needed and chosen(of, lines[of], needed, limits)
+        return needed and chosen(of, lines.get(of, []), needed, limits)
 
     student = Job(job.dataset, job.setting, job.model)
     teacher = Job(job.dataset, job.setting, job.teacher, is_teacher=True)
@@ -156,7 +163,10 @@ def run(
         bar = progress.add_task("", total=total, completed=done)
 
         def keep(job: Job, line: Line) -> None:
-            of[job.dataset, job.setting].add(job, line)
+            file, given = of[job.dataset, job.setting], None
+            if "given" in line and line["given"] not in file.given:
+                given = needed(job)
+            file.add(job, line, getattr(given, "known", given))
             progress.advance(bar)
 
         if processes == 1:

@@ -29,14 +29,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from . import plan, search, work
+from . import plan, schedule, search, work
 from .methods import LABELS, named
 from .schedule import Lines, parsed
-from .work import Job, Known, Limits, Line
+from .work import Job, Limits, Line
 
 NONE = "none"  # the student alone, as a method
+TWICE = {plan.NONE_TWICE: "No distillation, twice tuned", plan.TWICE: "KD, twice tuned"}
+ANY = Limits("", "", trials=0)  # a choice is the best of the trials that there are
 # What is ranked over data sets: all methods but the two that are there for comparison.
-RANKED = [NONE, *(name for name in plan.METHODS if name not in (plan.PAPER_GCRD, plan.TWICE))]
+RANKED = [NONE, *(name for name in plan.METHODS if name not in (plan.PAPER_GCRD, *TWICE))]
 
 
 class Cell(NamedTuple):
@@ -111,8 +113,8 @@ class Found(NamedTuple):
 
 def label(method: str) -> str:
     """A method's name for readers: "KD + G-CRD" of "kd+gcrd"."""
-    if method == plan.TWICE:
-        return "KD, twice tuned"
+    if method in TWICE:
+        return TWICE[method]
     if method == plan.PAPER_GCRD:
         return "G-CRD, paper's τ"
     method, _, level = method.partition("@")
@@ -144,7 +146,7 @@ def summary(header: Line, lines: Lines, facts: Line) -> Found:
     seeds = max((one.runs for one in cells.values()), default=0)
     whole = {job: one for job, one in cells.items() if one.runs == seeds}
     alone = {job: one for job, one in whole.items() if job.method is None}
-    pairs = {(job.teacher, job.model) for job in lines if job.method is not None}
+    pairs = {(job.teacher, job.model) for job in lines if job.teacher is not None}
     teachers, students = (list(models) for models in (plan.TEACHERS, plan.STUDENTS))
     order = sorted(pairs, key=lambda pair: (teachers.index(pair[0]), students.index(pair[1])))
     return Found(
@@ -161,13 +163,10 @@ def summary(header: Line, lines: Lines, facts: Line) -> Found:
 
 def cell(job: Job, lines: Lines) -> Cell | None:
     """The runs at the best setting of those tried, or None if no trial is complete."""
-    known = Known()
-    if job.method is not None:
-        alone = cell(Job(job.dataset, job.setting, job.model), lines)
-        if alone is None:
-            return None
-        known = Known(student=alone.options)
-    axes, mine = work.axes(job, known), lines[job]
+    known = schedule.known(job, lines, ANY._replace(tuning_seeds=_tuning_seeds(lines[job])))
+    if known is None:
+        return None
+    axes, mine = work.axes(job, known), work.current(lines[job], known)
     tried = work.tried(mine, axes, Limits("", "", tuning_seeds=_tuning_seeds(mine)))
     if not tried:
         return None
@@ -210,6 +209,8 @@ def _column(
     order = sorted(jobs, key=lambda name: planned.index(name) if name in planned else len(planned))
     first = next(iter(jobs.values()))
     jobs = {NONE: Job(*first[:3])} | {name: jobs[name] for name in order}
+    if (twice := Job(*first[:3], method=plan.NONE_TWICE)) in lines:
+        jobs[plan.NONE_TWICE] = twice
     teaching = Job(*first[:2], teacher, is_teacher=True)
     return Column(
         *first[:2],

@@ -64,8 +64,8 @@ def count(job: Job, limits: Limits) -> int:
 
 
 def trials(job: Job, limits: Limits) -> int:
-    most = inf if job.method is None else search.size(plan.space(job.method, 0.0))
-    return min(most, limits.trials * (2 if job.method == plan.TWICE else 1))
+    most = inf if job.teacher is None else search.size(plan.space(job.method, 0.0))
+    return min(most, limits.trials * (2 if job.method in (plan.NONE_TWICE, plan.TWICE) else 1))
 
 
 class Known(NamedTuple):
@@ -76,6 +76,18 @@ class Known(NamedTuple):
     kd: dict[str, Any] | None = None
 
 
+def identity(known: Known) -> str | None:
+    """A short name for what others chose, which stands in each line of a job that needs it."""
+    if known == Known():
+        return None
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def current(lines: list[Line], known: Known) -> list[Line]:
+    """The lines of runs that were given this. More trials may have changed what others chose."""
+    return [line for line in lines if line.get("given") == identity(known)]
+
+
 class Settled(NamedTuple):
     """What a job needs that begins where the search has ended."""
 
@@ -84,7 +96,7 @@ class Settled(NamedTuple):
 
 
 def axes(job: Job, known: Known) -> search.Axes:
-    if job.method is None:
+    if job.teacher is None:
         return spec(job).axes
     return plan.space(job.method, known.student["dropout"])
 
@@ -103,7 +115,7 @@ def tried(lines: list[Line], space: search.Axes, limits: Limits) -> dict[search.
 def chosen(job: Job, lines: list[Line], known: Known, limits: Limits) -> dict[str, Any] | None:
     """The options of the best trial, once all trials have been made."""
     space = axes(job, known)
-    scores = tried(lines, space, limits)
+    scores = tried(current(lines, known), space, limits)
     if not scores or search.propose(space, scores, trials(job, limits)) is not None:
         return None
     return search.options(space, search.best(scores))
@@ -112,14 +124,15 @@ def chosen(job: Job, lines: list[Line], known: Known, limits: Limits) -> dict[st
 def remaining(job: Job, lines: list[Line], known: Known, limits: Limits) -> Iterator[Line]:
     """Run what a job has not yet run."""
     space = axes(job, known)
-    lines = [*lines]
+    lines = current(lines, known)
+    own = {} if known == Known() else {"given": identity(known)}
     done = {(line["phase"], search.point(space, line["options"]), line["seed"]) for line in lines}
 
     def missing(phase: str, point: search.Point, seeds: int) -> Iterator[Line]:
         for seed in range(seeds):
             if (phase, point, seed) not in done:
                 options = search.options(space, point)
-                line = {"phase": phase, "options": options, "seed": seed}
+                line = {"phase": phase, **own, "options": options, "seed": seed}
                 line |= one_run(job, options, seed, known, limits, test=phase == "test")
                 lines.append(line)
                 yield line
@@ -169,7 +182,7 @@ def prepared(
 
     The method "none" is the student alone beside a teacher, with which it may be compared.
     """
-    if job.method is None:
+    if job.teacher is None:
         problem = data.problem(job.dataset, limits.root, seed, job.setting)
         model, training = _built(spec(job), problem, options, seed, limits)
         return model, problem, training, None
