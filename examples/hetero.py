@@ -27,12 +27,10 @@ import torch
 import torch.nn.functional as F
 import torch_geometric.typing
 from _common import Setting
-from torch import nn
+from study.hetero import RGCN, papers
 from torch_geometric import transforms as T
-from torch_geometric.data import HeteroData
 from torch_geometric.datasets import DBLP, IMDB, OGB_MAG
 from torch_geometric.loader import NeighborLoader
-from torch_geometric.nn import HeteroConv, SAGEConv
 from torchmetrics.functional.classification import multiclass_accuracy
 
 import graphkd
@@ -65,50 +63,14 @@ if args.batch_size and not samplers:
 
 # Data ---------------------------------------------------------------------------------------------
 
-
-def generate():
-    """Papers, authors, institutions and fields of study, each of one of six hidden classes."""
-    rng = torch.Generator().manual_seed(0)
-    sizes = {"paper": 3000, "author": 1500, "institution": 60, "field_of_study": 200}
-    label = {name: torch.randint(6, (n,), generator=rng) for name, n in sizes.items()}
-
-    def join(src, dst, edges, purity):
-        """Edges from random sources; a share of their targets has the source's class."""
-        i = torch.randint(sizes[src], (edges,), generator=rng)
-        j = torch.randint(sizes[dst], (edges,), generator=rng)
-        for c in range(6):
-            mine = label[src][i].eq(c) & (torch.rand(edges, generator=rng) < purity)
-            alike = label[dst].eq(c).nonzero().view(-1)
-            j[mine] = alike[torch.randint(alike.numel(), (int(mine.sum()),), generator=rng)]
-        return torch.stack([i, j])
-
-    data = HeteroData()
-    for name, n in sizes.items():
-        data[name].num_nodes = n
-    words = torch.randn(6, 32, generator=rng)[label["paper"]]
-    data["paper"].x = 0.4 * words + torch.randn(sizes["paper"], 32, generator=rng)
-    data["paper"].y = label["paper"]
-    order = torch.randperm(sizes["paper"], generator=rng)
-    for name, part in zip(("train", "val", "test"), order.split([120, 880, 2000]), strict=True):
-        data["paper"][f"{name}_mask"] = torch.isin(torch.arange(order.numel()), part)
-    for (src, relation, dst), edges, purity in [
-        (("author", "affiliated_with", "institution"), 1500, 0.4),
-        (("author", "writes", "paper"), 7500, 0.6),
-        (("paper", "cites", "paper"), 6000, 0.4),
-        (("paper", "has_topic", "field_of_study"), 6000, 0.5),
-    ]:
-        data[src, relation, dst].edge_index = join(src, dst, edges, purity)
-    return data
-
-
 if args.dataset == "generated":
-    data = generate()
+    data = papers()
 elif args.dataset == "mag":
     data = OGB_MAG(args.root)[0]
 else:
     data = {"DBLP": DBLP, "IMDB": IMDB}[args.dataset](args.root)[0]
 target = TARGETS[args.dataset]
-data = T.ToUndirected()(data) if args.dataset in ("generated", "mag") else data
+data = T.ToUndirected()(data) if args.dataset == "mag" else data
 for store in data.node_stores:
     store.n_id = torch.arange(store.num_nodes)
 classes = int(data[target].y.max()) + 1
@@ -132,31 +94,9 @@ def batches(node_type, nodes=None, shuffle=False):
 # Models -------------------------------------------------------------------------------------------
 
 
-class RGCN(nn.Module):
+def rgcn(width, rounds, dropout):
     """Gives hidden states by node type, and logits of the classified type."""
-
-    def __init__(self, width, rounds, dropout):
-        super().__init__()
-        self.encoders = nn.ModuleDict()
-        for name in data.node_types:
-            if "x" in data[name]:
-                self.encoders[name] = nn.Linear(data[name].num_features, width)
-            else:  # a type without features learns an embedding
-                self.encoders[name] = nn.Embedding(data[name].num_nodes, width)
-        self.convs = nn.ModuleList(
-            HeteroConv({edge: SAGEConv(width, width) for edge in data.edge_types}, aggr="mean")
-            for _ in range(rounds)
-        )
-        self.out = nn.Linear(width, classes)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x_dict, edge_index_dict):
-        h = {name: encode(x_dict[name]) for name, encode in self.encoders.items()}
-        for conv in self.convs:
-            h = {name: self.dropout(x.relu()) for name, x in h.items()}
-            h = conv(h, edge_index_dict)
-        h = {name: x.relu() for name, x in h.items()}
-        return h, self.out(self.dropout(h[target]))
+    return RGCN(data, target, classes, width, rounds, dropout).to(args.device)
 
 
 def run(model, batch):
@@ -249,12 +189,12 @@ teacher_tests = []
 vals, tests = ({method: [] for method in args.methods} for _ in range(2))
 for seed in range(args.seeds):
     _common.seed_everything(seed)
-    model = RGCN(*TEACHER).to(args.device)
+    model = rgcn(*TEACHER)
     teacher_tests.append(train(f"{args.dataset}-teacher-{seed}", model)[1])
     teacher = outputs(graphkd.freeze(model))
     for method in args.methods:
         _common.seed_everything(seed)  # every method starts from the same student
-        student = RGCN(*STUDENT).to(args.device)
+        student = rgcn(*STUDENT)
         _common.compiled(args, student)
         distill = objective(method) if method != "none" else None
         _common.seed_everything(seed)  # and drops the same units, whatever heads its loss drew

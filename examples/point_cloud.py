@@ -27,20 +27,15 @@ In S3DIS, areas 1 to 4 train, 5 validates and 6 tests.
 """
 
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import _common
-import _tiles
 import torch
 import torch.nn.functional as F
 from _common import Setting
-from sklearn.neighbors import kneighbors_graph
-from torch import nn
+from study.points import PointGNN, blocks, generate, neighbours, read
 from torch_geometric.datasets import S3DIS
 from torch_geometric.loader import DataLoader
-from torch_geometric.nn import MLP, EdgeConv, global_max_pool
-from torch_geometric.utils import from_scipy_sparse_matrix
 from torchmetrics.classification import MulticlassJaccardIndex
 
 import graphkd
@@ -69,23 +64,15 @@ SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
-
-def neighbours(data):
-    """Add the graph of nearest neighbours, from neighbour to centre."""
-    graph = kneighbors_graph(data.pos.numpy(), args.neighbours, n_jobs=1)
-    data.edge_index = from_scipy_sparse_matrix(graph)[0].flip(0)
-    return data
-
-
 if args.dataset == "S3DIS":  # blocks of 4,096 points, whose x is colour and place in the room
     tiles, classes = [S3DIS(args.root, area, train=False) for area in range(1, 7)], 13
 elif args.dataset == "ign":
     path, classes = Path(args.root) / "ign_lidar" / "ign_lidar_tiles.npz", 4
-    tiles = [_tiles.blocks(*tile, args.block, args.points) for tile in _tiles.read(path)]
+    tiles = [blocks(*tile, args.block, args.points) for tile in read(path)]
 else:
-    scenes, classes = [_tiles.generate(seed) for seed in range(6)], 3
-    tiles = [_tiles.blocks(*scene, args.block, args.points) for scene in scenes]
-tiles = [[neighbours(block) for block in tile] for tile in tiles]
+    scenes, classes = [generate(seed) for seed in range(6)], 3
+    tiles = [blocks(*scene, args.block, args.points) for scene in scenes]
+tiles = [[neighbours(block, args.neighbours) for block in tile] for tile in tiles]
 train_blocks = [block for tile in tiles[:4] for block in tile]
 generator = torch.Generator().manual_seed(0)
 for block in train_blocks:
@@ -96,32 +83,14 @@ val_loader, test_loader = (DataLoader(tile, args.batch_size) for tile in tiles[4
 # Models -------------------------------------------------------------------------------------------
 
 
-class DGCNN(nn.Module):
-    """Edge convolutions, with all their outputs side by side and their maximum over the block."""
-
-    def __init__(self, width, layers):
-        super().__init__()
-        sizes = pairwise([channels, *[width] * layers])
-        self.convs = nn.ModuleList(
-            EdgeConv(MLP([2 * a, b], plain_last=False), "max") for a, b in sizes
-        )
-        self.hidden = MLP([2 * layers * width, width], plain_last=False)
-        self.out = nn.Linear(width, classes)
-
-    def forward(self, x, edge_index, batch, batch_size):
-        hs = []
-        for conv in self.convs:
-            x = conv(x, edge_index)
-            hs.append(x)
-        h = torch.cat(hs, dim=1)
-        whole = global_max_pool(h, batch, batch_size)
-        return self.out(self.hidden(torch.cat([h, whole[batch]], dim=1)))
+def dgcnn(width, layers):
+    return PointGNN("DGCNN", channels, width, layers, classes).to(args.device)
 
 
 def predict(model, batch):
     batch = batch.to(args.device)
     with _common.autocast(args):
-        return model(batch.x, batch.edge_index, batch.batch, batch.num_graphs)
+        return model(batch.x, batch.pos, batch.edge_index, batch.batch, batch.num_graphs)
 
 
 def label_loss(z, y):
@@ -144,7 +113,7 @@ def score(model, loader):
 
 def train_teacher(seed):
     _common.seed_everything(seed)
-    teacher = DGCNN(TEACHER_WIDTH, layers=3).to(args.device)
+    teacher = dgcnn(TEACHER_WIDTH, layers=3)
     optimizer = torch.optim.Adam(teacher.parameters(), lr=0.01)
     loader = DataLoader(train_blocks, args.batch_size, shuffle=True)
 
@@ -175,7 +144,7 @@ def train_teacher(seed):
 
 def train_student(seed, method, taught):
     _common.seed_everything(seed)  # every method starts from the same student ...
-    student = DGCNN(WIDTH, layers=2).to(args.device)
+    student = dgcnn(WIDTH, layers=2)
     losses = {
         "kd": graphkd.KDLoss,
         "at": graphkd.AttentionTransferLoss,

@@ -32,9 +32,10 @@ from .work import Job, Limits
 
 def models_of(dataset: str, args: argparse.Namespace) -> tuple[str, list[str], list[str]]:
     """What has labels in a data set, nodes or graphs, and the teachers and students for it."""
-    task = data.problem(dataset, args.root, 0, args.setting).task
+    problem = data.problem(dataset, args.root, 0, args.setting)
+    level, task = problem.level, problem.task
     teachers = [name for name in args.teachers if plan.TEACHERS[name].task == task]
-    return task, teachers, [name for name in args.students if plan.STUDENTS[name].task == task]
+    return level, teachers, [name for name in args.students if plan.STUDENTS[name].task == task]
 
 
 def columns_of(args: argparse.Namespace) -> list[ablation.Cell]:

@@ -3,8 +3,9 @@
 A name is that of a class of PyG's, with the set's own name behind a colon if the class has several:
 "Planetoid:Cora", "WikiCS", "TUDataset:PROTEINS", "LRGBDataset:Peptides-func". The usual short names
 work too ("Cora", "Photo"), as do those of ogb ("ogbn-arxiv", "ogbg-molhiv"). "Digits" ships inside
-scikit-learn. Files lie in ROOT/CLASS; what is missing is downloaded. "Cora[noise=0.4]" is Cora
-after a corruption of corrupt.py.
+scikit-learn; "Papers", of several node types, and "Tiles" of points are generated; "IGN" are LiDAR
+tiles, and "S3DIS" is cut by its areas. Files lie in ROOT/CLASS; what is missing is downloaded.
+"Cora[noise=0.4]" is Cora after a corruption of corrupt.py.
 """
 
 import copy
@@ -22,11 +23,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import kneighbors_graph
 from torch import Tensor
 from torch_geometric import transforms as T
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 
+from . import hetero, points
 from .corrupt import corrupted
 from .methods import named
 
@@ -50,22 +52,32 @@ HOPS = 2  # of the features that SIGN precomputes
 class Problem(NamedTuple):
     """What models learn under one seed, and what they are scored on."""
 
-    kind: str  # "multiclass", "binary" (two logits), "multilabel" or "regression"
+    # "multiclass", "binary" (two logits), "multilabel", "regression", or "segmentation" of points
+    kind: str
     outputs: int
     learn: list[Data]  # the graphs to learn from, all of which the teacher teaches
     held: dict[str, list[Data]]  # graphs by part: "val", "test", perhaps "test_seen"
     per_graph: bool = False  # whether a label belongs to a graph
     center: float = 0.0  # of the training labels, if they are numbers
     spread: float = 1.0
+    batch: int = 64  # graphs in a step, if there are many
 
     @property
     def task(self) -> str:
-        """ "node" or "graph": what has labels."""
+        """What a model has to be for: "node", "graph", "hetero" or "points"."""
+        if isinstance(self.learn[0], HeteroData):
+            return "hetero"
+        return "graph" if self.per_graph else "points" if self.kind == "segmentation" else "node"
+
+    @property
+    def level(self) -> str:
+        """ "node" or "graph": what has labels, and which rows of a model are compared."""
         return "graph" if self.per_graph else "node"
 
     @property
     def features(self) -> int:
-        return self.learn[0].num_features
+        first = self.learn[0]
+        return (first[first.target] if isinstance(first, HeteroData) else first).num_features
 
 
 def rows(data: Data, part: str) -> Tensor | slice:
@@ -81,6 +93,13 @@ def digits() -> Data:
     return Data(x=x, y=torch.tensor(y), edge_index=to_undirected(edge_index))
 
 
+def features(x: Tensor) -> Tensor:
+    """Rows that sum to 1 if they are bags of words, and that are not too wide."""
+    if (x >= 0).all() and (x == 0).float().mean() > 0.9:
+        x = T.NormalizeFeatures()(Data(x=x)).x
+    return reduced(x)
+
+
 def reduced(x: Tensor) -> Tensor:
     """The components of a truncated SVD, if there are more than 5,000 features."""
     if x.size(1) <= WIDEST:
@@ -90,6 +109,9 @@ def reduced(x: Tensor) -> Tensor:
         return x @ torch.svd_lowrank(x, q=COMPONENTS)[2]
 
 
+GENERATED = {"Digits": digits, "Papers": hetero.papers}
+
+
 @lru_cache(maxsize=2)
 def load(name: str, root: str) -> dict[str, list[Any]]:
     """The graphs of a data set: under "all", or by part if it comes in parts.
@@ -97,19 +119,36 @@ def load(name: str, root: str) -> dict[str, list[Any]]:
     Raises:
         SystemExit: If no such set is known, or its files are neither there nor to be had.
     """
-    if name == "Digits":
-        return {"all": [digits()]}
+    graphs = _read(name, root)
+    return {part: [_ready(graph) for graph in of_part] for part, of_part in graphs.items()}
+
+
+def _ready(graph: Any) -> Any:
+    """A graph as models take it: whatever is the same under every seed."""
+    if isinstance(graph, HeteroData):
+        for name, x in graph.collect("x", allow_empty=True).items():
+            graph[name].x = features(x)
+        return hetero.prepared(graph)
+    return points.neighbours(graph) if points.unconnected(graph) else graph
+
+
+def _read(name: str, root: str) -> dict[str, list[Any]]:
+    if name in GENERATED:
+        return {"all": [GENERATED[name]()]}
     kind, _, own = SHORT.get(name, name).partition(":")
     try:
+        if kind in points.SETS:
+            return points.parts(kind, root)
         if kind.startswith("ogb"):
             return _ogb(kind, root)
         if not inspect.isclass(make := getattr(torch_geometric.datasets, kind, None)):
             raise SystemExit(f"{name} is no data set of PyG's, and no short name of one.")
         needs = inspect.signature(make).parameters
         given = {"root": str(Path(root) / kind)} | ({"name": own} if "name" in needs else {})
+        given |= {"hetero": True} if "hetero" in needs else {}
         if "name" in needs and not own:
             raise SystemExit(f"{name} is several data sets: name one, as in {kind}:NAME.")
-        if "split" in needs and needs["split"].default == "train":
+        if "split" in needs and needs["split"].default in ("train", "trainval"):
             return {part: [*make(**given, split=part)] for part in PARTS}
         dataset = make(**given)
     except (ImportError, OSError, RuntimeError) as error:
@@ -150,12 +189,18 @@ def problem(name: str, root: str, seed: int, setting: str = "transductive") -> P
     """
     name, changes = named(name)
     graphs = load(name, root)
-    if "all" in graphs and len(graphs["all"]) == 1:
+    first = next(iter(graphs.values()))[0]
+    of_types = isinstance(first, HeteroData)
+    if "all" in graphs and len(graphs["all"]) == 1 and not of_types:
         return _one_graph(name, root, seed, setting, changes)
     if changes:
-        raise SystemExit(f"{name} has many graphs: only one graph as a whole can be corrupted.")
+        raise SystemExit(f"{name} is not one graph of one node type: it cannot be corrupted.")
+    if of_types:
+        return _typed_graph(name, graphs, seed, setting)
     if setting != "transductive":
         raise SystemExit(f"{name} has many graphs: its test graphs are unseen in any case.")
+    if points.are_classified(first) and "all" not in graphs:
+        return _blocks(graphs, seed)
     return _many_graphs(graphs, seed)
 
 
@@ -185,15 +230,30 @@ def _prepared(name: str, root: str) -> Data:
     data.y = data.y.view(-1) if data.y.dim() == 2 and data.y.size(1) == 1 else data.y
     if data.x is None:  # what a node's degree and its neighbours' say
         data = T.LocalDegreeProfile()(data)
-    if (data.x >= 0).all() and (data.x == 0).float().mean() > 0.9:  # a bag of words
-        data = T.NormalizeFeatures()(data)
-    data.x = reduced(data.x)
+    data.x = features(data.x)
     return data
 
 
 @lru_cache(maxsize=2)
 def _with_hops(name: str, root: str) -> Data:
     return _add_hops(copy.copy(_prepared(name, root)))
+
+
+def _typed_graph(name: str, graphs: dict[str, list[Any]], seed: int, setting: str) -> Problem:
+    """One graph of several node types, one of which is classified."""
+    if setting != "transductive" or len(graphs.get("all", ())) != 1:
+        raise SystemExit(f"{name} has several node types: it has to be one graph, transductive.")
+    (data,) = graphs["all"]
+    data = hetero.with_labels(data, split(hetero.labels(data), seed, LABELLED))
+    kind, outputs = _task(data.y)
+    return Problem(kind, outputs, [data], {"val": [data], "test": [data]})
+
+
+def _blocks(graphs: dict[str, list[Data]], seed: int) -> Problem:
+    """Blocks of points, each of which has a class."""
+    _, outputs = _task(torch.cat([data.y for part in PARTS for data in graphs[part]]))
+    learn, held = points.labelled(graphs["train"], seed), {p: graphs[p] for p in ("val", "test")}
+    return Problem("segmentation", outputs, learn, held, batch=points.BATCH)
 
 
 def _add_hops(data: Data) -> Data:
@@ -212,7 +272,8 @@ def split(data: Data, seed: int, labelled: int) -> Data:
 
     Masks that the data set has stay. Of several splits, the test nodes are those of the first, and
     a seed divides its other nodes in the same numbers. What is left is drawn: a half of the nodes
-    tests, so many of each class (or a tenth of the nodes, if they have no class) are labelled.
+    tests, so many of each class (or a tenth of the nodes, if they have no class) are labelled. If
+    only validation nodes are lacking, a fifth of the training nodes validates.
     """
     data, n = copy.copy(data), data.num_nodes
     has = {part for part in PARTS if f"{part}_mask" in data}
@@ -225,6 +286,9 @@ def split(data: Data, seed: int, labelled: int) -> Data:
         test, rest = first["test"], (first["train"] | first["val"]) & ~first["test"]
         order = _shuffled(rest.nonzero().view(-1), draw)
         train, val = order.tensor_split([int(first["train"].sum())])
+    elif has == {"train", "test"}:
+        test, order = data.test_mask, _shuffled(data.train_mask.nonzero().view(-1), draw)
+        val, train = order.tensor_split([len(order) // 5])
     else:
         known = data.y >= 0 if data.y.dim() == 1 else torch.ones(n, dtype=torch.bool)
         given = data.train_mask if "train" in has else torch.zeros_like(known)

@@ -16,6 +16,11 @@ from .data import Problem, rows
 from .schedule import Results
 from .work import Known, Limits, chosen, spec
 
+# What has labels, by task.
+ROWS = {
+    "node": "nodes", "graph": "graphs", "hetero": "nodes of one type", "points": "points",
+}  # fmt: skip
+
 
 def write(results: Results, limits: Limits) -> None:
     """Write the facts beside the file of the runs, under its name with the ending .json."""
@@ -33,7 +38,7 @@ def describe(results: Results, limits: Limits) -> dict[str, Any]:
     return {
         "kind": first.kind,
         "metric": fit.metric(first),
-        "rows_are": f"{first.task}s",
+        "rows_are": ROWS[first.task],
         "graphs": len(graphs),
         "nodes": sum(graph.num_nodes for graph in graphs),
         "edges": sum(graph.num_edges for graph in graphs),
@@ -47,10 +52,13 @@ def describe(results: Results, limits: Limits) -> dict[str, Any]:
 
 
 def count(problem: Problem, graphs: list[Data], part: str) -> int:
-    """The rows of a part: graphs, or nodes."""
+    """The rows of a part: graphs, or nodes; of points, those with a label."""
     if problem.per_graph:
         return len(graphs)
-    return sum(len(torch.arange(graph.num_nodes)[rows(graph, part)]) for graph in graphs)
+    labels = [graph.y[rows(graph, part)] for graph in graphs]
+    if problem.task == "points":
+        labels = [y[y >= 0] for y in labels]
+    return sum(map(len, labels))
 
 
 def learned(problem: Problem) -> Tensor:

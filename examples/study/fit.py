@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.loader import DataLoader
 from torchmetrics.functional.classification import (
     binary_auroc,
     multiclass_accuracy,
+    multiclass_jaccard_index,
     multilabel_f1_score,
 )
 from torchmetrics.functional.regression import mean_squared_error
@@ -26,9 +27,11 @@ import graphkd
 from .data import Problem, rows
 from .methods import Case, sides
 
-METRICS = {"multiclass": "accuracy, %", "binary": "ROC-AUC, %", "regression": "minus RMSE"}
-BATCH = 64  # graphs, if there are many
-BATCH_TO_SCORE = 1024
+METRICS = {
+    "multiclass": "accuracy, %", "binary": "ROC-AUC, %", "regression": "minus RMSE",
+    "segmentation": "mean IoU, %",
+}  # fmt: skip
+BATCH_TO_SCORE, NODES_TO_SCORE = 1024, 2**18  # graphs and nodes of a batch, at most
 
 
 class Training(NamedTuple):
@@ -64,7 +67,7 @@ def metric(problem: Problem) -> str:
 
 def task_loss(z: Tensor, y: Tensor, problem: Problem) -> Tensor:
     """The mean over the known labels; 0 if there are none."""
-    if problem.kind in ("multiclass", "binary"):
+    if problem.kind in ("multiclass", "binary", "segmentation"):
         loss = F.cross_entropy(z, y, ignore_index=-1, reduction="sum")
         return loss / (y >= 0).sum().clamp(min=1)
     known = ~y.isnan() if y.is_floating_point() else torch.ones_like(y, dtype=torch.bool)
@@ -84,6 +87,8 @@ def score(z: Tensor, y: Tensor, problem: Problem) -> float:
             )
         case "binary":
             found = binary_auroc(z[:, 1] - z[:, 0], y, ignore_index=-1)
+        case "segmentation":
+            found = multiclass_jaccard_index(z, y, num_classes=z.size(1), ignore_index=-1)
         case "regression":
             predicted = z * problem.spread + problem.center
             return -mean_squared_error(predicted, y.view_as(z).float(), squared=False).item()
@@ -117,7 +122,10 @@ def evaluate(model: nn.Module, problem: Problem, batches: list[Data], part: str)
 
 def batched(graphs: list[Data]) -> list[Data]:
     """The batches of a part to score."""
-    return graphs if len(graphs) == 1 else [*DataLoader(graphs, BATCH_TO_SCORE)]
+    if len(graphs) == 1:
+        return graphs
+    most = NODES_TO_SCORE // max(graph.num_nodes for graph in graphs)
+    return [*DataLoader(graphs, max(1, min(most, BATCH_TO_SCORE)))]
 
 
 def scores(model: nn.Module, problem: Problem) -> dict[str, float]:
@@ -140,11 +148,11 @@ def fit(
     )
     tap = None if taught is None else graphkd.Tap(model, model.layers[taught.level])
     validation = batched(problem.held["val"])
-    alone = len(problem.learn) == 1
+    alone, batch = len(problem.learn) == 1, problem.batch
     loader: Any = (
         problem.learn
         if alone
-        else DataLoader(problem.learn, BATCH, shuffle=True, drop_last=len(problem.learn) > BATCH)
+        else DataLoader(problem.learn, batch, shuffle=True, drop_last=len(problem.learn) > batch)
     )
     found, state = Fitted(-float("inf"), -1, 0), {}
     for epoch in range(training.epochs):
@@ -179,7 +187,9 @@ def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor, task: Tensor) 
     h_t = data[f"h_{taught.level}"]
     if taught.case.data is not None:
         h_s, h_t = sides(taught.method, h_s, z, taught.case)
-    arguments = {"h_s": h_s, "h_t": h_t, "z_s": z, "z_t": data.z_t, "edge_index": data.edge_index}
+    arguments = {"h_s": h_s, "h_t": h_t, "z_s": z, "z_t": data.z_t}
+    of_types = isinstance(data, HeteroData)
+    arguments["edge_index"] = data.edge_index_dict if of_types else data.edge_index
     if taught.level == "node" and "batch" in data:
         arguments["batch"] = data.batch
     if f"{taught.level}_id" in data:

@@ -270,14 +270,21 @@ def objective(
     """
     if method == "none":
         return None, {}
-    balance, given = method.startswith(BALANCED), {}
-    terms: dict[str, Any] = {}
+    found, given = terms(method, settings, case)
+    return graphkd.WeightedSum(balance=method.startswith(BALANCED), **found), given
+
+
+def terms(
+    method: str, settings: Settings, case: Case
+) -> tuple[dict[str, tuple[float, nn.Module]], dict[str, Any]]:
+    """The weights and losses of `objective`, by name, and what they take beyond the outputs."""
+    balance, found, given = method.startswith(BALANCED), {}, {}
     for part in parts(method):
         known = part == "kd" and beside_kd(method)
         setting, (name, arguments) = settings["kd" if known else method], named(part)
         if arguments.pop("nodes", "all") == "labelled":
             given["index"] = case.data.train_mask
         loss, more = LOSSES[name](case, **setting.options(), **arguments)
-        terms[name] = (1.0 if balance else setting.weight, loss)
+        found[name] = (1.0 if balance else setting.weight, loss)
         given.update(more)
-    return graphkd.WeightedSum(balance=balance, **terms), given
+    return found, given

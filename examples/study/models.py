@@ -19,6 +19,8 @@ from torch_geometric.nn.resolver import normalization_resolver
 from torch_geometric.utils import degree
 
 from .data import HOPS, Problem
+from .hetero import RGCN, OfTypes
+from .points import CONVS, OfPoints, PointGNN
 
 Model = nn.Module  # model(data) gives logits
 
@@ -108,7 +110,7 @@ def encoder(values: list[Tensor], width: int) -> nn.Module:
 GNNS: dict[str, Callable[..., BasicGNN]] = {
     "GAT": GAT, "GCN": GCN, "GIN": GIN, "GINE": GINE, "PNA": PNA, "GraphSAGE": GraphSAGE,
 }  # fmt: skip
-NAMES = [*GNNS, "MLP", "SIGN"]
+NAMES = [*GNNS, "MLP", "SIGN", "RGCN", *CONVS]
 
 
 def build(name: str, problem: Problem, options: dict[str, Any]) -> Model:
@@ -124,6 +126,12 @@ def build(name: str, problem: Problem, options: dict[str, Any]) -> Model:
     if name in ("MLP", "SIGN"):
         hops = HOPS if name == "SIGN" else 0
         return OfRows(problem.features, width, problem.outputs, dropout, options["norm"], hops)
+    if name == "RGCN":
+        (data,) = problem.learn
+        return OfTypes(RGCN(data, data.target, problem.outputs, width, dropout=dropout, **options))
+    if name in CONVS:
+        options |= {"outputs": problem.outputs, "dropout": dropout}
+        return OfPoints(PointGNN(name, problem.features, width, **options))
     options |= {"num_layers": options.pop("layers"), "dropout": dropout}
     if name == "PNA":
         options |= {"aggregators": ["mean", "min", "max", "std"], "deg": degrees(problem.learn)}

@@ -35,18 +35,26 @@ GROWING: Axes = {
     "layers": Axis(2, values=(2, 3, 4)),
     "norm": NORM,
 }
+# Relational and point convolutions have more to compute, and few sizes fit two cores.
+SMALLER: Axes = {"width": Axis(64, values=(32, 64, 128)), "layers": Axis(2, values=(2, 3))}
+POINTS: Axes = {"norm": Axis("batch_norm", values=(None, "batch_norm"))}
 STUDENT: Axes = {"dropout": DROPOUT, **LEARNING, "norm": NORM}
 
 # By name, which is unique among teachers and among students. `task` is that of data.Problem.
 TEACHERS = {
     "GAT": Spec("node", "GAT", {"heads": 4}, GROWING),
     "GraphSAGE": Spec("node", "GraphSAGE", {}, GROWING),
+    "R-GCN": Spec("hetero", "RGCN", {}, GROWING | SMALLER),
+    "PointNet": Spec("points", "PointNet", {}, GROWING | SMALLER | POINTS),
 }
 STUDENTS = {
     "GCN": Spec("node", "GCN", {"width": 8, "layers": 2}, STUDENT),
     "GraphSAGE": Spec("node", "GraphSAGE", {"width": 8, "layers": 2}, STUDENT),
     "SIGN": Spec("node", "SIGN", {"width": 8}, STUDENT),
     "MLP": Spec("node", "MLP", {"width": 64}, STUDENT),
+    "R-GCN": Spec("hetero", "RGCN", {"width": 16, "layers": 1}, STUDENT),
+    "DGCNN": Spec("points", "DGCNN", {"width": 16, "layers": 2}, STUDENT | POINTS),
+    "PointNet": Spec("points", "PointNet", {"width": 8, "layers": 2}, STUDENT | POINTS),
 }
 
 # The student alone and KD with twice the trials show what more search gives: a method's own trials

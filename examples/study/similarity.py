@@ -52,17 +52,20 @@ def measured(model: nn.Module, problem: Problem) -> dict[str, float | None]:
     """
     model.eval()
     rows_s, rows_t = [], []
-    with graphkd.Tap(model, model.layers[problem.task]) as tap:
+    with graphkd.Tap(model, model.layers[problem.level]) as tap:
         for batch in fit.batched(problem.learn):
             model(batch)
-            rows_s.append(tap.value)
-            rows_t.append(batch[f"h_{problem.task}"])
+            sides = tap.value, batch[f"h_{problem.level}"]
+            if problem.task == "hetero":
+                sides = (side[batch.target] for side in sides)
+            for rows, side in zip((rows_s, rows_t), sides, strict=True):
+                rows.append(side)
     h_s, h_t = torch.cat(rows_s), torch.cat(rows_t)
     measures: dict[str, Any] = {
         "cka": diagnostics.linear_cka,
         "global": diagnostics.global_structure_correlation,
     }
-    if len(problem.learn) == 1:
+    if len(problem.learn) == 1 and problem.task == "node":
         edges = problem.learn[0].edge_index
         measures["local"] = partial(diagnostics.local_structure_correlation, edge_index=edges)
     row = {}

@@ -23,7 +23,7 @@ from torch_geometric.loader import DataLoader
 
 import graphkd
 
-from . import data, fit, methods, models, plan, search, similarity
+from . import data, fit, hetero, methods, models, plan, search, similarity
 
 Line = dict[str, Any]
 
@@ -192,7 +192,9 @@ def prepared(
     if job.method == "none":
         return model, problem, training, None
     teacher_model, h_t, z_t = teacher
-    whole = problem.learn[0] if len(problem.learn) == 1 else None
+    of_types, whole = problem.task == "hetero", None
+    if len(problem.learn) == 1 and not of_types:
+        (whole,) = problem.learn
     case = methods.Case(
         model.widths[job.level],
         h_t.size(1),
@@ -205,7 +207,11 @@ def prepared(
     settings = {method: _setting(options)}
     if known.kd is not None and method != "kd":
         settings["kd"] = _setting(known.kd)
-    loss, given = methods.objective(method, settings, case)
+    if of_types:
+        loss, given = hetero.objective(method, settings, case, problem.learn[0])
+        model.types = loss.types
+    else:
+        loss, given = methods.objective(method, settings, case)
     return model, problem, training, fit.Taught(loss, given, method, case, job.level)
 
 
@@ -273,7 +279,12 @@ def _taught(
         torch.save(model.state_dict(), partial := folder / f"model.{random.random()}.partial")
         partial.replace(state)
     graphkd.freeze(model)
-    source: Any = problem.learn[0] if len(problem.learn) == 1 else DataLoader(problem.learn, 256)
+    if problem.task == "hetero":
+        graph = hetero.taught(problem.learn[0], model, folder / "node")
+        return problem._replace(learn=[graph]), (model, graph.h_node[graph.target], graph.z_t)
+    source: Any = problem.learn[0]
+    if len(problem.learn) > 1:
+        source = DataLoader(problem.learn, 4 * problem.batch)
     made = {
         which: graphkd.TeacherStore.build(
             folder / which, model, source, layer, torch.float32, _apply, progress=False
