@@ -21,12 +21,12 @@ import _common
 import torch
 import torch.nn.functional as F
 from _common import Setting
+from study.generated import communities
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.datasets import PPI
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GAT, GCN
-from torch_geometric.utils import to_undirected
 from torchmetrics.functional.classification import multilabel_f1_score
 
 import graphkd
@@ -54,30 +54,12 @@ SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
-
-def communities(generator: torch.Generator, projection: Tensor, pairs: Tensor) -> Data:
-    member = torch.rand(200, projection.size(0), generator=generator) < 0.2
-    y = (member[:, pairs[0]] ^ member[:, pairs[1]]).float()
-    chance = (0.005 + 0.04 * (member.float() @ member.float().t())).triu(diagonal=1)
-    edge_index = (torch.rand(chance.shape, generator=generator) < chance).nonzero().t()
-    shown = member & (torch.rand(member.shape, generator=generator) < 0.7)
-    noise = torch.randn(200, projection.size(1), generator=generator)
-    x = shown.float() @ projection + noise
-    return Data(x=x, y=y, edge_index=to_undirected(edge_index, num_nodes=200))
-
-
 if args.dataset == "PPI":
     train_set, val_set, test_set = (
         [*PPI(args.root, split=part)] for part in ("train", "val", "test")
     )
 else:
-    generator = torch.Generator().manual_seed(0)
-    projection = torch.randn(12, 50, generator=generator)
-    pairs = torch.combinations(torch.arange(12)).t()[
-        :, torch.randperm(66, generator=generator)[:30]
-    ]
-    graphs = [communities(generator, projection, pairs) for _ in range(32)]
-    train_set, val_set, test_set = graphs[:20], graphs[20:26], graphs[26:]
+    train_set, val_set, test_set = communities().values()
 
 # The nodes of the training graphs have ids. The teacher's outputs are stored by these ids.
 nodes = 0
