@@ -161,7 +161,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 def ran(tmp_path: Path, jobs: list[Job] = JOBS, processes: int = 1, **more: int) -> Path:
     some = limits(tmp_path, **more)
     results = schedule.Results(tmp_path, "Digits", "transductive", some)
-    schedule.run(jobs, [results], some, processes)
+    schedule.run(jobs, [results], processes)
     return results.path
 
 

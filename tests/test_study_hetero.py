@@ -129,7 +129,7 @@ def study(folder: Path, stop_after: int | None = None) -> list[dict[str, Any]]:
         kept.append(add(*line))
 
     results.add = keep
-    schedule.run(jobs, [results], limits, 1)
+    schedule.run(jobs, [results], 1)
     lines = [json.loads(line) for line in results.path.read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 

@@ -4,6 +4,7 @@
     python -m examples.study --datasets Cora --root data       # every cell on Cora
     python -m examples.study --datasets Cora --students MLP --methods kd gcrd kd+gcrd
     python -m examples.study --datasets WikiCS LRGBDataset:Peptides-func   # any set of PyG's
+    python -m examples.study --datasets ogbg-molhiv --teachers GINE --students GCN-60 --levels graph
     python -m examples.study --report                          # the tables of what has been run
 
 Teachers, students alone and methods get as many trials each, whose validation scores choose their
@@ -30,12 +31,12 @@ from .methods import beside_kd
 from .work import Job, Limits
 
 
-def models_of(dataset: str, args: argparse.Namespace) -> tuple[str, list[str], list[str]]:
-    """What has labels in a data set, nodes or graphs, and the teachers and students for it."""
+def models_of(dataset: str, args: argparse.Namespace) -> tuple[data.Problem, list[str], list[str]]:
+    """What is asked of models on a data set, and the teachers and students for it."""
     problem = data.problem(dataset, args.root, 0, args.setting)
-    level, task = problem.level, problem.task
-    teachers = [name for name in args.teachers if plan.TEACHERS[name].task == task]
-    return level, teachers, [name for name in args.students if plan.STUDENTS[name].task == task]
+    fit = problem.tasks
+    teachers = [name for name in args.teachers if plan.TEACHERS[name].task in fit]
+    return problem, teachers, [name for name in args.students if plan.STUDENTS[name].task in fit]
 
 
 def columns_of(args: argparse.Namespace) -> list[ablation.Cell]:
@@ -44,25 +45,31 @@ def columns_of(args: argparse.Namespace) -> list[ablation.Cell]:
         return ablation.CELLS
     columns = []
     for dataset in args.datasets or ["Digits"]:
-        level, teachers, students = models_of(dataset, args)
+        problem, teachers, students = models_of(dataset, args)
         pairs = product(teachers, students)
-        columns += [ablation.Cell(dataset, *pair, level) for pair in pairs]
+        columns += [ablation.Cell(dataset, *pair, problem.level) for pair in pairs]
     return columns
 
 
 def jobs_of(dataset: str, setting: str, args: argparse.Namespace) -> list[Job]:
     """What is run on a data set, in an order in which a job's needs come before it."""
-    _, teachers, students = models_of(dataset, args)
+    problem, teachers, students = models_of(dataset, args)
     jobs = [Job(dataset, setting, teacher, is_teacher=True) for teacher in teachers]
     jobs += [Job(dataset, setting, student) for student in students]
     if not args.methods:
         jobs += [Job(dataset, setting, student, method=plan.NONE_TWICE) for student in students]
     for teacher in teachers:
         for student in students:
-            wanted = args.methods or plan.methods_for(student)
+            wanted = args.methods or plan.methods_for(student, problem.many)
+            if problem.many:
+                plan.check_many(wanted)
             needs_kd = any(map(beside_kd, wanted))
             ordered = dict.fromkeys([*(["kd"] if needs_kd else []), *wanted])
-            jobs += [Job(dataset, setting, student, teacher, method) for method in ordered]
+            jobs += [
+                Job(dataset, setting, student, teacher, method, level)
+                for method in ordered
+                for level in plan.levels(method, problem.task, args.levels)
+            ]
     return jobs
 
 
@@ -73,6 +80,17 @@ def a_method(text: str) -> str:
             known = ", ".join(methods.LOSSES)
             raise argparse.ArgumentTypeError(f"{name} is no loss of methods.py: {known}")
     return text
+
+
+def limits_of(dataset: str, args: argparse.Namespace) -> Limits:
+    """The flags, and where they leave the length of a run open, that of the data set's task."""
+    problem = data.problem(dataset, args.root, 0, args.setting)
+    epochs, patience = plan.LENGTHS["graph" if problem.per_graph else "node"]
+    return Limits(
+        args.root, str(args.work), args.trials, args.tuning_seeds, args.seeds,
+        args.epochs or epochs, args.patience or patience, args.max_samples, args.similarity,
+        args.teacher_trials, problem.kind,
+    )  # fmt: skip
 
 
 def parse() -> argparse.Namespace:
@@ -94,11 +112,18 @@ def parse() -> argparse.Namespace:
         "--methods", nargs="+", metavar="METHOD", type=a_method,
         help=f"default: {', '.join(plan.METHODS)}; for an MLP also {', '.join(plan.FOR_MLP)}",
     )  # fmt: skip
+    add(
+        "--levels", nargs="+", choices=["node", "graph"], default=["node", "graph"],
+        help="rows that are compared if graphs have labels: those of nodes, of graphs, or one of "
+        "both after the other (the default); AT and LSP compare nodes only, KD neither",
+    )  # fmt: skip
     add("--trials", type=int, default=plan.TRIALS, help="of each method (%(default)s)")
+    add("--teacher-trials", type=int, metavar="TRIALS", help="of each teacher (as --trials)")
     add("--tuning-seeds", type=int, default=plan.TUNING_SEEDS, help="of a trial (%(default)s)")
     add("--seeds", type=int, default=plan.SEEDS, help="of a result (%(default)s)")
-    add("--epochs", type=int, default=plan.EPOCHS, help="at most (%(default)s)")
-    add("--patience", type=int, default=plan.PATIENCE, help="epochs without a gain (%(default)s)")
+    node, graph = plan.LENGTHS["node"], plan.LENGTHS["graph"]
+    add("--epochs", type=int, help=f"at most ({node[0]}, for labels of graphs {graph[0]})")
+    add("--patience", type=int, help=f"epochs without a gain ({node[1]}, {graph[1]})")
     add(
         "--max-samples", type=int, default=1024,
         help="rows that a loss over all pairs draws in a step (%(default)s)",
@@ -127,27 +152,25 @@ def main() -> None:
         report.show(args.out, args.datasets)
         return
     torch.set_num_threads(1)
-    limits = Limits(
-        args.root, str(args.work), args.trials, args.tuning_seeds, args.seeds, args.epochs,
-        args.patience, args.max_samples, args.similarity,
-    )  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     try:
-        _run(args, limits)
+        _run(args)
     except KeyboardInterrupt:
         raise SystemExit("Stopped. The same command goes on from here.") from None
 
 
-def _run(args: argparse.Namespace, limits: Limits) -> None:
+def _run(args: argparse.Namespace) -> None:
     if args.part != "cells":
-        after.run(args, columns_of(args), limits)
+        after.run(args, columns_of(args), limits_of)
         return
     names = args.datasets or ["Digits"]
-    results = [schedule.Results(args.out, name, args.setting, limits) for name in names]
+    results = [
+        schedule.Results(args.out, name, args.setting, limits_of(name, args)) for name in names
+    ]
     jobs = [job for name in names for job in jobs_of(name, args.setting, args)]
-    schedule.run(jobs, results, limits, args.jobs)
+    schedule.run(jobs, results, args.jobs)
     for one in results:
-        facts.write(one, limits)
+        facts.write(one, one.limits)
     report.show(args.out, names)
 
 

@@ -5,7 +5,7 @@ resumed as the cells are, and may run while they do, as soon as what it needs ha
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from . import ablation, robustness, schedule, work
 from .ablation import Cell
@@ -15,17 +15,21 @@ from .work import Job, Known, Limits, Line, Settled
 PARTS = ("ablation", "similarity", "robustness")
 
 
-def run(args: argparse.Namespace, columns: list[Cell], limits: Limits) -> None:
+def run(
+    args: argparse.Namespace,
+    columns: list[Cell],
+    limits_of: Callable[[str, argparse.Namespace], Limits],
+) -> None:
     """Run the part `args.part` on the columns.
 
     Raises:
         SystemExit: If the cells lack a setting that it needs; it says what to run first.
     """
     names = dict.fromkeys(column.dataset for column in columns)
-    folder = args.out / args.part
-    cells = {name: Results(args.out, name, args.setting, limits) for name in names}
+    folder, limits = args.out / args.part, {name: limits_of(name, args) for name in names}
+    cells = {name: Results(args.out, name, args.setting, limits[name]) for name in names}
     jobs = [job for column in columns for job in jobs_of(column, args, cells[column.dataset])]
-    needs = {job: needed(job, cells[job.dataset], limits, args.part) for job in jobs}
+    needs = {job: needed(job, cells[job.dataset], args.part) for job in jobs}
     if lacking := [job for job, found in needs.items() if found is None]:
         raise SystemExit(first_run(lacking, args.part))
     folder.mkdir(exist_ok=True)
@@ -34,8 +38,8 @@ def run(args: argparse.Namespace, columns: list[Cell], limits: Limits) -> None:
         "similarity": (measured, runs_of_a_result),
         "robustness": (robustness.remaining, robustness.count),
     }[args.part]
-    own = [Results(folder, name, args.setting, limits) for name in names]
-    schedule.run([*needs], own, limits, args.jobs, remaining, count, lambda job: needs[job])
+    own = [Results(folder, name, args.setting, limits[name]) for name in names]
+    schedule.run([*needs], own, args.jobs, remaining, count, lambda job: needs[job])
 
 
 def jobs_of(column: Cell, args: argparse.Namespace, cells: Results) -> list[Job]:
@@ -68,14 +72,14 @@ def unmeasured(by: Job, cells: Results) -> list[str]:
     ]
 
 
-def needed(job: Job, cells: Results, limits: Limits, part: str) -> Settled | Known | None:
+def needed(job: Job, cells: Results, part: str) -> Settled | Known | None:
     """What a job needs of the cells, or None if they lack it."""
-    known = schedule.known(job, cells.lines, limits)
+    known = schedule.known(job, cells.lines, cells.limits)
     if part == "ablation" or known is None:
         return known
     if job.method == "none":  # the student alone, beside a teacher
         return Settled(known, known.student)
-    options = work.chosen(job, cells.lines[job], known, limits)
+    options = work.chosen(job, cells.lines[job], known, cells.limits)
     return options and Settled(known, options)
 
 

@@ -3,23 +3,24 @@
 A name is that of a class of PyG's, with the set's own name behind a colon if the class has several:
 "Planetoid:Cora", "WikiCS", "TUDataset:PROTEINS", "LRGBDataset:Peptides-func". The usual short names
 work too ("Cora", "Photo"), as do those of ogb ("ogbn-arxiv", "ogbg-molhiv"). "Digits" ships inside
-scikit-learn; "Papers", of several node types, and "Tiles" of points are generated; "IGN" are LiDAR
-tiles, and "S3DIS" is cut by its areas. Files lie in ROOT/CLASS; what is missing is downloaded.
-"Cora[noise=0.4]" is Cora after a corruption of corrupt.py.
+scikit-learn; "Papers", of several node types, "Tiles" of points and "Communities" of nodes with
+several labels are generated; "IGN" are LiDAR tiles, and "S3DIS" is cut by its areas. Files lie in
+ROOT/CLASS; what is missing is downloaded. "Cora[noise=0.4]" is Cora after a corruption of
+corrupt.py.
 """
 
 import copy
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 import torch_geometric.datasets
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from sklearn.neighbors import kneighbors_graph
 from torch import Tensor
 from torch_geometric import transforms as T
@@ -28,8 +29,10 @@ from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 
-from . import hetero, points
+from . import graphs, hetero, points
 from .corrupt import corrupted
+from .generated import communities
+from .graphs import PARTS
 from .methods import named
 
 SHORT = {
@@ -41,7 +44,6 @@ SHORT = {
         for name in ("Roman-empire", "Amazon-ratings", "Minesweeper", "Tolokers", "Questions")
     },
 }
-PARTS = ("train", "val", "test")
 # Of nodes without a split: the labels of a class that are known, and the validation nodes.
 LABELLED, VALIDATION = 20, 500
 # Wider features become the components of a truncated SVD.
@@ -58,9 +60,11 @@ class Problem(NamedTuple):
     learn: list[Data]  # the graphs to learn from, all of which the teacher teaches
     held: dict[str, list[Data]]  # graphs by part: "val", "test", perhaps "test_seen"
     per_graph: bool = False  # whether a label belongs to a graph
-    center: float = 0.0  # of the training labels, if they are numbers
-    spread: float = 1.0
     batch: int = 64  # graphs in a step, if there are many
+    center: Tensor | float = 0.0  # of the training labels, if they are numbers, by column
+    spread: Tensor | float = 1.0
+    # The teacher's outputs for rows of `learn`, by name and row number, if there are many graphs.
+    taught: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({})
 
     @property
     def task(self) -> str:
@@ -73,6 +77,17 @@ class Problem(NamedTuple):
     def level(self) -> str:
         """ "node" or "graph": what has labels, and which rows of a model are compared."""
         return "graph" if self.per_graph else "node"
+
+    @property
+    def many(self) -> bool:
+        """Whether there are many graphs."""
+        return len(self.learn) > 1
+
+    @property
+    def tasks(self) -> set[str]:
+        """The tasks whose models fit: if nodes have labels, also that of one or many graphs."""
+        own = "nodes of many graphs" if self.many else "nodes of one graph"
+        return {self.task} | ({own} if self.task == "node" else set())
 
     @property
     def features(self) -> int:
@@ -119,8 +134,8 @@ def load(name: str, root: str) -> dict[str, list[Any]]:
     Raises:
         SystemExit: If no such set is known, or its files are neither there nor to be had.
     """
-    graphs = _read(name, root)
-    return {part: [_ready(graph) for graph in of_part] for part, of_part in graphs.items()}
+    parts = _read(name, root)
+    return {part: [_ready(graph) for graph in of_part] for part, of_part in parts.items()}
 
 
 def _ready(graph: Any) -> Any:
@@ -135,6 +150,8 @@ def _ready(graph: Any) -> Any:
 def _read(name: str, root: str) -> dict[str, list[Any]]:
     if name in GENERATED:
         return {"all": [GENERATED[name]()]}
+    if name == "Communities":
+        return communities()
     kind, _, own = SHORT.get(name, name).partition(":")
     try:
         if kind in points.SETS:
@@ -144,16 +161,25 @@ def _read(name: str, root: str) -> dict[str, list[Any]]:
         if not inspect.isclass(make := getattr(torch_geometric.datasets, kind, None)):
             raise SystemExit(f"{name} is no data set of PyG's, and no short name of one.")
         needs = inspect.signature(make).parameters
-        given = {"root": str(Path(root) / kind)} | ({"name": own} if "name" in needs else {})
+        given: dict[str, Any] = {"root": str(Path(root) / kind)} if "root" in needs else {}
         given |= {"hetero": True} if "hetero" in needs else {}
         if "name" in needs and not own:
             raise SystemExit(f"{name} is several data sets: name one, as in {kind}:NAME.")
-        if "split" in needs and needs["split"].default in ("train", "trainval"):
+        if own:  # a name, or a flag as in "ZINC:subset"
+            given |= {"name": own} if "name" in needs else {own: True}
+        asked = {
+            k for k, x in needs.items() if x.default is x.empty and x.kind is not x.VAR_KEYWORD
+        }
+        if missing := sorted(asked - given.keys()):
+            raise SystemExit(f"{name} needs more than a name: {', '.join(missing)}.")
+        # "CSL" has no parts, and gives all of its graphs for each.
+        if "split" in needs and needs["split"].default in ("train", "trainval") and own != "CSL":
             return {part: [*make(**given, split=part)] for part in PARTS}
         dataset = make(**given)
-    except (ImportError, OSError, RuntimeError) as error:
+    except (AssertionError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        why = str(error) or f"{kind} has no {own}"
         raise SystemExit(
-            f"{name} could not be read: {error}. Its files belong in {Path(root) / kind}."
+            f"{name} could not be read: {why}. Its files belong in {Path(root) / kind}."
         ) from None
     return {"all": [*dataset]}
 
@@ -188,20 +214,20 @@ def problem(name: str, root: str, seed: int, setting: str = "transductive") -> P
             unseen in training and scored as "test". The other test nodes are "test_seen".
     """
     name, changes = named(name)
-    graphs = load(name, root)
-    first = next(iter(graphs.values()))[0]
+    parts = load(name, root)
+    first = next(iter(parts.values()))[0]
     of_types = isinstance(first, HeteroData)
-    if "all" in graphs and len(graphs["all"]) == 1 and not of_types:
+    if "all" in parts and len(parts["all"]) == 1 and not of_types:
         return _one_graph(name, root, seed, setting, changes)
     if changes:
         raise SystemExit(f"{name} is not one graph of one node type: it cannot be corrupted.")
     if of_types:
-        return _typed_graph(name, graphs, seed, setting)
+        return _typed_graph(name, parts, seed, setting)
     if setting != "transductive":
         raise SystemExit(f"{name} has many graphs: its test graphs are unseen in any case.")
-    if points.are_classified(first) and "all" not in graphs:
-        return _blocks(graphs, seed)
-    return _many_graphs(graphs, seed)
+    if points.are_classified(first) and "all" not in parts:
+        return _blocks(parts, seed)
+    return _many_graphs(name, root, seed)
 
 
 def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str, float]) -> Problem:
@@ -314,31 +340,29 @@ def _shuffled(rows: Tensor, draw: torch.Generator) -> Tensor:
     return rows[torch.randperm(rows.numel(), generator=draw)]
 
 
-def _many_graphs(graphs: dict[str, list[Data]], seed: int) -> Problem:
+@lru_cache(maxsize=2)
+def _uniform(name: str, root: str) -> dict[str, list[Data]]:
+    return graphs.uniform(name, load(name, root), HOPS)
+
+
+def _many_graphs(name: str, root: str, seed: int) -> Problem:
     """Graphs in the parts they have, or divided 80:10:10 with the same test graphs for all."""
-    if "all" in graphs:
-        every = graphs["all"]
-        labels = torch.stack([data.y.view(-1)[0].nan_to_num() for data in every]).tolist()
-        stratify = labels if len(set(labels)) < len(labels) / 20 else None
-        rest, test = _cut(range(len(every)), len(every) // 10, 12345, stratify)
-        train, val = _cut(rest, len(every) // 10, seed, stratify)
-        numbers = zip(PARTS, (train, val, test), strict=True)
-        graphs = {part: [every[i] for i in ids] for part, ids in numbers}
-    learn = [copy.copy(data) for data in graphs["train"]]
-    per_graph = learn[0].y.numel() != learn[0].num_nodes or learn[0].y.dim() == 2
-    per_graph = per_graph and learn[0].y.size(0) != learn[0].num_nodes
-    kind, outputs = _task(torch.cat([data.y for part in PARTS for data in graphs[part]]))
-    held = {part: graphs[part] for part in ("val", "test")}
+    parts = _uniform(name, root)
+    every = [graph for part in parts.values() for graph in part]
+    per_graph = all(graph.y.size(0) == 1 for graph in every)
+    kind, outputs = _task(torch.cat([graph.y for graph in every]))
+    if "all" in parts:
+        parts = graphs.divided(parts["all"], seed, per_graph)
+    learn, held = parts["train"], {part: parts[part] for part in ("val", "test")}
+    # If nodes have labels, one graph has many of them; an epoch shall have ten steps.
+    batch = 64 if per_graph else max(1, min(64, len(learn) // 10))
+    found = Problem(kind, outputs, learn, held, per_graph, batch)
     if kind != "regression":
-        return Problem(kind, outputs, learn, held, per_graph)
-    y = torch.cat([data.y for data in learn]).float()
-    return Problem(kind, outputs, learn, held, per_graph, y.mean().item(), y.std().item())
-
-
-def _cut(ids: Sequence[int], size: int, seed: int, labels: list | None) -> tuple[list, list]:
-    """Some are held out at random, with the share of each class if there are labels."""
-    stratify = [labels[i] for i in ids] if labels else None
-    return train_test_split([*ids], test_size=size, random_state=seed, stratify=stratify)
+        return found
+    y = torch.cat([graph.y for graph in learn])
+    center = y.nanmean(dim=0)
+    spread = (y - center).square().nanmean(dim=0).sqrt()
+    return found._replace(center=center, spread=spread.where(spread > 0, 1.0))
 
 
 def _task(y: Tensor) -> tuple[str, int]:

@@ -24,6 +24,7 @@ from torchmetrics.functional.regression import mean_squared_error
 
 import graphkd
 
+from .batches import Batches
 from .data import Problem, rows
 from .methods import Case, sides
 
@@ -70,11 +71,12 @@ def task_loss(z: Tensor, y: Tensor, problem: Problem) -> Tensor:
     if problem.kind in ("multiclass", "binary", "segmentation"):
         loss = F.cross_entropy(z, y, ignore_index=-1, reduction="sum")
         return loss / (y >= 0).sum().clamp(min=1)
-    known = ~y.isnan() if y.is_floating_point() else torch.ones_like(y, dtype=torch.bool)
-    known, y = known.view_as(z), y.view_as(z).float()
+    known, y = ~y.isnan().view_as(z), y.view_as(z).float()
+    if problem.kind == "regression":
+        y = (y - problem.center) / problem.spread
     z, y = z[known], y[known]
     if problem.kind == "regression":
-        return F.mse_loss(z, (y - problem.center) / problem.spread)
+        return F.mse_loss(z, y)
     return F.binary_cross_entropy_with_logits(z, y, reduction="sum") / max(y.numel(), 1)
 
 
@@ -90,12 +92,12 @@ def score(z: Tensor, y: Tensor, problem: Problem) -> float:
         case "segmentation":
             found = multiclass_jaccard_index(z, y, num_classes=z.size(1), ignore_index=-1)
         case "regression":
-            predicted = z * problem.spread + problem.center
-            return -mean_squared_error(predicted, y.view_as(z).float(), squared=False).item()
+            return -_mean_error(z, y.view_as(z).float(), problem)
         case "multilabel" if problem.per_graph:
             return 100 * _mean_area(z, y.float())
         case _:
-            found = multilabel_f1_score(z, y.long(), num_labels=z.size(1), average="micro")
+            known = y.nan_to_num(-1).long()
+            found = multilabel_f1_score(z, known, z.size(1), average="micro", ignore_index=-1)
     return 100 * found.item()
 
 
@@ -106,7 +108,26 @@ def _mean_area(z: Tensor, y: Tensor) -> float:
         known = ~y_k.isnan()
         if y_k[known].unique().numel() == 2:
             areas.append(binary_auroc(z_k[known], y_k[known].long()).item())
+    if not areas:
+        raise SystemExit("No label has both values among the rows that are scored.")
     return sum(areas) / len(areas)
+
+
+def _mean_error(z: Tensor, y: Tensor, problem: Problem) -> float:
+    """The root of the mean squared error.
+
+    Of several columns, the mean over them, each in units of its labels' deviation in training.
+    """
+    if z.size(1) == 1:
+        z = z * problem.spread + problem.center
+    else:
+        y = (y - problem.center) / problem.spread
+    known = ~y.isnan()
+    errors = [
+        mean_squared_error(z_k[known_k], y_k[known_k], squared=False)
+        for z_k, y_k, known_k in zip(z.t(), y.t(), known.t(), strict=True)
+    ]
+    return torch.stack(errors).mean().item()
 
 
 @torch.no_grad()
@@ -148,12 +169,7 @@ def fit(
     )
     tap = None if taught is None else graphkd.Tap(model, model.layers[taught.level])
     validation = batched(problem.held["val"])
-    alone, batch = len(problem.learn) == 1, problem.batch
-    loader: Any = (
-        problem.learn
-        if alone
-        else DataLoader(problem.learn, batch, shuffle=True, drop_last=len(problem.learn) > batch)
-    )
+    loader: Any = _batches(problem, taught).loader() if problem.many else problem.learn
     found, state = Fitted(-float("inf"), -1, 0), {}
     for epoch in range(training.epochs):
         model.train()
@@ -175,8 +191,16 @@ def fit(
             break
     if tap is not None:
         tap.close()
+    if not state:
+        raise FloatingPointError("No validation score is a number.")
     model.load_state_dict(state)
     return found
+
+
+def _batches(problem: Problem, taught: Taught | None) -> Batches:
+    if taught is None:
+        return Batches(problem, [])
+    return Batches(problem, ["z_t", *([f"h_{taught.level}"] if taught.method != "kd" else [])])
 
 
 def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor, task: Tensor) -> Tensor:
@@ -184,14 +208,15 @@ def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor, task: Tensor) 
 
     The task's loss is what WeightedSum balances them against, if it does.
     """
-    h_t = data[f"h_{taught.level}"]
+    arguments = {"h_s": h_s, "z_s": z, "z_t": data.z_t}
+    if taught.level == "node":
+        of_types = isinstance(data, HeteroData)
+        arguments["edge_index"] = data.edge_index_dict if of_types else data.edge_index
+        arguments |= {"batch": data.batch} if "batch" in data else {}
+    if taught.method != "kd":
+        arguments["h_t"] = data[f"h_{taught.level}"]
     if taught.case.data is not None:
-        h_s, h_t = sides(taught.method, h_s, z, taught.case)
-    arguments = {"h_s": h_s, "h_t": h_t, "z_s": z, "z_t": data.z_t}
-    of_types = isinstance(data, HeteroData)
-    arguments["edge_index"] = data.edge_index_dict if of_types else data.edge_index
-    if taught.level == "node" and "batch" in data:
-        arguments["batch"] = data.batch
+        arguments["h_s"], arguments["h_t"] = sides(taught.method, h_s, z, taught.case)
     if f"{taught.level}_id" in data:
         arguments["ids"] = data[f"{taught.level}_id"]
     for name, value in taught.given.items():

@@ -52,8 +52,9 @@ Settings = dict[str, Setting]
 
 class Teacher(NamedTuple):
     model: nn.Module
-    h: Tensor  # hidden states of all nodes
-    z: Tensor  # logits of all nodes
+    # Hidden states and logits of all nodes, if these are in one graph.
+    h: Tensor | None
+    z: Tensor | None
 
 
 class Case(NamedTuple):
@@ -213,6 +214,10 @@ def sides(method: str, h: Tensor, z: Tensor, c: Case) -> tuple[Any, Any]:
 
 
 LOSSES = {**CORE, **FAMILY}
+# They are built from the whole graph, or from the teacher's outputs for all nodes, or compare other
+# layers than the last.
+ONE_GRAPH = {"dkd", "ft", "fsp", "simkd", "crd", "krd", "llp", "vqgraph", "mugsi", "tined"}
+ONE_GRAPH |= {"layers", "teachers"}
 
 # The values of the losses differ by orders of magnitude, and so do their weights. The ranges of the
 # paper's six were found by hand. Those of the others lie around the weight at which the loss pulls

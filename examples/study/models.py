@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn import MLP, GINEConv, MeanAggregation
+from torch_geometric.nn import MLP, GINConv, GINEConv, MeanAggregation
 from torch_geometric.nn.models import GAT, GCN, GIN, PNA, GraphSAGE
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 from torch_geometric.nn.resolver import normalization_resolver
@@ -62,13 +62,21 @@ class OfRows(nn.Module):
         return self.out(self.act(self.norm(h)))
 
 
-class GINE(BasicGNN):
-    """PyG's GIN, with edge features."""
+class WideGIN(BasicGNN):
+    """PyG's GIN, with hidden layers of twice the width inside its layers."""
 
-    supports_edge_weight, supports_edge_attr = False, True
+    supports_edge_weight, supports_edge_attr = False, False
+    conv: type[nn.Module] = GINConv
 
-    def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> GINEConv:
-        return GINEConv(MLP([in_channels, 2 * out_channels, out_channels]), **kwargs)
+    def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> nn.Module:
+        return self.conv(MLP([in_channels, 2 * out_channels, out_channels]), **kwargs)
+
+
+class GINE(WideGIN):
+    """The same with edge features."""
+
+    supports_edge_attr = True
+    conv = GINEConv
 
 
 class Codes(nn.Module):
@@ -84,27 +92,37 @@ class Codes(nn.Module):
 
 
 class OfGraphs(nn.Module):
-    """One of PyG's GNNs, the mean of its rows in each graph, and a linear layer for labels."""
+    """One of PyG's GNNs, the mean of its rows in each graph, and a linear layer for labels.
 
-    def __init__(self, gnn: BasicGNN, encode: nn.Module, bonds: nn.Module, outputs: int) -> None:
+    Without `encode_edges`, the GNN sees no features of edges.
+    """
+
+    def __init__(
+        self, gnn: BasicGNN, encode: nn.Module, encode_edges: nn.Module | None, outputs: int
+    ) -> None:
         super().__init__()
-        self.encode, self.gnn = encode, gnn
-        self.bonds = bonds if gnn.supports_edge_attr else None
+        self.encode, self.gnn, self.encode_edges = encode, gnn, encode_edges
         self.pool, self.predict = MeanAggregation(), nn.Linear(gnn.out_channels, outputs)
         self.layers = {"node": "gnn", "graph": "pool"}
         self.widths = dict.fromkeys(self.layers, gnn.out_channels)
 
+    def nodes(self, data: Data) -> Tensor:
+        """The hidden states of all nodes."""
+        edges = {}
+        if self.encode_edges is not None:
+            edges["edge_attr"] = self.encode_edges(data.edge_attr)
+        return self.gnn(self.encode(data.x), data.edge_index, **edges)
+
     def forward(self, data: Data) -> Tensor:
-        edges = {} if self.bonds is None else {"edge_attr": self.bonds(data.edge_attr)}
-        h = self.gnn(self.encode(data.x), data.edge_index, **edges)
-        return self.predict(self.pool(h, data.batch, dim_size=data.num_graphs))
+        pooled = self.pool(self.nodes(data), data.batch, dim_size=data.num_graphs)
+        return self.predict(pooled)
 
 
-def encoder(values: list[Tensor], width: int) -> nn.Module:
+def encoder(values: Tensor, width: int) -> nn.Module:
     """Embeddings of columns of categories, or a linear layer for numbers."""
-    if values[0].is_floating_point():
-        return nn.Linear(values[0].size(1), width)
-    return Codes(torch.stack([x.amax(0) for x in values]).amax(0) + 1, width)
+    if values.is_floating_point():
+        return nn.Linear(values.size(1), width)
+    return Codes(values.amax(0) + 1, width)
 
 
 GNNS: dict[str, Callable[..., BasicGNN]] = {
@@ -140,12 +158,18 @@ def build(name: str, problem: Problem, options: dict[str, Any]) -> Model:
     if not problem.per_graph:
         return OfNodes(make(problem.features, width, out_channels=problem.outputs, **options))
     every = [*problem.learn, *(data for graphs in problem.held.values() for data in graphs)]
-    # With "last" of jumping knowledge, there is a BatchNorm after the last layer.
+    edges = None
+    if make.supports_edge_attr and "edge_attr" in every[0]:
+        edges = encoder(torch.cat([data.edge_attr for data in every]), width)
+        options |= {"edge_dim": width} if name in ("GAT", "PNA") else {}
+    elif name == "GINE":
+        make = WideGIN
+    # With "last" of jumping knowledge, the last layer has its norm, ReLU and dropout, too. The
+    # linear layer that follows it would only add to the one of OfGraphs.
     gnn = make(width, width, jk="last", **options)
-    bonds = nn.Module()
-    if gnn.supports_edge_attr and "edge_attr" in every[0]:
-        bonds = encoder([data.edge_attr for data in every], width)
-    return OfGraphs(gnn, encoder([data.x for data in every], width), bonds, problem.outputs)
+    gnn.lin = nn.Identity()
+    nodes = encoder(torch.cat([data.x for data in every]), width)
+    return OfGraphs(gnn, nodes, edges, problem.outputs)
 
 
 def degrees(graphs: list[Data]) -> Tensor:

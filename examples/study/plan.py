@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any, NamedTuple
 
-from .methods import BALANCED, CORE, RANGES, named, parts
+from .methods import BALANCED, CORE, ONE_GRAPH, RANGES, named, parts
 from .search import Axes, Axis
 
 TRIALS, TUNING_SEEDS, SEEDS = 20, 3, 10
 EPOCHS, PATIENCE = 400, 50
+# The same by the task of data.Problem.
+LENGTHS = {"node": (EPOCHS, PATIENCE), "graph": (100, 20)}
 
 
 class Spec(NamedTuple):
@@ -39,13 +41,34 @@ GROWING: Axes = {
 SMALLER: Axes = {"width": Axis(64, values=(32, 64, 128)), "layers": Axis(2, values=(2, 3))}
 POINTS: Axes = {"norm": Axis("batch_norm", values=(None, "batch_norm"))}
 STUDENT: Axes = {"dropout": DROPOUT, **LEARNING, "norm": NORM}
+# Of models for graphs, what the paper has on molecules comes first.
+OF_GRAPHS: Axes = {
+    "dropout": DROPOUT._replace(start=0.2),
+    "lr": Axis(0.003, 2.0),
+    "weight_decay": Axis(1e-5, sqrt(10)),
+    "norm": NORM._replace(start="batch_norm"),
+}
 
-# By name, which is unique among teachers and among students. `task` is that of data.Problem.
+
+def of_size(*widths: int) -> Axes:
+    """The axes of a teacher of graphs; it begins with five layers of the last width."""
+    return {
+        **OF_GRAPHS,
+        "width": Axis(widths[-1], values=widths),
+        "layers": Axis(5, values=(3, 4, 5)),
+    }
+
+
+# By name, which is unique among teachers and among students. `task` is one of data.Problem.tasks.
 TEACHERS = {
-    "GAT": Spec("node", "GAT", {"heads": 4}, GROWING),
+    "GAT": Spec("nodes of one graph", "GAT", {"heads": 4}, GROWING),
+    # Without skip connections, a GAT loses too much of a node's own features there.
+    "GAT-skip": Spec("nodes of many graphs", "GAT", {"heads": 4, "residual": True}, GROWING),
     "GraphSAGE": Spec("node", "GraphSAGE", {}, GROWING),
     "R-GCN": Spec("hetero", "RGCN", {}, GROWING | SMALLER),
     "PointNet": Spec("points", "PointNet", {}, GROWING | SMALLER | POINTS),
+    "GINE": Spec("graph", "GINE", {}, of_size(75, 150, 300)),
+    "PNA": Spec("graph", "PNA", {}, of_size(40, 80, 160)),
 }
 STUDENTS = {
     "GCN": Spec("node", "GCN", {"width": 8, "layers": 2}, STUDENT),
@@ -55,6 +78,16 @@ STUDENTS = {
     "R-GCN": Spec("hetero", "RGCN", {"width": 16, "layers": 1}, STUDENT),
     "DGCNN": Spec("points", "DGCNN", {"width": 16, "layers": 2}, STUDENT | POINTS),
     "PointNet": Spec("points", "PointNet", {"width": 8, "layers": 2}, STUDENT | POINTS),
+    "GAT-skip": Spec(
+        "nodes of many graphs",
+        "GAT",
+        {"width": 16, "layers": 2, "heads": 4, "residual": True},
+        STUDENT,
+    ),
+    # They have 15, 39 and 10 thousand parameters on ogbg-molhiv; GINE and PNA 1.9 and 2.3 million.
+    "GCN-60": Spec("graph", "GCN", {"width": 60, "layers": 2}, OF_GRAPHS),
+    "GCN-110": Spec("graph", "GCN", {"width": 110, "layers": 2}, OF_GRAPHS),
+    "GIN-35": Spec("graph", "GIN", {"width": 35, "layers": 2}, OF_GRAPHS),
 }
 
 # The student alone and KD with twice the trials show what more search gives: a method's own trials
@@ -73,7 +106,7 @@ def loss_of(method: str) -> str:
     return method.removesuffix("*")
 
 
-def space(method: str, dropout: float) -> Axes:
+def space(method: str, dropout: float, kind: str = "multiclass") -> Axes:
     """The settings of a method: its loss's weight and temperature, and the student's dropout.
 
     There is no weight to look for if WeightedSum balances the losses.
@@ -81,16 +114,40 @@ def space(method: str, dropout: float) -> Axes:
     Args:
         method: Its name.
         dropout: The student's alone, where the search begins.
+        kind: That of data.Problem. KD of numbers has no temperature.
     """
     name, arguments = named(parts(loss_of(method))[-1])
     low, high = RANGES[name]
     axes = {"weight": Axis(float(f"{sqrt(low * high):.2g}"), sqrt(10))}
     if method.startswith(BALANCED):
         axes = {}
-    if name in TEMPERATURES and "temperature" not in arguments:
+    has_temperature = name in TEMPERATURES and (name, kind) != ("kd", "regression")
+    if has_temperature and "temperature" not in arguments:
         axes["temperature"] = TEMPERATURES[name]
     return axes | {"dropout": DROPOUT._replace(start=dropout)}
 
 
-def methods_for(student: str) -> list[str]:
-    return METHODS + (FOR_MLP if student == "MLP" else [])
+def methods_for(student: str, many_graphs: bool = False) -> list[str]:
+    """The methods of a student. Most that are for MLPs need that all nodes lie in one graph."""
+    return METHODS + (FOR_MLP if student == "MLP" and not many_graphs else [])
+
+
+def check_many(wanted: list[str]) -> None:
+    """Raise SystemExit if a method cannot learn from many graphs."""
+    for method in wanted:
+        for name, arguments in map(named, loss_of(method).split("+")):
+            if name in ONE_GRAPH or "positives" in arguments:
+                raise SystemExit(f"{method} is for data sets of one graph.")
+
+
+# What may compare rows of graphs, as well as rows of nodes. LSP needs edges, and AT's attention is
+# one among the nodes of a graph.
+OF_ROWS = ("fitnet", "glsp", "gcrd")
+
+
+def levels(method: str, task: str, wanted: list[str]) -> list[str]:
+    """The levels on which a method is tried; "node" for KD, which compares no such rows."""
+    name, _ = named(parts(loss_of(method))[-1])
+    if name == "kd" or task != "graph":
+        return ["node"]
+    return [level for level in wanted if level == "node" or name in OF_ROWS]

@@ -1,7 +1,8 @@
 """Jobs run in processes, each run a line of JSON in the file of its data set.
 
 One process writes: a study that was killed goes on where it was, and a last line that was cut is
-dropped. A job waits for those whose choices it needs: its teacher's, its student's and KD's.
+dropped. A job waits for the choices that it needs, its student's, its teacher's and KD's, and for
+its teacher's runs, whose outputs it takes.
 """
 
 import json
@@ -86,7 +87,7 @@ class Results:
     def _facts(self) -> Line:
         return {
             "dataset": self.dataset, "setting": self.setting, **_versions(),
-            "limits": {name: getattr(self.limits, name) for name in FIXED},
+            "kind": self.limits.kind, "limits": {name: getattr(self.limits, name) for name in FIXED},
         }  # fmt: skip
 
 
@@ -124,6 +125,7 @@ def known(job: Job, lines: Lines, limits: Limits) -> Known | None:
     found = Known(options(student), options(teacher))
     if found.student is None or found.teacher is None:
         return None
+    found = found._replace(kind=limits.kind)
     if beside_kd(job.method):
         found = found._replace(kd=options(job._replace(method="kd", level="node")))
         return None if found.kd is None else found
@@ -133,7 +135,6 @@ def known(job: Job, lines: Lines, limits: Limits) -> Known | None:
 def run(
     jobs: list[Job],
     results: list[Results],
-    limits: Limits,
     processes: int,
     remaining: Callable[..., Iterator[Line]] = work.remaining,
     count: Callable[[Job, Limits], int] = work.count,
@@ -144,7 +145,6 @@ def run(
     Args:
         jobs: What is run.
         results: The files of the jobs' data sets.
-        limits: How much of everything.
         processes: How many run at a time.
         remaining: Yields a job's missing lines, from those it has and from what it needs.
         count: How many lines a job has in the end.
@@ -155,11 +155,14 @@ def run(
     def lines(job: Job) -> Lines:
         return of[job.dataset, job.setting].lines
 
-    needed = needs or (lambda job: known(job, lines(job), limits))
+    def limits(job: Job) -> Limits:
+        return of[job.dataset, job.setting].limits
+
+    needed = needs or (lambda job: known(job, lines(job), limits(job)))
     done = sum(len(lines(job)[job]) for job in jobs)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-        total = sum(max(count(job, limits), len(lines(job)[job])) for job in jobs)
+        total = sum(max(count(job, limits(job)), len(lines(job)[job])) for job in jobs)
         bar = progress.add_task("", total=total, completed=done)
 
         def keep(job: Job, line: Line) -> None:
@@ -171,7 +174,7 @@ def run(
 
         if processes == 1:
             for job in jobs:
-                for line in remaining(job, lines(job)[job], needed(job), limits):
+                for line in remaining(job, lines(job)[job], needed(job), limits(job)):
                     keep(job, line)
         else:
             _run_in_processes(jobs, lines, limits, processes, keep, remaining, needed)
@@ -180,7 +183,7 @@ def run(
 def _run_in_processes(
     jobs: list[Job],
     lines: Callable[[Job], Lines],
-    limits: Limits,
+    limits: Callable[[Job], Limits],
     processes: int,
     keep: Callable[[Job, Line], None],
     remaining: Callable[..., Iterator[Line]],
@@ -198,9 +201,13 @@ def _run_in_processes(
                 while not queue.empty():
                     keep(*queue.get())
                 for job in [*waiting]:
-                    if len(running) < processes and (found := needed(job)) is not None:
+                    teacher = Job(job.dataset, job.setting, job.teacher, is_teacher=True)
+                    if len(running) == processes or teacher in [*waiting, *running.values()]:
+                        continue  # its students need not train it again
+                    if (found := needed(job)) is not None:
                         waiting.remove(job)
-                        mine = pool.submit(_work, remaining, job, lines(job)[job], found, limits)
+                        given = (job, lines(job)[job], found, limits(job))
+                        mine = pool.submit(_work, remaining, *given)
                         running[mine] = job
                 for finished in wait(running, 0.5, FIRST_COMPLETED).done:
                     finished.result()

@@ -19,7 +19,7 @@ from torch import nn
 import graphkd
 from graphkd import diagnostics
 
-from . import fit
+from .batches import Batches
 from .data import Problem
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ def measured(model: nn.Module, problem: Problem) -> dict[str, float | None]:
 
     Args:
         model: A student, trained.
-        problem: Its graphs carry the teacher's outputs.
+        problem: It has the teacher's outputs.
     """
     model.eval()
     rows_s, rows_t = [], []
     with graphkd.Tap(model, model.layers[problem.level]) as tap:
-        for batch in fit.batched(problem.learn):
+        many = Batches(problem, [f"h_{problem.level}"]).in_order() if problem.many else None
+        for batch in many or problem.learn:
             model(batch)
             sides = tap.value, batch[f"h_{problem.level}"]
             if problem.task == "hetero":

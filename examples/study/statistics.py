@@ -142,7 +142,8 @@ def read(folder: Path) -> list[Found]:
 
 
 def summary(header: Line, lines: Lines, facts: Line) -> Found:
-    cells = {job: made for job in lines if (made := cell(job, lines)) is not None}
+    kind = header.get("kind", "multiclass")
+    cells = {job: made for job in lines if (made := cell(job, lines, kind)) is not None}
     seeds = max((one.runs for one in cells.values()), default=0)
     whole = {job: one for job, one in cells.items() if one.runs == seeds}
     alone = {job: one for job, one in whole.items() if job.method is None}
@@ -161,9 +162,10 @@ def summary(header: Line, lines: Lines, facts: Line) -> Found:
     )
 
 
-def cell(job: Job, lines: Lines) -> Cell | None:
+def cell(job: Job, lines: Lines, kind: str = "multiclass") -> Cell | None:
     """The runs at the best setting of those tried, or None if no trial is complete."""
-    known = schedule.known(job, lines, ANY._replace(tuning_seeds=_tuning_seeds(lines[job])))
+    any_number = ANY._replace(tuning_seeds=_tuning_seeds(lines[job]), kind=kind)
+    known = schedule.known(job, lines, any_number)
     if known is None:
         return None
     axes, mine = work.axes(job, known), work.current(lines[job], known)

@@ -8,10 +8,11 @@ has made its trials, the best one runs with every seed, and its test rows are sc
 import copy
 import hashlib
 import json
+import os
 import random
 import time
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +53,8 @@ class Limits(NamedTuple):
     patience: int = plan.PATIENCE
     max_samples: int = 1024
     similarity: bool = False  # of students and teachers, measured after a test run
+    teacher_trials: int | None = None  # of teachers, if they get another number than the others
+    kind: str = "multiclass"  # of the data set: that of data.Problem
 
 
 def spec(job: Job) -> plan.Spec:
@@ -64,7 +67,11 @@ def count(job: Job, limits: Limits) -> int:
 
 
 def trials(job: Job, limits: Limits) -> int:
-    most = inf if job.teacher is None else search.size(plan.space(job.method, 0.0))
+    if job.is_teacher:
+        return limits.teacher_trials or limits.trials
+    most = inf
+    if job.teacher is not None:
+        most = search.size(plan.space(job.method, 0.0, limits.kind))
     return min(most, limits.trials * (2 if job.method in (plan.NONE_TWICE, plan.TWICE) else 1))
 
 
@@ -74,6 +81,7 @@ class Known(NamedTuple):
     student: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
     kd: dict[str, Any] | None = None
+    kind: str = "multiclass"  # that of data.Problem
 
 
 def identity(known: Known) -> str | None:
@@ -98,7 +106,7 @@ class Settled(NamedTuple):
 def axes(job: Job, known: Known) -> search.Axes:
     if job.teacher is None:
         return spec(job).axes
-    return plan.space(job.method, known.student["dropout"])
+    return plan.space(job.method, known.student["dropout"], known.kind)
 
 
 def tried(lines: list[Line], space: search.Axes, limits: Limits) -> dict[search.Point, float]:
@@ -150,7 +158,7 @@ def one_run(
     job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits, *, test: bool
 ) -> Line:
     """One run: its scores, and how long it took."""
-    start = time.perf_counter()
+    start, model = time.perf_counter(), None
     try:
         model, problem, found = train(job, options, seed, known, limits)
         line: Line = {"validation": round(found.validation, 4)}
@@ -163,6 +171,11 @@ def one_run(
     line["seconds"] = round(time.perf_counter() - start, 2)
     if test and limits.similarity and job.teacher is not None and "failed" not in line:
         line["similarity"] = similarity.measured(model, problem)
+    if test and job.is_teacher and model is not None:  # its students need not train it again
+        folder = teachers_folder(job, json.dumps(options), seed, limits)
+        keep(model, folder / "model.pt")
+        if problem.task != "hetero":
+            stores(model, problem, folder)
     return line
 
 
@@ -191,15 +204,12 @@ def prepared(
     model, training = _built(spec(job), problem, made, seed, limits)
     if job.method == "none":
         return model, problem, training, None
-    teacher_model, h_t, z_t = teacher
-    of_types, whole = problem.task == "hetero", None
-    if len(problem.learn) == 1 and not of_types:
-        (whole,) = problem.learn
+    of_types = problem.task == "hetero"
     case = methods.Case(
         model.widths[job.level],
-        h_t.size(1),
-        whole,
-        methods.Teacher(getattr(teacher_model, "gnn", teacher_model), h_t, z_t),
+        teacher.model.widths[job.level],
+        None if problem.many or of_types else problem.learn[0],
+        teacher._replace(model=getattr(teacher.model, "gnn", teacher.model)),
         task=problem.kind if problem.kind in ("multilabel", "regression") else "multiclass",
         max_samples=limits.max_samples,
     )
@@ -242,70 +252,85 @@ def _apply(model: nn.Module, batch: Data) -> torch.Tensor:
     return model(batch)
 
 
+def _nodes(model: nn.Module, batch: Data) -> tuple[torch.Tensor, None]:
+    """The rows of nodes, of a model whose logits have rows of graphs."""
+    return model.nodes(batch), None
+
+
 def taught(job: Job, seed: int, known: Known, limits: Limits) -> tuple[data.Problem, Any]:
-    """A problem whose graphs to learn from carry the teacher's outputs, and the teacher.
+    """A problem with the teacher's outputs for its graphs to learn from, and the teacher.
 
     The teacher's outputs are those of a TeacherStore in the study's folder. What is not there is
-    made: the teacher is trained with the options that were chosen for it.
+    made: the teacher is trained with the options that were chosen for it. One graph carries the
+    outputs; those for many graphs are read batch by batch.
     """
-    return _taught(
-        job.dataset, job.setting, job.teacher, job.level, json.dumps(known.teacher), seed, limits
-    )
+    teacher = Job(job.dataset, job.setting, job.teacher, is_teacher=True)
+    return _taught(teacher, json.dumps(known.teacher), seed, limits)
 
 
 @lru_cache(maxsize=16)
 def _taught(
-    dataset: str,
-    setting: str,
-    name: str,
-    level: str,
-    options_text: str,
-    seed: int,
-    limits: Limits,
-) -> tuple[data.Problem, Any]:
+    job: Job, options_text: str, seed: int, limits: Limits
+) -> tuple[data.Problem, methods.Teacher]:
     options = json.loads(options_text)
-    job = Job(dataset, setting, name, is_teacher=True)
-    problem = data.problem(dataset, limits.root, seed, setting)
-    unique = hashlib.sha256(f"{options_text} {limits.epochs} {limits.patience}".encode())
-    place = f"{dataset.replace(':', '-')}-{setting}-{name}-{unique.hexdigest()[:10]}-{seed}"
-    folder = Path(limits.folder) / place
+    problem = data.problem(job.dataset, limits.root, seed, job.setting)
+    folder = teachers_folder(job, options_text, seed, limits)
     state = folder / "model.pt"
     model, _ = _built(spec(job), problem, options, seed, limits)
     if state.exists():
         model.load_state_dict(torch.load(state, weights_only=True))
     else:
         model, problem, _ = train(job, options, seed, Known(), limits)
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(model.state_dict(), partial := folder / f"model.{random.random()}.partial")
-        partial.replace(state)
-    graphkd.freeze(model)
+        keep(model, state)
     if problem.task == "hetero":
-        graph = hetero.taught(problem.learn[0], model, folder / "node")
-        return problem._replace(learn=[graph]), (model, graph.h_node[graph.target], graph.z_t)
+        graph = hetero.taught(problem.learn[0], graphkd.freeze(model), folder / "node")
+        h_t = graph.h_node[graph.target]
+        return problem._replace(learn=[graph]), methods.Teacher(model, h_t, graph.z_t)
+    made = stores(model, problem, folder)
+    z_t = made[problem.level]
+    if problem.many:
+        read = {"z_t": lambda rows: z_t[rows].z}
+        read |= {f"h_{which}": partial(_embeddings, store) for which, store in made.items()}
+        return problem._replace(taught=read), methods.Teacher(model, None, None)
+    graph = copy.copy(problem.learn[0])
+    graph.h_node, graph.z_t = made["node"][:].h, z_t[:].z
+    return problem._replace(learn=[graph]), methods.Teacher(model, graph.h_node, graph.z_t)
+
+
+def _embeddings(store: graphkd.TeacherStore, rows: torch.Tensor) -> torch.Tensor:
+    return store[rows].h
+
+
+def teachers_folder(job: Job, options_text: str, seed: int, limits: Limits) -> Path:
+    unique = hashlib.sha256(f"{options_text} {limits.epochs} {limits.patience}".encode())
+    name = f"{job.dataset.replace(':', '-')}-{job.setting}-{job.model}"
+    return Path(limits.folder) / f"{name}-{unique.hexdigest()[:10]}-{seed}"
+
+
+def keep(model: nn.Module, state: Path) -> None:
+    """Write a model's parameters, whole or not at all."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(model.state_dict(), partial := state.with_name(f"model.{os.getpid()}.partial"))
+    partial.replace(state)
+
+
+def stores(
+    model: nn.Module, problem: data.Problem, folder: Path
+) -> dict[str, graphkd.TeacherStore]:
+    """The teacher's outputs by level; those for the rows that have labels hold its logits, too."""
+    graphkd.freeze(model)
     source: Any = problem.learn[0]
-    if len(problem.learn) > 1:
+    if problem.many:
         source = DataLoader(problem.learn, 4 * problem.batch)
-    made = {
-        which: graphkd.TeacherStore.build(
-            folder / which, model, source, layer, torch.float32, _apply, progress=False
-        )
-        for which, layer in model.layers.items()
-    }
-    graphs = [copy.copy(graph) for graph in problem.learn]
-    by_graph = problem.per_graph
-    _attach(graphs, "h_node", made["node"][:].h, by_graph=False)
-    if len(graphs) > 1:  # a queue knows the rows of batches by their numbers
-        _attach(graphs, "node_id", torch.arange(sum(g.num_nodes for g in graphs)), by_graph=False)
-        _attach(graphs, "graph_id", torch.arange(len(graphs)), by_graph=True)
-    if by_graph:
-        _attach(graphs, "h_graph", made["graph"][:].h, by_graph=True)
-    z_t = made["graph" if by_graph else "node"][:].z
-    _attach(graphs, "z_t", z_t, by_graph=by_graph)
-    h_t = made[level][:].h
-    return problem._replace(learn=graphs), (model, h_t, z_t)
-
-
-def _attach(graphs: list[Data], name: str, values: torch.Tensor, by_graph: bool) -> None:
-    sizes = [1 if by_graph else graph.num_nodes for graph in graphs]
-    for graph, part in zip(graphs, values.split(sizes), strict=True):
-        graph[name] = part
+    found = {}
+    for level, layer in model.layers.items():
+        tap, forward = (layer, _apply) if level == problem.level else (None, _nodes)
+        make = partial(graphkd.TeacherStore.build, folder / level, model, source, tap)
+        while level not in found:
+            try:
+                found[level] = make(torch.float32, forward, progress=False)
+            except RuntimeError as error:
+                if "another process is building" not in str(error):
+                    raise
+                time.sleep(1)
+    return found
