@@ -1,4 +1,4 @@
-"""The study on many graphs: data sets in one form, batches, levels."""
+"""The study on many graphs: data sets in one form, batches, levels, runs that were killed."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from torch_geometric.loader import DataLoader
 from torch_geometric.utils import erdos_renyi_graph
 
 from examples.study import __main__ as study
-from examples.study import batches, data, fit, graphs, models, plan, schedule, work
+from examples.study import batches, checkpoint, data, fit, graphs, models, plan, schedule, work
 from tests.test_example_files import write_lipo, write_molhiv, write_ppi, write_tox21
 
 Lines = list[dict[str, Any]]
@@ -257,3 +257,49 @@ def test_ppi(tmp_path: Path) -> None:
         1,
     )
     assert problem.learn[0].x1.shape == problem.learn[0].x.shape
+
+
+def test_a_killed_run_goes_on_to_the_same_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = some_graphs(150, lambda i, n: torch.tensor([i % 2]), **CODES)
+    monkeypatch.setattr(data, "load", lambda name, root: {"all": made})
+    data._uniform.cache_clear()
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    needed = work.Known(
+        {"lr": 0.01, "weight_decay": 1e-5, "norm": "batch_norm"},
+        {
+            "dropout": 0.2,
+            "lr": 0.01,
+            "weight_decay": 1e-5,
+            "norm": "batch_norm",
+            "width": 8,
+            "layers": 2,
+        },
+        {"weight": 1.0, "temperature": 2.0, "dropout": 0.2},
+    )
+    options = {"weight": 1.0, "temperature": 0.5, "dropout": 0.2}
+    job = work.Job("made", "transductive", "GCN-60", "GINE", "kd+gcrd", "node")
+
+    def line(folder: str) -> dict[str, Any]:
+        limits = work.Limits("", str(tmp_path / folder), epochs=6, max_samples=100)
+        found = work._run(job, options, 0, needed, limits, test=True)
+        assert not [*(tmp_path / folder).glob("unfinished/*")]
+        return {name: value for name, value in found.items() if name != "seconds"}
+
+    whole = line("whole")
+    assert whole["epochs"] == 6
+    save, saved = checkpoint.Checkpoint.save, []
+
+    def save_and_stop(self: Any, **facts: Any) -> None:
+        save(self, **facts)
+        saved.append(facts["found"])
+        if len(saved) in (3, 10):  # in the middle of the teacher, and of the student
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "save", save_and_stop)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            line("killed")
+    assert line("killed") == whole
+    assert len(saved) == 2 * 6  # no epoch was trained twice

@@ -7,6 +7,7 @@ as far as it has them. Test rows are scored once, by `scores`, when the caller a
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from torchmetrics.functional.regression import mean_squared_error
 import graphkd
 
 from .batches import Batches
+from .checkpoint import Checkpoint
 from .data import Problem, rows
 from .methods import Case, sides
 
@@ -58,6 +60,7 @@ class Fitted(NamedTuple):
     validation: float
     epoch: int  # of the best validation score
     epochs: int  # that were run
+    earlier: float = 0.0  # seconds before the run was taken up again
 
 
 def metric(problem: Problem) -> str:
@@ -161,8 +164,12 @@ def fit(
     training: Training,
     taught: Taught | None = None,
     after_epoch: Callable[[int], None] = lambda epoch: None,
+    kept: Path | None = None,
 ) -> Fitted:
-    """Train a model and leave it at its best epoch on validation data."""
+    """Train a model and leave it at its best epoch on validation data.
+
+    A run that was stopped goes on from the file `kept`, and gives what it would have given.
+    """
     heads = [] if taught is None else [*taught.loss.parameters()]
     optimizer = torch.optim.Adam(
         [*model.parameters(), *heads], lr=training.lr, weight_decay=training.weight_decay
@@ -170,8 +177,12 @@ def fit(
     tap = None if taught is None else graphkd.Tap(model, model.layers[taught.level])
     validation = batched(problem.held["val"])
     loader: Any = _batches(problem, taught).loader() if problem.many else problem.learn
+    losses = {} if taught is None else {"loss": taught.loss}
+    checkpoint = Checkpoint(kept, model=model, optimizer=optimizer, **losses)
     found, state = Fitted(-float("inf"), -1, 0), {}
-    for epoch in range(training.epochs):
+    if saved := checkpoint.read():
+        found, state = Fitted(*saved["found"]), saved["state"]
+    for epoch in range(found.epochs, training.epochs):
         model.train()
         for data in loader:
             z = model(data)
@@ -189,12 +200,14 @@ def fit(
         after_epoch(epoch)
         if epoch - found.epoch >= training.patience:
             break
+        checkpoint.save(found=tuple(found), state=state)
     if tap is not None:
         tap.close()
+    checkpoint.remove()
     if not state:
         raise FloatingPointError("No validation score is a number.")
     model.load_state_dict(state)
-    return found
+    return found._replace(earlier=checkpoint.earlier)
 
 
 def _batches(problem: Problem, taught: Taught | None) -> Batches:

@@ -158,9 +158,10 @@ def one_run(
     job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits, *, test: bool
 ) -> Line:
     """One run: its scores, and how long it took."""
-    start, model = time.perf_counter(), None
+    start, earlier, model = time.perf_counter(), 0.0, None
     try:
         model, problem, found = train(job, options, seed, known, limits)
+        earlier = found.earlier
         line: Line = {"validation": round(found.validation, 4)}
         if test:
             scores = fit.scores(model, problem)
@@ -168,7 +169,7 @@ def one_run(
         line |= {"epoch": found.epoch, "epochs": found.epochs}
     except (FloatingPointError, ValueError) as error:  # as when a large weight makes it diverge
         line = {"validation": None, "failed": str(error)[:200]}
-    line["seconds"] = round(time.perf_counter() - start, 2)
+    line["seconds"] = round(earlier + time.perf_counter() - start, 2)
     if test and limits.similarity and job.teacher is not None and "failed" not in line:
         line["similarity"] = similarity.measured(model, problem)
     if test and job.is_teacher and model is not None:  # its students need not train it again
@@ -185,7 +186,8 @@ def train(
     """The trained model of a run."""
     model, problem, training, lessons = prepared(job, options, seed, known, limits)
     _seed(seed)  # the same dropout and batches, whatever a head has drawn
-    return model, problem, fit.fit(model, problem, training, lessons)
+    kept = _kept(job, options, seed, known, limits)
+    return model, problem, fit.fit(model, problem, training, lessons, kept=kept)
 
 
 def prepared(
@@ -223,6 +225,13 @@ def prepared(
     else:
         loss, given = methods.objective(method, settings, case)
     return model, problem, training, fit.Taught(loss, given, method, case, job.level)
+
+
+def _kept(job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits) -> Path:
+    """The file of an unfinished run: its name says everything that made the run."""
+    own = [getattr(limits, name) for name in ("epochs", "patience", "max_samples")]
+    made = repr((job, options, seed, known, own, graphkd.__version__, torch.__version__))
+    return Path(limits.folder) / "unfinished" / f"{hashlib.sha256(made.encode()).hexdigest()}.pt"
 
 
 def _built(
