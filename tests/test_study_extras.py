@@ -96,23 +96,23 @@ def test_labelled_rows_alone_are_distilled() -> None:
     assert torch.equal(gradient.abs().sum(dim=1) > 0, graph.train_mask)
 
 
-def test_a_queue_knows_the_graphs_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_knows_the_graphs_of_batches() -> None:
     """Small graphs with a teacher's rows, in batches of 16: all enter under their numbers."""
 
     def graph(i: int) -> Data:
         edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
         x, y = torch.randn(3, 5), torch.tensor([i % 2])
-        rows = {"h_graph": torch.randn(1, 6), "z_t": torch.randn(1, 2)}
-        return Data(x=x, y=y, edge_index=edges, graph_id=torch.tensor([i]), **rows)
+        return Data(x=x, y=y, edge_index=edges)
 
-    monkeypatch.setattr(fit, "BATCH", 16)
-    graphs = [graph(i) for i in range(48)]
-    problem = data.Problem("binary", 2, graphs, {"val": graphs[:8]}, per_graph=True)
+    graphs, h_t, z_t = [graph(i) for i in range(48)], torch.randn(48, 6), torch.randn(48, 2)
+    read = {"h_graph": lambda rows: h_t[rows], "z_t": lambda rows: z_t[rows]}
+    problem = data.Problem(
+        "binary", 2, graphs, {"val": graphs[:8]}, per_graph=True, batch=16, taught=read
+    )
     model = models.build("GIN", problem, {"width": 4, "layers": 2, "dropout": 0.0, "norm": None})
     method = "gcrd[queue_size=1024,max_samples=None]"
     assert method in ablation.variants("graph")["queue"]
-    h_t = torch.cat([one.h_graph for one in graphs])
-    case = methods.Case(4, 6, None, methods.Teacher(torch.nn.Identity(), h_t, h_t))
+    case = methods.Case(4, 6, None, methods.Teacher(torch.nn.Identity(), h_t, z_t))
     loss, given = methods.objective(method, {method: methods.Setting(1.0, 0.5)}, case)
     taught = fit.Taught(loss, given, method, case, "graph")
     fit.fit(model, problem, fit.Training(epochs=2), taught)

@@ -283,7 +283,7 @@ def test_a_killed_run_goes_on_to_the_same_line(
 
     def line(folder: str) -> dict[str, Any]:
         limits = work.Limits("", str(tmp_path / folder), epochs=6, max_samples=100)
-        found = work._run(job, options, 0, needed, limits, test=True)
+        found = work.one_run(job, options, 0, needed, limits, test=True)
         assert not [*(tmp_path / folder).glob("unfinished/*")]
         return {name: value for name, value in found.items() if name != "seconds"}
 

@@ -226,7 +226,7 @@ def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor, task: Tensor) 
         of_types = isinstance(data, HeteroData)
         arguments["edge_index"] = data.edge_index_dict if of_types else data.edge_index
         arguments |= {"batch": data.batch} if "batch" in data else {}
-    if taught.method != "kd":
+    if f"h_{taught.level}" in data:
         arguments["h_t"] = data[f"h_{taught.level}"]
     if taught.case.data is not None:
         arguments["h_s"], arguments["h_t"] = sides(taught.method, h_s, z, taught.case)

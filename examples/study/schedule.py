@@ -87,7 +87,8 @@ class Results:
     def _facts(self) -> Line:
         return {
             "dataset": self.dataset, "setting": self.setting, **_versions(),
-            "kind": self.limits.kind, "limits": {name: getattr(self.limits, name) for name in FIXED},
+            "kind": self.limits.kind,
+            "limits": {name: getattr(self.limits, name) for name in FIXED},
         }  # fmt: skip
 
 
