@@ -16,13 +16,13 @@ and other MoleculeNet sets come through PyG, split once at random, 80:10:10. The
 under the ROC curve, averaged over labels; for esol, freesolv and lipo, root mean squared errors.
 """
 
-import random
 from functools import partial
 
 import _common
 import torch
 import torch.nn.functional as F
 from _common import Setting
+from study.generated import molecules
 from torch import Tensor, nn
 from torch.utils.data import random_split
 from torch_geometric.data import Data
@@ -32,7 +32,6 @@ from torch_geometric.datasets import MoleculeNet
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GCN, MLP, GINEConv, global_mean_pool
 from torch_geometric.nn.models.basic_gnn import BasicGNN
-from torch_geometric.utils import to_undirected
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.functional.regression import mean_squared_error
 
@@ -68,30 +67,8 @@ kd = partial(graphkd.KDLoss, task="regression" if regression else "multilabel")
 # Data ---------------------------------------------------------------------------------------------
 
 
-def molecule(draw: random.Random) -> Data:
-    """Rings and single atoms, each joined to an earlier one. Atoms are 0 to 3 for C, N, O, F."""
-    atoms, bonds = [], []
-    for _ in range(draw.randint(4, 9)):
-        first, size = len(atoms), draw.choice([1, 1, 1, 5, 6])
-        atoms += draw.choices(range(4), (3, 2, 2, 2) if size == 1 else (8, 1, 1, 0), k=size)
-        bonds += [(first + i, first + (i + 1) % size, 2) for i in range(size) if size > 1]
-        if first:
-            i, j = draw.randrange(first), draw.randrange(first, first + size)
-            bonds.append((i, j, draw.choice([0, 0, 1])))  # single or double; rings have bonds 2
-    x, bond = torch.tensor(atoms), torch.tensor(bonds, dtype=torch.long).view(-1, 3)
-    edge_index, edge_attr = to_undirected(bond[:, :2].t(), bond[:, 2:], num_nodes=len(atoms))
-    step = torch.eye(len(atoms)).index_put(tuple(edge_index), edge_attr.view(-1).ne(1).float())
-    apart = (step @ step @ step > 0) & (step @ step == 0)
-    y = torch.tensor([[apart[x == a][:, x == b].any() for a, b in [(1, 2), (2, 3), (1, 3)]]])
-    return Data(x=x.view(-1, 1), edge_index=edge_index, edge_attr=edge_attr, y=y.float())
-
-
 if args.dataset == "generated":
-    draw, generator = random.Random(0), torch.Generator().manual_seed(0)
-    graphs = [molecule(draw) for _ in range(2500)]
-    train_set, val_set, test_set = graphs[:1000], graphs[1000:1500], graphs[1500:]
-    for data in train_set:
-        data.y[torch.rand(data.y.shape, generator=generator) < 0.6] = torch.nan
+    train_set, val_set, test_set = molecules().values()
 elif args.dataset == "ogbg-molhiv":
     try:
         from ogb.graphproppred import PygGraphPropPredDataset

@@ -36,7 +36,8 @@ def models_of(dataset: str, args: argparse.Namespace) -> tuple[data.Problem, lis
     problem = data.problem(dataset, args.root, 0, args.setting)
     fit = problem.tasks
     teachers = [name for name in args.teachers if plan.TEACHERS[name].task in fit]
-    return problem, teachers, [name for name in args.students if plan.STUDENTS[name].task in fit]
+    students = [name for name in args.students if plan.STUDENTS[name].task in fit]
+    return (problem, teachers[:1], students[:1]) if args.smoke else (problem, teachers, students)
 
 
 def columns_of(args: argparse.Namespace) -> list[ablation.Cell]:
@@ -100,6 +101,10 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add(
+        "--smoke", action="store_true",
+        help="two methods on a teacher and a student of every task, to see that all of it works",
+    )  # fmt: skip
     add("--part", choices=["cells", *after.PARTS], default="cells", help="default: cells")
     add(
         "--datasets", nargs="+", metavar="NAME",
@@ -143,7 +148,11 @@ def parse() -> argparse.Namespace:
         "--report", action="store_true",
         help="run nothing: print the tables of what lies in --out, or of --datasets alone",
     )  # fmt: skip
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.smoke:
+        args.datasets, args.methods, args.out = list(plan.SMOKE), ["kd", "gcrd"], args.out / "smoke"
+        args.trials, args.tuning_seeds, args.seeds, args.epochs = 2, 1, 2, 5
+    return args
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
 A name is that of a class of PyG's, with the set's own name behind a colon if the class has several:
 "Planetoid:Cora", "WikiCS", "TUDataset:PROTEINS", "LRGBDataset:Peptides-func". The usual short names
 work too ("Cora", "Photo"), as do those of ogb ("ogbn-arxiv", "ogbg-molhiv"). "Digits" ships inside
-scikit-learn; "Papers", of several node types, "Tiles" of points and "Communities" of nodes with
-several labels are generated; "IGN" are LiDAR tiles, and "S3DIS" is cut by its areas. Files lie in
-ROOT/CLASS; what is missing is downloaded. "Cora[noise=0.4]" is Cora after a corruption of
-corrupt.py.
+scikit-learn; "Papers", of several node types, "Tiles" of points, "Molecules", and "Communities" of
+nodes with several labels are generated; "IGN" are LiDAR tiles, and "S3DIS" is cut by its areas.
+Files lie in ROOT/CLASS; what is missing is downloaded. "Cora[noise=0.4]" is Cora after a corruption
+of corrupt.py.
 """
 
 import copy
@@ -31,7 +31,7 @@ from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 
 from . import graphs, hetero, points
 from .corrupt import corrupted
-from .generated import communities
+from .generated import communities, molecules
 from .graphs import PARTS
 from .methods import named
 
@@ -124,7 +124,12 @@ def reduced(x: Tensor) -> Tensor:
         return x @ torch.svd_lowrank(x, q=COMPONENTS)[2]
 
 
-GENERATED = {"Digits": digits, "Papers": hetero.papers}
+GENERATED: dict[str, Callable[[], dict[str, list[Any]]]] = {
+    "Digits": lambda: {"all": [digits()]},
+    "Papers": lambda: {"all": [hetero.papers()]},
+    "Communities": communities,
+    "Molecules": molecules,
+}
 
 
 @lru_cache(maxsize=2)
@@ -149,9 +154,7 @@ def _ready(graph: Any) -> Any:
 
 def _read(name: str, root: str) -> dict[str, list[Any]]:
     if name in GENERATED:
-        return {"all": [GENERATED[name]()]}
-    if name == "Communities":
-        return communities()
+        return GENERATED[name]()
     kind, _, own = SHORT.get(name, name).partition(":")
     try:
         if kind in points.SETS:

@@ -1,4 +1,6 @@
-"""Generated graphs, as "Communities" in the study, and as what ../multilabel.py learns from."""
+"""Generated graphs: "Communities" and "Molecules" of the study are those of two other examples."""
+
+import random
 
 import torch
 from torch import Tensor
@@ -26,3 +28,30 @@ def _graph(generator: torch.Generator, projection: Tensor, pairs: Tensor) -> Dat
     noise = torch.randn(200, projection.size(1), generator=generator)
     x = shown.float() @ projection + noise
     return Data(x=x, y=y, edge_index=to_undirected(edge_index, num_nodes=200))
+
+
+def molecules() -> dict[str, list[Data]]:
+    """Graphs that look like molecules, as ../molecules.py describes them: always the same 2,500."""
+    draw, generator = random.Random(0), torch.Generator().manual_seed(0)
+    graphs = [_molecule(draw) for _ in range(2500)]
+    for data in graphs[:1000]:
+        data.y[torch.rand(data.y.shape, generator=generator) < 0.6] = torch.nan
+    return {"train": graphs[:1000], "val": graphs[1000:1500], "test": graphs[1500:]}
+
+
+def _molecule(draw: random.Random) -> Data:
+    """Rings and single atoms, each joined to an earlier one. Atoms are 0 to 3 for C, N, O, F."""
+    atoms, bonds = [], []
+    for _ in range(draw.randint(4, 9)):
+        first, size = len(atoms), draw.choice([1, 1, 1, 5, 6])
+        atoms += draw.choices(range(4), (3, 2, 2, 2) if size == 1 else (8, 1, 1, 0), k=size)
+        bonds += [(first + i, first + (i + 1) % size, 2) for i in range(size) if size > 1]
+        if first:
+            i, j = draw.randrange(first), draw.randrange(first, first + size)
+            bonds.append((i, j, draw.choice([0, 0, 1])))  # single or double; rings have bonds 2
+    x, bond = torch.tensor(atoms), torch.tensor(bonds, dtype=torch.long).view(-1, 3)
+    edge_index, edge_attr = to_undirected(bond[:, :2].t(), bond[:, 2:], num_nodes=len(atoms))
+    step = torch.eye(len(atoms)).index_put(tuple(edge_index), edge_attr.view(-1).ne(1).float())
+    apart = (step @ step @ step > 0) & (step @ step == 0)
+    y = torch.tensor([[apart[x == a][:, x == b].any() for a, b in [(1, 2), (2, 3), (1, 3)]]])
+    return Data(x=x.view(-1, 1), edge_index=edge_index, edge_attr=edge_attr, y=y.float())

@@ -59,6 +59,9 @@ def of_size(*widths: int) -> Axes:
     }
 
 
+# A data set of every task, none of which has to be downloaded.
+SMOKE = ("Digits", "Molecules", "Communities", "Papers", "Tiles")
+
 # By name, which is unique among teachers and among students. `task` is one of data.Problem.tasks.
 TEACHERS = {
     "GAT": Spec("nodes of one graph", "GAT", {"heads": 4}, GROWING),
