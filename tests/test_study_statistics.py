@@ -1,85 +1,15 @@
 """The study's statistics: planted lines give what formulas written out here give."""
 
 import itertools
-import json
 import math
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from examples.study import facts, plan, report, schedule, search, statistics, work
-from examples.study.methods import beside_kd
-from examples.study.work import Job, Known, Limits
-
-ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {"epochs": plan.EPOCHS, "patience": plan.PATIENCE, "max_samples": 1024}
-VERSIONS = dict.fromkeys(("graphkd", "torch", "torch_geometric", "python", "machine"), "1")
-TRIALS, T_4 = 5, 2.776445  # the 97.5 % quantile of t with four degrees of freedom
-
-
-def planted(job: Job, known: Known, scores: list[float | None], best: int = 0) -> list[dict]:
-    """The lines of a job: trials of one seed, of which one is best, then tests; None fails."""
-    axes, tried, lines = work.axes(job, known), {}, []
-    while (point := search.propose(axes, tried, TRIALS)) is not None:
-        value = 90.0 if len(tried) == best else 50.0 - len(tried)
-        options = search.options(axes, point)
-        lines.append({"phase": "trial", "options": options, "seed": 0, "validation": value})
-        tried[point] = value
-    options = search.options(axes, search.best(tried))
-    for seed, score in enumerate(scores):
-        line = {"phase": "test", "options": options, "seed": seed, "seconds": 3.0}
-        done = {"validation": 90.0, "test": score, "epochs": 100}
-        lines.append(line | ({"validation": None, "failed": "NaN"} if score is None else done))
-    return lines
-
-
-def file(
-    folder: Path,
-    methods: dict[str, list[float | None]],
-    dataset: str = "Made",
-    students: tuple[str, ...] = ("GCN",),
-    setting: str = "transductive",
-) -> None:
-    """A file in which each student has these scores by method, "none" and "teacher" included."""
-    lines: list[dict] = [{"dataset": dataset, "setting": setting, **VERSIONS, "limits": LIMITS}]
-    chosen = {}
-
-    def add(job: Job, known: Known, scores: list[float | None]) -> None:
-        own = {k: v for k, v in job._asdict().items() if v != Job._field_defaults.get(k)}
-        del own["dataset"], own["setting"]
-        more = {"test_seen": 1.0} if setting == "production" else {}
-        if known != Known():
-            own["given"] = work.identity(known)
-        for line in planted(job, known, scores):
-            lines.append({**own, **line, **(more if "test" in line else {})})
-        chosen[job.method] = line["options"]
-
-    teacher = Job(dataset, setting, "GAT", is_teacher=True)
-    add(teacher, Known(), methods["teacher"])
-    for student in students:
-        add(job := Job(dataset, setting, student), Known(), methods["none"])
-        teaching = search.options(plan.TEACHERS["GAT"].axes, (0,) * 6)
-        known = Known(search.options(plan.STUDENTS[student].axes, (0,) * 4), teaching)
-        for method in methods:
-            if method not in ("teacher", "none"):
-                own = job._replace(teacher="GAT", method=method)
-                beside = {"kd": chosen["kd"]} if beside_kd(method) else {}
-                add(own, known._replace(**beside), methods[method])
-    path = folder / f"{dataset.replace(':', '-')}-{setting}.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-KD = [90.0, 91.0, 92.0, 93.0, 94.0]
-MADE: dict[str, list[float | None]] = {
-    "teacher": [95.0] * 5,
-    "none": [80.0, 82.0, 81.0, 83.0, 84.0],
-    "kd": KD,
-    "gcrd": [score + gain for score, gain in zip(KD, (1.0, 2.0, 3.0, 4.0, 6.0), strict=True)],
-    "lsp": [score + gain for score, gain in zip(KD, (1.0, -1.0, 0.0, 0.0, 0.5), strict=True)],
-}
+from examples.study import plan, report, schedule, search, statistics, work
+from examples.study.work import Job, Known
+from tests.planted_study import KD, MADE, T_4, TRIALS, file, planted
 
 
 @pytest.fixture
@@ -243,84 +173,3 @@ def test_bars_join_what_does_not_differ() -> None:
     assert statistics.alike(found) == [("a", "b"), ("b", "c")]
     assert statistics.alike(found._replace(critical=5.0)) == [("a", "d")]
     assert statistics.alike(found._replace(critical=0.1)) == []
-
-
-def test_a_file_that_is_being_written_is_read_and_left_alone(tmp_path: Path) -> None:
-    file(tmp_path, MADE)
-    path = tmp_path / "Made-transductive.jsonl"
-    text = path.read_text() + '{"model": "GCN", "pha'
-    path.write_text(text)
-    assert statistics.read(tmp_path)[0].seeds == 5
-    assert path.read_text() == text
-
-
-def test_the_printed_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    file(tmp_path, MADE | {"at": [None, 90.0, 90.0, 90.0, 90.0], "fitnet": KD[:2]})
-    report.show(tmp_path)
-    out = " ".join(capsys.readouterr().out.split())
-    assert "Made: GAT → GCN, 5 seeds" in out
-    assert "KD 92.0 ± 1.6 +10.00 ± 0.88" in out
-    assert "5 seeds and 3 methods allow no p against KD below 0.19." in out
-    assert "Runs that failed: AT (1)." in out
-    assert "Not finished: FitNet (2 seeds)." in out
-    assert f"Results: {tmp_path} (Made-transductive.jsonl)" in out
-
-
-def test_errors_have_more_digits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """A score of a regression is minus an error, and two points mean nothing there."""
-    file(tmp_path, {name: [-x / 100 for x in scores] for name, scores in MADE.items()})
-    report.show(tmp_path)
-    out = " ".join(capsys.readouterr().out.split())
-    assert "KD −0.920 ± 0.016 −0.1000 ± 0.0088" in out
-    assert "two points" not in out
-
-
-def test_facts_of_the_digits(tmp_path: Path) -> None:
-    limits = Limits("data", "", trials=TRIALS, tuning_seeds=1)
-    job = Job("Digits", "transductive", "MLP")
-    results = schedule.Results(tmp_path, "Digits", "transductive", limits)
-    for line in planted(job, Known(), KD):
-        results.add(job, line)
-    facts.write(results, limits)
-    found = json.loads((tmp_path / "Digits-transductive.json").read_text())
-    assert found["rows"] == {"train": 50, "val": 500, "test": 898}
-    assert (found["nodes"], found["features"], found["split_is_drawn"]) == (1797, 64, True)
-    assert found["parameters"] == {"student MLP": 64 * 64 + 64 + 64 * 10 + 10}
-
-
-def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures and tables of a complete data set, one with a student less, and one half done."""
-    pytest.importorskip("matplotlib").use("Agg")
-    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
-    every = MADE | {name: KD for name in plan.METHODS if name not in MADE}
-    file(tmp_path, every, "One", ("GCN", "MLP"))
-    file(tmp_path, every, "Two:Half", ("GCN",))
-    file(tmp_path, {name: MADE[name] for name in ("teacher", "none", "kd")}, "Three", ("MLP",),
-         "production")  # fmt: skip
-    summary = __import__("_study_summary")
-    blocks = summary.study_blocks(tmp_path)
-    assert list(blocks) == ["study summary", "study data sets", "study details"]
-    sections = blocks["study data sets"].split("\n### ")
-    titles = [one.splitlines()[0] for one in sections[1:]]
-    assert titles == ["One", "Three, production", "Two:Half"]
-    assert "over 2 data sets" in " ".join(blocks["study summary"].split())
-    assert "Not complete" not in sections[3]
-    assert "GAT → MLP: 18 methods not begun." in sections[2]
-    command = "--datasets Three --out benchmarks/results/study --setting production --seeds 5"
-    assert f"{command} --tuning-seeds 1 --trials 5`" in " ".join(sections[2].split())
-    figures = __import__("_study_figures")
-    figures.draw_study(tmp_path, tmp_path)
-    drawn = {f"_static/{path.name}" for path in tmp_path.glob("*.svg")}
-    assert drawn == {word for text in blocks.values() for word in text.split() if ".svg" in word}
-    assert summary.study_blocks(tmp_path / "none") == {}
-
-
-def test_report_runs_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    file(tmp_path, MADE)
-    before = {path.name for path in tmp_path.iterdir()}
-    monkeypatch.setattr(sys, "argv", ["study", "--report", "--out", str(tmp_path)])
-    runpy.run_module("examples.study", run_name="__main__")
-    assert "GAT → GCN" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == before

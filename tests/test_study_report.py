@@ -1,0 +1,95 @@
+"""What the study prints and writes of planted lines, and of its page."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from examples.study import facts, plan, report, schedule, statistics
+from examples.study.work import Job, Known, Limits
+from tests.planted_study import KD, MADE, TRIALS, file, planted
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_a_file_that_is_being_written_is_read_and_left_alone(tmp_path: Path) -> None:
+    file(tmp_path, MADE)
+    path = tmp_path / "Made-transductive.jsonl"
+    text = path.read_text() + '{"model": "GCN", "pha'
+    path.write_text(text)
+    assert statistics.read(tmp_path)[0].seeds == 5
+    assert path.read_text() == text
+
+
+def test_the_printed_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file(tmp_path, MADE | {"at": [None, 90.0, 90.0, 90.0, 90.0], "fitnet": KD[:2]})
+    report.show(tmp_path)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Made: GAT → GCN, 5 seeds" in out
+    assert "KD 92.0 ± 1.6 +10.00 ± 0.88" in out
+    assert "5 seeds and 3 methods allow no p against KD below 0.19." in out
+    assert "Runs that failed: AT (1)." in out
+    assert "Not finished: FitNet (2 seeds)." in out
+    assert f"Results: {tmp_path} (Made-transductive.jsonl)" in out
+
+
+def test_errors_have_more_digits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A score of a regression is minus an error, and two points mean nothing there."""
+    file(tmp_path, {name: [-x / 100 for x in scores] for name, scores in MADE.items()})
+    report.show(tmp_path)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "KD −0.920 ± 0.016 −0.1000 ± 0.0088" in out
+    assert "two points" not in out
+
+
+def test_facts_of_the_digits(tmp_path: Path) -> None:
+    limits = Limits("data", "", trials=TRIALS, tuning_seeds=1)
+    job = Job("Digits", "transductive", "MLP")
+    results = schedule.Results(tmp_path, "Digits", "transductive", limits)
+    for line in planted(job, Known(), KD):
+        results.add(job, line)
+    facts.write(results, limits)
+    found = json.loads((tmp_path / "Digits-transductive.json").read_text())
+    assert found["rows"] == {"train": 50, "val": 500, "test": 898}
+    assert (found["nodes"], found["features"], found["split_is_drawn"]) == (1797, 64, True)
+    assert found["parameters"] == {"student MLP": 64 * 64 + 64 + 64 * 10 + 10}
+
+
+def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures and tables of a complete data set, one with a student less, and one half done."""
+    pytest.importorskip("matplotlib").use("Agg")
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    every = MADE | {name: KD for name in plan.METHODS if name not in MADE}
+    file(tmp_path, every, "One", ("GCN", "MLP"))
+    file(tmp_path, every, "Two:Half", ("GCN",))
+    file(tmp_path, {name: MADE[name] for name in ("teacher", "none", "kd")}, "Three", ("MLP",),
+         "production")  # fmt: skip
+    summary = __import__("_study_summary")
+    blocks = summary.study_blocks(tmp_path)
+    assert list(blocks) == ["study summary", "study data sets", "study details"]
+    sections = blocks["study data sets"].split("\n### ")
+    titles = [one.splitlines()[0] for one in sections[1:]]
+    assert titles == ["One", "Three, production", "Two:Half"]
+    assert "over 2 data sets" in " ".join(blocks["study summary"].split())
+    assert "Not complete" not in sections[3]
+    assert "GAT → MLP: 18 methods not begun." in sections[2]
+    command = "--datasets Three --out benchmarks/results/study --setting production --seeds 5"
+    assert f"{command} --tuning-seeds 1 --trials 5`" in " ".join(sections[2].split())
+    figures = __import__("_study_figures")
+    figures.draw_study(tmp_path, tmp_path)
+    drawn = {f"_static/{path.name}" for path in tmp_path.glob("*.svg")}
+    assert drawn == {word for text in blocks.values() for word in text.split() if ".svg" in word}
+    assert summary.study_blocks(tmp_path / "none") == {}
+
+
+def test_report_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    file(tmp_path, MADE)
+    before = {path.name for path in tmp_path.iterdir()}
+    monkeypatch.setattr(sys, "argv", ["study", "--report", "--out", str(tmp_path)])
+    runpy.run_module("examples.study", run_name="__main__")
+    assert "GAT → GCN" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == before
