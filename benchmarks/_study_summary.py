@@ -18,10 +18,9 @@ from _study_tables import (
     wide,
 )
 from _tables import image, joined, prose
+from study import plan
 from study.report import decimal, places
 from study.statistics import NONE, RANKED, TWICE, Column, Found, differences, label, ranking, read
-
-from study import plan
 
 
 def study_blocks(folder: Path = FOLDER) -> dict[str, str]:

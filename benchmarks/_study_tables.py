@@ -11,6 +11,7 @@ from _tables import table as wrapped
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
+from study import plan
 from study.report import decimal, places, score
 from study.statistics import (
     NONE,
@@ -22,8 +23,6 @@ from study.statistics import (
     label,
     smallest_p,
 )
-
-from study import plan
 
 FOLDER = RESULTS / "study"
 SMALL = 0.05
