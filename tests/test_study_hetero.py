@@ -32,7 +32,7 @@ def academic() -> HeteroData:
 
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(data.GENERATED, "Academic", academic)
+    monkeypatch.setitem(data.GENERATED, "Academic", lambda: {"all": [academic()]})
     data.load.cache_clear()
 
 
