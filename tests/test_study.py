@@ -15,7 +15,7 @@ from torch_geometric.datasets import KarateClub
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from examples.study import data, methods, plan, schedule, search, work
+from examples.study import data, fit, methods, plan, schedule, search, work
 from examples.study.work import Job, Known, Limits
 
 WEIGHT = search.Axis(1.0, 10**0.5)
@@ -289,9 +289,56 @@ def test_every_method_trains(tmp_path_factory: pytest.TempPathFactory, method: s
         assert not model.eval()(problem.learn[0]).equal(plain.eval()(problem.learn[0]))
 
 
-def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = "--students MLP --teachers GraphSAGE --methods kd --trials 1 --tuning-seeds 1 --seeds 1"
-    flags += f" --epochs 1 --jobs 1 --out {tmp_path}/out --work {tmp_path}/work"
+def test_a_run_that_diverges_is_a_line_and_a_mistake_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"weight": 1.0, "dropout": 0.4}
+    z, refused = torch.ones(2, 2), "the loss refuses it"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError(refused)
+
+    taught = fit.Taught(refuse, {}, "kd", methods.Case(2, 2, None, None))
+    graph = Data(edge_index=torch.zeros(2, 0, dtype=torch.long), z_t=z)
+    with pytest.raises(ValueError, match=refused):
+        fit.distilled(taught, z, graph, z, z.sum())
+    with pytest.raises(FloatingPointError, match=refused):
+        fit.distilled(taught, z, graph, z / 0, z.sum())
+
+    def diverge(*_: object) -> None:
+        raise FloatingPointError(refused)
+
+    monkeypatch.setattr(work, "train", diverge)
+    line = work.one_run(JOBS[1], options, 0, Known(), limits(tmp_path), test=True)
+    assert line == {"validation": None, "failed": refused}
+
+
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str) -> None:
+    flags += f" --jobs 1 --out {tmp_path}/out --work {tmp_path}/work"
     monkeypatch.setattr(sys, "argv", ["study", *flags.split()])
     runpy.run_module("examples.study", run_name="__main__")
-    assert len(lines_of(tmp_path / "out" / "Digits-transductive.jsonl")) == 1 + 3 * 2 + 1
+
+
+def test_a_cell_of_every_task_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    command(monkeypatch, tmp_path, "--smoke")
+    found = {
+        path.name.split("-")[0]: [line for line in lines_of(path) if line.get("phase") == "test"]
+        for path in (tmp_path / "out" / "smoke").glob("*.jsonl")
+    }
+    assert found.keys() == {*plan.SMOKE}
+    for name, runs in found.items():
+        methods_run = [line.get("method") for line in runs]
+        times = 4 if name == "Molecules" else 2  # rows of nodes, and of graphs
+        assert methods_run == [None] * 4 + ["kd"] * 2 + ["gcrd"] * times
+        assert all("test" in line for line in runs)
+    command(monkeypatch, tmp_path, "--smoke")  # nothing is run again
+    for name, runs in found.items():
+        path = tmp_path / "out" / "smoke" / f"{name}-transductive.jsonl"
+        assert runs == [line for line in lines_of(path) if line.get("phase") == "test"]
+
+
+def test_models_for_another_task_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match="Digits has no student but GCN, GraphSAGE, SIGN, MLP"):
+        command(monkeypatch, tmp_path, "--students GCN-60 R-GCN")

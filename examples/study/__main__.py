@@ -1,6 +1,6 @@
 """The study: which losses help which students, on which data.
 
-    python -m examples.study --smoke                           # a cell of every task, some minutes
+    python -m examples.study --smoke                           # a cell of every task, a minute or two
     python -m examples.study --datasets Cora --root data       # every cell on Cora
     python -m examples.study --datasets Cora --students MLP --methods kd gcrd kd+gcrd
     python -m examples.study --datasets WikiCS LRGBDataset:Peptides-func   # any set of PyG's
@@ -37,6 +37,12 @@ def models_of(dataset: str, args: argparse.Namespace) -> tuple[data.Problem, lis
     fit = problem.tasks
     teachers = [name for name in args.teachers if plan.TEACHERS[name].task in fit]
     students = [name for name in args.students if plan.STUDENTS[name].task in fit]
+    for what, found, named in (
+        ("teacher", teachers, plan.TEACHERS), ("student", students, plan.STUDENTS),
+    ):  # fmt: skip
+        if not found:
+            fitting = [name for name, spec in named.items() if spec.task in fit]
+            raise SystemExit(f"{dataset} has no {what} but {', '.join(fitting)}.")
     return (problem, teachers[:1], students[:1]) if args.smoke else (problem, teachers, students)
 
 
@@ -151,7 +157,7 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.smoke:
         args.datasets, args.methods, args.out = list(plan.SMOKE), ["kd", "gcrd"], args.out / "smoke"
-        args.trials, args.tuning_seeds, args.seeds, args.epochs = 2, 1, 2, 5
+        args.trials, args.tuning_seeds, args.seeds, args.epochs = 1, 1, 2, 1
     return args
 
 

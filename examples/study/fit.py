@@ -169,6 +169,9 @@ def fit(
     """Train a model and leave it at its best epoch on validation data.
 
     A run that was stopped goes on from the file `kept`, and gives what it would have given.
+
+    Raises:
+        FloatingPointError: If it diverges, so that no epoch has a score.
     """
     heads = [] if taught is None else [*taught.loss.parameters()]
     optimizer = torch.optim.Adam(
@@ -220,6 +223,9 @@ def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor, task: Tensor) 
     """The sum of the losses; each takes the arguments that it names.
 
     The task's loss is what WeightedSum balances them against, if it does.
+
+    Raises:
+        FloatingPointError: If a loss refuses what a student that diverged has made.
     """
     arguments = {"h_s": h_s, "z_s": z, "z_t": data.z_t}
     if taught.level == "node":
@@ -234,5 +240,9 @@ def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor, task: Tensor) 
         arguments["ids"] = data[f"{taught.level}_id"]
     for name, value in taught.given.items():
         arguments[name] = value() if callable(value) else value
-    total, _ = taught.loss(**arguments, task_loss=task)
-    return total
+    try:
+        return taught.loss(**arguments, task_loss=task)[0]
+    except ValueError as error:
+        if z.isfinite().all():  # it is no fault of the numbers
+            raise
+        raise FloatingPointError(str(error)) from error

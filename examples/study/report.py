@@ -56,7 +56,8 @@ def notes(column: Column) -> list[str]:
     n, methods = max((len(one.scores) for one in cells.values()), default=0), len(cells) - 2
     if methods > 0:
         least = smallest_p(n, methods)
-        lines.append(f"{n} seeds and {methods} methods allow no p against KD below {least:.2g}.")
+        tests = "1 method" if methods == 1 else f"{methods} methods"
+        lines.append(f"{n} seeds and {tests} allow no p against KD below {least:.2g}.")
     trials = sorted({one.trials for one in cells.values()})
     lines.append(f"Trials of a method: {' or '.join(map(str, trials))}.")
     listed = {

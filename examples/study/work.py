@@ -158,19 +158,18 @@ def remaining(job: Job, lines: list[Line], known: Known, limits: Limits) -> Iter
 def one_run(
     job: Job, options: dict[str, Any], seed: int, known: Known, limits: Limits, *, test: bool
 ) -> Line:
-    """One run: its scores, and how long it took."""
-    start, earlier, model = time.perf_counter(), 0.0, None
+    """One run: its validation score; of a test also the scores, and how long it took."""
+    start, model = time.perf_counter(), None
     try:
         model, problem, found = train(job, options, seed, known, limits)
-        earlier = found.earlier
         line: Line = {"validation": round(found.validation, 4)}
         if test:
             scores = fit.scores(model, problem)
             line |= {part: round(value, 4) for part, value in scores.items()}
-        line |= {"epoch": found.epoch, "epochs": found.epochs}
-    except (FloatingPointError, ValueError) as error:  # as when a large weight makes it diverge
+            seconds = round(found.earlier + time.perf_counter() - start, 2)
+            line |= {"epoch": found.epoch, "epochs": found.epochs, "seconds": seconds}
+    except FloatingPointError as error:  # as when a large weight makes it diverge
         line = {"validation": None, "failed": str(error)[:200]}
-    line["seconds"] = round(earlier + time.perf_counter() - start, 2)
     if test and limits.similarity and job.teacher is not None and "failed" not in line:
         line["similarity"] = similarity.measured(model, problem)
     if test and job.is_teacher and model is not None:  # its students need not train it again
