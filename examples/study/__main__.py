@@ -1,6 +1,6 @@
 """The study: which losses help which students, on which data.
 
-    python -m examples.study --smoke                           # a cell of every task, a minute or two
+    python -m examples.study --smoke                           # a cell of every task: a minute
     python -m examples.study --datasets Cora --root data       # every cell on Cora
     python -m examples.study --datasets Cora --students MLP --methods kd gcrd kd+gcrd
     python -m examples.study --datasets WikiCS LRGBDataset:Peptides-func   # any set of PyG's
