@@ -1,8 +1,10 @@
-"""The figures of docs/study.md: differences to KD by pair and by data set, and ranks."""
+"""The figures of the study's pages; those of docs/study.md are drawn here."""
 
 from pathlib import Path
 
 import numpy as np
+from _study_gcrd import PICTURE, ablated, draw_temperature
+from _study_parts import figures as figures_of_parts
 from _study_tables import FOLDER, methods, picture, sure
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -40,6 +42,10 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
         strict, lenient = (ranking(columns, by_student=by) for by in (False, True))
         if strict is not None:
             _save(diagram(strict, lenient.critical), figures / "study_ranks.svg")
+        if variants := ablated(folder):
+            _save(draw_temperature(variants), figures / PICTURE)
+        for name, figure in figures_of_parts(folder).items():
+            _save(figure, figures / name)
 
 
 def _save(figure: Figure, path: Path) -> None:

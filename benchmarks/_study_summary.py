@@ -20,7 +20,7 @@ from _study_tables import (
 from _tables import image, joined, prose
 from study import plan
 from study.report import decimal, places
-from study.statistics import NONE, RANKED, TWICE, Column, Found, differences, label, ranking, read
+from study.statistics import NONE, TWICE, Column, Found, differences, label, ranked, ranking, read
 
 
 def study_blocks(folder: Path = FOLDER) -> dict[str, str]:
@@ -117,14 +117,12 @@ def gaps(found: list[Found]) -> str:
 
 def ranks(columns: list[Column]) -> str:
     strict, lenient = (ranking(columns, by_student=by_student) for by_student in (False, True))
-    complete = [column for column in columns if all(name in column.cells for name in RANKED)]
+    complete, names = ranked(columns)
     if strict is None:
-        have = len({column.dataset for column in complete})
-        return prose(f"""Ranks need two data sets with a pair in which all of {len(RANKED)} methods
-        are complete. So far there {"is one" if have == 1 else "are none"}.""")
-    text = f"""{len(RANKED)} methods by their mean scores in {len(complete)} pairs; ranks are
-    averaged within a data set, for it is the data sets that are a sample: pairs of one share its
-    rows and its teachers. Friedman's test over {len(strict.samples)} data sets: p
+        return prose("Ranks need two data sets on which KD and G-CRD are complete.")
+    text = f"""{len(names)} methods that all have, by their mean scores in {len(complete)} pairs;
+    ranks are averaged within a data set, for it is the data sets that are a sample: pairs
+    of one share its rows and its teachers. Friedman's test over {len(strict.samples)} data sets: p
     {chance(strict.p, "= ")}. Methods that a bar joins differ by less than Nemenyi's critical
     difference at 5 %, {strict.critical:.1f} ranks. Were each student of a data set a sample of its
     own, it would be {lenient.critical:.1f} (dashed), and p {chance(lenient.p, "= ")}."""

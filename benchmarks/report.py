@@ -16,6 +16,8 @@ from _doctor_tables import doctor_section
 from _family_tables import family_cost_section, family_demo_section
 from _floor_tables import change_section, floor_section
 from _speed_tables import speed_section, targets
+from _study_gcrd import gcrd_blocks
+from _study_parts import cost_blocks, robustness_blocks, similarity_blocks
 from _study_summary import study_blocks
 from _tables import (
     balancing_section,
@@ -40,7 +42,13 @@ ROOT = Path(__file__).resolve().parents[1]
 README, PAGE, FIGURES = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "_static"
 RECIPES = ROOT / "docs" / "recipes.md"
 ANALYSIS = ROOT / "docs" / "diagnostics" / "analysis.md"
-STUDY = ROOT / "docs" / "study.md"
+# The pages of the study, each with what fills its marked blocks.
+STUDY = {
+    ROOT / "docs" / "study.md": lambda: study_blocks() | cost_blocks(),
+    ROOT / "docs" / "study_gcrd.md": gcrd_blocks,
+    ROOT / "docs" / "study_similarity.md": similarity_blocks,
+    ROOT / "docs" / "study_robustness.md": robustness_blocks,
+}
 
 
 def page() -> str:
@@ -95,11 +103,6 @@ def analysis() -> str:
     return filled(text, {"analysis": analysis_tables(result)} if result else {})
 
 
-def study() -> str:
-    """The page of the study with its tables. What stands outside of the marks is kept."""
-    return filled(STUDY.read_text(), study_blocks())
-
-
 def filled(text: str, blocks: dict[str, str]) -> str:
     """The text with its marked blocks filled in."""
     for name, block in blocks.items():
@@ -115,7 +118,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     pages = {PAGE: page(), README: readme(), RECIPES: recipes(), ANALYSIS: analysis()}
-    pages[STUDY] = study()
+    pages |= {path: filled(path.read_text(), blocks()) for path, blocks in STUDY.items()}
     for path, text in pages.items():
         if path.read_text() == text:
             continue

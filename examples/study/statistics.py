@@ -30,14 +30,16 @@ import numpy as np
 from scipy import stats
 
 from . import plan, schedule, search, work
-from .methods import LABELS, named
+from .methods import BALANCED, LABELS, named
 from .schedule import Lines, parsed
 from .work import Job, Limits, Line
 
 NONE = "none"  # the student alone, as a method
 TWICE = {plan.NONE_TWICE: "No distillation, twice tuned", plan.TWICE: "KD, twice tuned"}
 ANY = Limits("", "", trials=0)  # a choice is the best of the trials that there are
-# What is ranked over data sets: all methods but the two that are there for comparison.
+# A column is ranked if it has these. What is ranked: of all methods but those that are there for
+# comparison, the ones that every such column has.
+COMPARED = (NONE, "kd", "gcrd")
 RANKED = [NONE, *(name for name in plan.METHODS if name not in (plan.PAPER_GCRD, *TWICE))]
 
 
@@ -117,6 +119,8 @@ def label(method: str) -> str:
         return TWICE[method]
     if method == plan.PAPER_GCRD:
         return "G-CRD, paper's τ"
+    if method.startswith(BALANCED):
+        return f"{label(method.removeprefix(BALANCED))}, balanced"
     method, _, level = method.partition("@")
     parts = []
     for part in method.split("+"):
@@ -311,15 +315,19 @@ class Ranking(NamedTuple):
     critical: float  # the difference of average ranks that Nemenyi's test takes for one, at 5 %
 
 
-def ranking(
-    columns: list[Column], methods: list[str] = RANKED, *, by_student: bool = False
-) -> Ranking | None:
-    """Ranks over the columns that have all of the methods; None for fewer than two samples."""
+def ranked(columns: list[Column]) -> tuple[list[Column], list[str]]:
+    """The columns that can be ranked, and the methods that all of them have."""
+    columns = [one for one in columns if {*COMPARED} <= one.cells.keys()]
+    return columns, [name for name in RANKED if all(name in one.cells for one in columns)]
+
+
+def ranking(columns: list[Column], *, by_student: bool = False) -> Ranking | None:
+    """Ranks of the methods that all columns have; None for fewer than two samples."""
+    columns, methods = ranked(columns)
     samples: dict[str, list[np.ndarray]] = {}
     for column in columns:
-        if all(method in column.cells for method in methods):
-            sample = f"{column.dataset}, {column.student}" if by_student else column.dataset
-            samples.setdefault(sample, []).append(_ranks(column, methods))
+        sample = f"{column.dataset}, {column.student}" if by_student else column.dataset
+        samples.setdefault(sample, []).append(_ranks(column, methods))
     if len(samples) < 2:
         return None
     ranks = np.array([stats.rankdata(np.mean(rows, axis=0)) for rows in samples.values()])

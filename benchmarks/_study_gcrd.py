@@ -1,0 +1,170 @@
+"""What docs/study_gcrd.md says: the ablation's tables, and scores by temperature."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _study_tables import FOLDER, chance, dropdown, interval, places, setting, table, tested, wide
+from _tables import image, joined, prose
+from study import ablation, plan
+from study.methods import BALANCED
+from study.schedule import parsed
+from study.statistics import NONE, Column, Difference, Found, difference, holm, label, summary
+
+from graphkd.diagnostics.plots._axes import COLOURS, GREY, open_frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BASE = "gcrd"
+PICTURE = "study_temperature.svg"
+GROUPS = ablation.variants("node") | ablation.variants("graph")
+
+
+def gcrd_blocks(folder: Path = FOLDER) -> dict[str, str]:
+    """The marked blocks of the page; none without results."""
+    found = ablated(folder)
+    if not found:
+        return {}
+    return {
+        "ablation temperature": temperature(found),
+        "ablation": joined(*(one_column(*pair) for pair in found)),
+    }
+
+
+def ablated(folder: Path) -> list[tuple[Found, Column]]:
+    """The columns with variants: the cells' lines and the ablation's are read as one file's."""
+    pairs = []
+    for path in sorted((folder / "ablation").glob("*.jsonl")):
+        header, lines = parsed((folder / path.name).read_text())
+        for job, variants in parsed(path.read_text())[1].items():
+            lines[job] = [*lines.get(job, []), *variants]
+        found = summary(header, lines, {})
+        pairs += [(found, one) for one in found.columns if {*one.cells} & {*every()}]
+    return pairs
+
+
+def every() -> list[str]:
+    """The variants, as the ablation lists them, with those among the cells' methods."""
+    return [name for group in GROUPS.values() for name in group]
+
+
+def shown(method: str) -> str:
+    return label(method) + (" †" if method in ablation.PAPER else "")
+
+
+def one_column(found: Found, column: Column) -> str:
+    """The variants of a pair, against G-CRD as the cells have it and against no distillation."""
+    beside = [NONE, "kd", "kd+gcrd", BASE]
+    names = [plan.PAPER_GCRD, *(name for name in every() if not name.startswith(BALANCED))]
+    against = compared(column, names)
+    rows = [row(column, name, against) for name in [*beside, *names] if name in column.cells]
+    trials = column.cells[BASE].trials
+    text = f"""{found.seeds} seeds; each variant has as many trials as G-CRD, {trials}, for what it
+    does not fix. † marks what the paper does. Differences to G-CRD are paired; p is Wilcoxon's,
+    with Holm's correction over the variants of the table."""
+    head = ["variant", "test", "− none", "− G-CRD", "p", "setting"]
+    return joined(
+        f"### {found.title}, {column.name}",
+        prose(text),
+        dropdown("All variants", table(head, rows)),
+        balance(column),
+    )
+
+
+def row(column: Column, name: str, against: dict[str, Difference]) -> list[str]:
+    cell = column.cells[name]
+    none = column.cells[NONE].scores
+    gain = interval(difference(cell.scores, none), places(cell.mean))[0] if name != NONE else ""
+    to_base = interval(against.get(name), places(cell.mean))
+    return [shown(name), tested(cell)[0], gain.replace("**", ""), *to_base, setting(cell.options)]
+
+
+def compared(column: Column, names: list[str]) -> dict[str, Difference]:
+    """The variants' differences to G-CRD, corrected for their number."""
+    base = column.cells[BASE].scores
+    pairs = {
+        name: difference(column.cells[name].scores, base) for name in names if name in column.cells
+    }
+    ps = holm([one.p for one in pairs.values()])
+    return {name: one._replace(p=p) for (name, one), p in zip(pairs.items(), ps, strict=True)}
+
+
+def balance(column: Column) -> str:
+    """Losses that WeightedSum balances, at weight 1, against the same with a tuned weight."""
+    rows = []
+    for name in GROUPS["balanced"]:
+        tuned = name.removeprefix(BALANCED)
+        if name in column.cells and tuned in column.cells:
+            mine, other = column.cells[name], column.cells[tuned]
+            one = difference(mine.scores, other.scores)
+            text, _ = interval(one, places(mine.mean))
+            rows.append([label(tuned), tested(other)[0], tested(mine)[0], text.replace("**", ""),
+                         chance(one.p), setting(other.options)])  # fmt: skip
+    if not rows:
+        return ""
+    head = ["method", "weight tuned", "balanced", "balanced − tuned", "p", "tuned to"]
+    return joined(
+        prose("""`WeightedSum(balance=True)` with every weight at 1, against the weight that the
+        search found; temperature and dropout are tuned in both. p of each alone."""),
+        table(head, rows),
+    )
+
+
+# Temperature --------------------------------------------------------------------------------------
+
+
+def by_temperature(column: Column) -> dict[float, Difference]:
+    """G-CRD at each temperature that was held, against the student alone."""
+    alone = column.cells[NONE].scores
+    names = {t: f"gcrd[temperature={t}]" for t in (0.075, *ablation.TEMPERATURES)}
+    return {
+        t: difference(column.cells[name].scores, alone)
+        for t, name in sorted(names.items())
+        if name in column.cells
+    }
+
+
+def temperature(found: list[tuple[Found, Column]]) -> str:
+    rows, temperatures = [], sorted({t for _, one in found for t in by_temperature(one)})
+    for one, column in found:
+        by = by_temperature(column)
+        cells = [interval(by.get(t), 1)[0].replace("**", "") for t in temperatures]
+        rows.append([f"{one.title}, {column.name}", *cells])
+    return joined(
+        prose("""G-CRD minus no distillation at a temperature that is held; weight and dropout are
+        tuned at each. Mean and 95 % interval over the seeds."""),
+        wide(image(f"_static/{PICTURE}", "Gain of G-CRD by temperature, beside that of KD")),
+        dropdown("The numbers", table(["", *(f"τ = {t:g}" for t in temperatures)], rows)),
+    )  # fmt: skip
+
+
+def draw_temperature(found: list[tuple[Found, Column]]) -> "Figure":
+    """The gain over temperatures, a panel for each column, with KD's as a band."""
+    from matplotlib.figure import Figure
+
+    size = (max(4.8, 3.8 * len(found)), 3.3)
+    figure = Figure(figsize=size, layout="constrained")
+    for ax, (one, column) in zip(figure.subplots(1, len(found), squeeze=False)[0], found,
+                                 strict=True):  # fmt: skip
+        by = by_temperature(column)
+        x, y = [*by], [difference.mean for difference in by.values()]
+        low, high = ([getattr(one, end) for one in by.values()] for end in ("low", "high"))
+        ax.axvspan(0.05, 0.1, color="#e5e7eb", zorder=0, label="the paper's temperatures")
+        for name, colour in (("kd", COLOURS[1]), ("kd+gcrd", COLOURS[4])):
+            if name in column.cells:
+                gain = difference(column.cells[name].scores, column.cells[NONE].scores)
+                ax.axhline(gain.mean, color=colour, label=f"{label(name)}, tuned")
+                if name == "kd" and not math.isnan(gain.low):
+                    ax.axhspan(gain.low, gain.high, color=colour, alpha=0.15, linewidth=0)
+        ax.axhline(0, color=GREY, linewidth=1, linestyle=":")
+        ax.plot(x, y, "o-", color=COLOURS[0], label="G-CRD at this temperature")
+        ax.fill_between(x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
+        ax.set(xscale="log", xlabel="temperature τ", title=f"{one.title}, {column.name}")
+        ax.set_xticks(x, [f"{t:g}" for t in x], minor=False)
+        ax.minorticks_off()
+        open_frame(ax)
+    figure.axes[0].set_ylabel("points over no distillation")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
+                  frameon=False)  # fmt: skip
+    return figure

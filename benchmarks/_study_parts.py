@@ -1,0 +1,195 @@
+"""What the study's other pages say: similarity to the teacher, robustness, and cost."""
+
+import json
+import math
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from _study_tables import FOLDER, dropdown, listed, table, wide
+from _tables import image, joined, prose, read
+from study import plan, robustness, similarity
+from study.report import decimal
+from study.robustness import Curves
+from study.statistics import NONE, label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Columns = dict[str, similarity.Column]  # by title
+PRESERVED = "study_preservation.svg"
+# Below so many methods, a rank correlation says nothing.
+FEWEST = 5
+
+
+def title(header: dict, teacher: str, student: str) -> str:
+    setting = "" if header["setting"] == "transductive" else f", {header['setting']}"
+    return f"{header['dataset']}{setting}, {teacher} → {student}"
+
+
+def lines_of(path: Path) -> tuple[dict, list[dict]]:
+    """The header of a file and all of its lines."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return lines[0], lines
+
+
+# Similarity ---------------------------------------------------------------------------------------
+
+
+def measured(folder: Path = FOLDER) -> Columns:
+    """The columns whose test runs were measured, in the cells' files or in those of the part."""
+    found: Columns = {}
+    for path in sorted([*folder.glob("*.jsonl"), *(folder / "similarity").glob("*.jsonl")]):
+        header, lines = lines_of(path)
+        for pair, column in similarity.columns(lines).items():
+            found.setdefault(title(header, *pair), {}).update(column)
+    return {name: ordered(column) for name, column in found.items()}
+
+
+def ordered(column: similarity.Column) -> similarity.Column:
+    planned = [NONE, *plan.METHODS, *plan.FOR_MLP]
+    return {name: column[name] for name in sorted(column, key=planned.index)}
+
+
+def similarity_blocks(folder: Path = FOLDER) -> dict[str, str]:
+    columns = measured(folder)
+    if not columns:
+        return {}
+    return {"similarity": joined(prediction(columns), *preserved(columns))}
+
+
+def preserved(columns: Columns) -> list[str]:
+    """What each method preserves, by column."""
+    some = {name: one for name, one in columns.items() if has_local(one)}
+    figure = f"_static/{PRESERVED}"
+    parts = [wide(image(figure, "Local against global preservation by method"))] if some else []
+    for name, column in columns.items():
+        rows = []
+        for method, runs in column.items():
+            cells = [f"{fmean(runs['accuracy']):.1f}"]
+            cells += [spread(runs[measure]) for measure in similarity.MEASURES]
+            rows.append([label(method), *cells])
+        head = ["method", "score", *similarity.MEASURES.values()]
+        parts.append(dropdown(name, table(head, rows)))
+    return parts
+
+
+def has_local(column: similarity.Column) -> bool:
+    return all(not math.isnan(x) for runs in column.values() for x in runs["local"])
+
+
+def spread(values: list[float]) -> str:
+    if any(map(math.isnan, values)):
+        return "–"
+    mean, low, high = similarity.interval(values)
+    return f"{decimal(mean, 2)} [{decimal(low, 2)}, {decimal(high, 2)}]"
+
+
+def prediction(columns: Columns) -> str:
+    """Whether a student that is more like its teacher is better."""
+    many = {name: one for name, one in columns.items() if len(one) >= FEWEST}
+    rows = []
+    for name, column in many.items():
+        cells = []
+        for measure in similarity.MEASURES:
+            if any(math.isnan(x) for runs in column.values() for x in runs[measure]):
+                cells.append("–")
+                continue
+            one = similarity.rank_correlation(column, measure)
+            cells.append(f"{decimal(one.value, 2)} [{decimal(one.low, 2)}, {decimal(one.high, 2)}]")
+        rows.append([name, str(len(column)), *cells])
+    seeds = sorted({len(runs["accuracy"]) for one in columns.values() for runs in one.values()})
+    text = f"""Spearman's rank correlation of a measure with the score, over the methods of a pair,
+    no distillation among them, each at its mean over {listed(seeds)} seeds, with the interval
+    that holds 95 % of 2,000 bootstrap samples of the methods. Measures are calibrated: 0 is what
+    random matchings of the rows have, 1 is equality."""
+    return joined(prose(text), table(["", "methods", *similarity.MEASURES.values()], rows))
+
+
+# Robustness ---------------------------------------------------------------------------------------
+
+
+def robust(folder: Path = FOLDER) -> dict[str, tuple[dict[str, Curves], int]]:
+    """Curves of each pair, in the test and in training, and the number of seeds."""
+    found = {}
+    for path in sorted((folder / "robustness").glob("*.jsonl")):
+        header, lines = lines_of(path)
+        pairs = dict.fromkeys((x["teacher"], x["model"]) for x in lines if "teacher" in x)
+        for pair in pairs:
+            by = {when: robustness.curves(lines, *pair, when) for when in ("test", "train")}
+            seeds = 1 + max(line["seed"] for line in lines if "when" in line)
+            found[title(header, *pair)] = by, seeds
+    return found
+
+
+def robustness_blocks(folder: Path = FOLDER) -> dict[str, str]:
+    return {"robustness": joined(*parts)} if (parts := list(pairs_of(robust(folder)))) else {}
+
+
+def pairs_of(found: dict[str, tuple[dict[str, Curves], int]]) -> list[str]:
+    parts = []
+    for i, (name, (by, seeds)) in enumerate(found.items()):
+        parts.append(f"## {name}\n\n{seeds} seeds; bands are 95 % intervals.")
+        for when, what in (("test", "Corrupted in the test"), ("train", "Corrupted in training")):
+            parts.append(wide(image(f"_static/{curve_file(i, when)}", f"{name}: {what}")))
+            parts.append(dropdown(f"{what}: the numbers", numbers(by[when])))
+    return parts
+
+
+def curve_file(i: int, when: str) -> str:
+    return f"study_robustness_{i}_{when}.svg"
+
+
+def numbers(curves: Curves) -> str:
+    rows = []
+    for kind, by_method in curves.items():
+        shares = [point.share for point in next(iter(by_method.values()))]
+        rows.append([f"**{kind}**", *(f"{share:g}" for share in shares)])
+        for method, points in by_method.items():
+            name = "teacher" if method == "teacher" else label(method)
+            rows.append([name, *(f"{one.mean:.1f} ± {one.high - one.mean:.1f}" for one in points)])
+    most = max(map(len, rows))
+    return table(["share", *[""] * (most - 1)], [row + [""] * (most - len(row)) for row in rows])
+
+
+# Cost ---------------------------------------------------------------------------------------------
+
+
+def cost_blocks() -> dict[str, str]:
+    """Time and memory of each method beside what it gains."""
+    found = read("study_cost")
+    return {"study cost": joined(*(costs(*one) for one in found.items()))} if found else {}
+
+
+def costs(column: str, result: dict) -> str:
+    rows, base = [], result["methods"][NONE]["seconds"]["median"]
+    for method, one in result["methods"].items():
+        gain = one["gain"]
+        text = f"{gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]".replace("-", "−")
+        rows.append([label(method), f"{1e3 * one['seconds']['median']:.1f}",
+                     f"{one['seconds']['median'] / base:.1f}×", f"{one['mib']:.0f}",
+                     "" if method == NONE else text])  # fmt: skip
+    head = ["method", "ms an epoch", "of no distillation", "memory, MiB", "gain, points"]
+    text = f"""{column}: process time of one thread, the median over {result["epochs"]} epochs and
+    {result["turns"]} processes, validation included; memory is how far a process's peak rises over
+    the data, the models and the teacher's outputs. The gain is over no distillation."""
+    return joined(prose(text), table(head, rows))
+
+
+# Figures ------------------------------------------------------------------------------------------
+
+
+def figures(folder: Path = FOLDER) -> dict[str, "Figure"]:
+    """The figures of these pages, by file name."""
+    drawn = {}
+    local = {name: one for name, one in measured(folder).items() if has_local(one)}
+    if local:
+        drawn[PRESERVED] = similarity.figure(local, label)
+    for i, (by, _) in enumerate(robust(folder).values()):
+        for when, curves in by.items():
+            drawn[curve_file(i, when)] = robustness.figure(curves, "score", name_of)
+    return drawn
+
+
+def name_of(method: str) -> str:
+    return "teacher" if method == "teacher" else label(method)
