@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import cheat_sheet
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
@@ -47,3 +49,8 @@ def test_results_are_those_of_the_json() -> None:
     command = [sys.executable, ROOT / "benchmarks" / "report.py", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_cheat_sheet_is_that_of_the_contract_table() -> None:
+    same = cheat_sheet.PAGE.read_text() == cheat_sheet.page()
+    assert same, "docs/losses/cheatsheet.md is out of date. Run python -m tests.cheat_sheet."

@@ -1,7 +1,6 @@
 """The study's harness: its search, its splits, its lines, and that a stop changes nothing."""
 
 import json
-import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -311,34 +310,3 @@ def test_a_run_that_diverges_is_a_line_and_a_mistake_is_none(
     monkeypatch.setattr(work, "train", diverge)
     line = work.one_run(JOBS[1], options, 0, Known(), limits(tmp_path), test=True)
     assert line == {"validation": None, "failed": refused}
-
-
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str) -> None:
-    flags += f" --jobs 1 --out {tmp_path}/out --work {tmp_path}/work"
-    monkeypatch.setattr(sys, "argv", ["study", *flags.split()])
-    runpy.run_module("examples.study", run_name="__main__")
-
-
-def test_a_cell_of_every_task_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    command(monkeypatch, tmp_path, "--smoke")
-    found = {
-        path.name.split("-")[0]: [line for line in lines_of(path) if line.get("phase") == "test"]
-        for path in (tmp_path / "out" / "smoke").glob("*.jsonl")
-    }
-    assert found.keys() == {*plan.SMOKE}
-    for name, runs in found.items():
-        methods_run = [line.get("method") for line in runs]
-        times = 4 if name == "Molecules" else 2  # rows of nodes, and of graphs
-        assert methods_run == [None] * 4 + ["kd"] * 2 + ["gcrd"] * times
-        assert all("test" in line for line in runs)
-    command(monkeypatch, tmp_path, "--smoke")  # nothing is run again
-    for name, runs in found.items():
-        path = tmp_path / "out" / "smoke" / f"{name}-transductive.jsonl"
-        assert runs == [line for line in lines_of(path) if line.get("phase") == "test"]
-
-
-def test_models_for_another_task_are_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with pytest.raises(SystemExit, match="Digits has no student but GCN, GraphSAGE, SIGN, MLP"):
-        command(monkeypatch, tmp_path, "--students GCN-60 R-GCN")
