@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 from _study_gcrd import PICTURE, ablated, draw_temperature
+from _study_headline import PICTURE as HEADLINE
+from _study_headline import draw_headline, shown
 from _study_parts import figures as figures_of_parts
 from _study_tables import FOLDER, methods, picture, sure
 from matplotlib import rc_context
@@ -42,6 +44,8 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
         strict, lenient = (ranking(columns, by_student=by) for by in (False, True))
         if strict is not None:
             _save(diagram(strict, lenient.critical), figures / "study_ranks.svg")
+        if pairs := shown(folder):
+            _save(draw_headline(pairs), figures / HEADLINE)
         if variants := ablated(folder):
             _save(draw_temperature(variants), figures / PICTURE)
         for name, figure in figures_of_parts(folder).items():

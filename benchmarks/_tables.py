@@ -118,6 +118,12 @@ def demo_section() -> str:
         ),
         chosen_settings(result),
         image("_static/quickstart.png", "Accuracy of the students by distillation method"),
+        prose(
+            """Another CPU rounds otherwise, and a single seed may then end up to two points away
+            (the GCN with KD, seed 0: 94.2 here, 92.4 on another one); means carry over, digits do
+            not. One small data set whose graph is made of its own features says little about
+            yours: [the study](study.md) has others, and tunes everybody alike."""
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Render the JSON under benchmarks/results: docs/results.md, its figures, blocks of other pages.
+"""Render the JSON under benchmarks/results: docs/results*.md, figures, blocks of other pages.
 
 python benchmarks/report.py           # write
 python benchmarks/report.py --check   # fail if the Markdown is not what the JSON says
@@ -15,18 +15,16 @@ from _diagnostics_tables import diagnostics_section
 from _doctor_tables import doctor_section
 from _family_tables import family_cost_section, family_demo_section
 from _floor_tables import change_section, floor_section
-from _speed_tables import speed_section, targets
+from _speed_tables import speed_section
 from _study_gcrd import gcrd_blocks
+from _study_headline import headline_blocks
 from _study_parts import cost_blocks, robustness_blocks, similarity_blocks
 from _study_summary import study_blocks
 from _tables import (
     balancing_section,
     demo_section,
-    footprint,
     footprint_section,
     joined,
-    methods,
-    models,
     prose,
     read,
 )
@@ -39,7 +37,7 @@ from _workflow_tables import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-README, PAGE, FIGURES = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "_static"
+README, FIGURES = ROOT / "README.md", ROOT / "docs" / "_static"
 RECIPES = ROOT / "docs" / "recipes.md"
 ANALYSIS = ROOT / "docs" / "diagnostics" / "analysis.md"
 # The pages of the study, each with what fills its marked blocks.
@@ -51,44 +49,53 @@ STUDY = {
 }
 
 
-def page() -> str:
-    intro = """What the commands in the repository measured. Times on a CPU depend on the machine
-    and on what else it does; read them against one another."""
+INTRO = """What the commands in the repository measured. Times on a CPU depend on the machine and on
+what else it does; read them against one another."""
+# The pages of results: a title, and what makes their sections.
+RESULTS = {
+    "results": (
+        "Results",
+        [
+            demo_section, family_demo_section, hetero_section, balancing_section, doctor_section,
+        ],
+    ),
+    "results_speed": (
+        "Speed and memory",
+        [
+            speed_section, floor_section, change_section, footprint_section, family_cost_section,
+            negatives_section, drawn_section, store_section, diagnostics_section,
+        ],
+    ),
+    "results_accuracy": ("Rounding errors", [accuracy_section]),
+}  # fmt: skip
+OTHERS = """Other pages: [speed and memory](results_speed.md),
+[rounding errors](results_accuracy.md) and [the study](study.md), in which everybody is tuned alike.
+
+```{toctree}
+:hidden:
+
+results_speed
+results_accuracy
+```"""
+
+
+def page(name: str) -> str:
+    title, sections = RESULTS[name]
     return (
         joined(
             "<!-- Written by benchmarks/report.py from benchmarks/results/*.json. -->",
-            "# Results",
-            prose(intro),
-            demo_section(),
-            family_demo_section(),
-            hetero_section(),
-            speed_section(),
-            floor_section(),
-            change_section(),
-            accuracy_section(),
-            balancing_section(),
-            footprint_section(),
-            family_cost_section(),
-            negatives_section(),
-            drawn_section(),
-            store_section(),
-            diagnostics_section(),
-            doctor_section(),
+            f"# {title}",
+            prose(INTRO),
+            OTHERS if name == "results" else "",
+            *(section() for section in sections),
         )
         + "\n"
     )
 
 
 def readme() -> str:
-    """README with its marked blocks filled in; without a result, a block stays as it is."""
-    text, blocks = README.read_text(), {}
-    if demo := read("quickstart"):
-        blocks["results"] = joined(models(demo), methods(demo))
-    if sizes := read("footprint"):
-        blocks["footprint"] = footprint(sizes)
-    if speed := read("speed_cpu"):
-        blocks["speed"] = targets(speed)
-    return filled(text, blocks)
+    """README with its table; without a result, it stays as it is."""
+    return filled(README.read_text(), headline_blocks())
 
 
 def recipes() -> str:
@@ -117,10 +124,11 @@ def main() -> None:
     )
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    pages = {PAGE: page(), README: readme(), RECIPES: recipes(), ANALYSIS: analysis()}
+    pages = {ROOT / "docs" / f"{name}.md": page(name) for name in RESULTS}
+    pages |= {README: readme(), RECIPES: recipes(), ANALYSIS: analysis()}
     pages |= {path: filled(path.read_text(), blocks()) for path, blocks in STUDY.items()}
     for path, text in pages.items():
-        if path.read_text() == text:
+        if path.exists() and path.read_text() == text:
             continue
         if args.check:
             sys.exit(f"{path.name} is not what the results say. Run python benchmarks/report.py.")

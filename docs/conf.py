@@ -51,7 +51,7 @@ html_css_files = ["graphkd.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
-WITHOUT_SIDEBAR = ("index", "tutorial", "architecture", "changelog", "results", "study")
+WITHOUT_SIDEBAR = ("index", "tutorial", "architecture", "changelog", "results*", "study*")
 html_sidebars = {page: [] for page in WITHOUT_SIDEBAR}
 html_theme_options = {
     "logo": {"text": "graphkd"},

@@ -80,6 +80,12 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = __import__("_study_figures")
     figures.draw_study(tmp_path, tmp_path)
     drawn = {f"_static/{path.name}" for path in tmp_path.glob("*.svg")}
+    headline = __import__("_study_headline")  # README has it
+    table = headline.headline_blocks(tmp_path)["study headline"]
+    assert "| Two:Half, GCN | 95.0 | 82.0 ± 1.6 | 92.0 ± 1.6 | 95.2 ± 3.5 |" in " ".join(
+        table.replace("\u00a0", " ").split()
+    )
+    drawn.remove(f"_static/{headline.PICTURE}")
     assert drawn == {word for text in blocks.values() for word in text.split() if ".svg" in word}
     assert summary.study_blocks(tmp_path / "none") == {}
 

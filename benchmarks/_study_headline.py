@@ -1,0 +1,70 @@
+"""What README shows of the study: each student alone and distilled, and its teacher."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from _study_tables import FOLDER, interval, places, table
+from study.report import decimal, score
+from study.statistics import COMPARED, NONE, Column, Found, difference, label, read
+
+from graphkd.diagnostics.plots._axes import COLOURS, GREY, open_frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURE = "study_headline.svg"
+SHOWN = [*COMPARED, "kd+gcrd"]
+MARKS = {NONE: ("o", GREY), "kd": ("s", COLOURS[1]), "gcrd": ("^", COLOURS[0]),
+         "kd+gcrd": ("D", COLOURS[4])}  # fmt: skip
+
+
+def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
+    """The marked block; none without results."""
+    found = shown(folder)
+    return {"study headline": headline(found)} if found else {}
+
+
+def shown(folder: Path) -> list[tuple[Found, Column]]:
+    """The pairs that have all that is shown."""
+    return [
+        (one, column)
+        for one in read(folder)
+        for column in one.columns
+        if {*SHOWN} <= column.cells.keys() and column.teaching is not None
+    ]
+
+
+def headline(found: list[tuple[Found, Column]]) -> str:
+    rows = []
+    for one, column in found:
+        cells = [column.cells[name] for name in SHOWN]
+        sum_, kd = cells[-1], cells[1]
+        gain = interval(difference(sum_.scores, kd.scores), places(kd.mean))[0].replace("**", "")
+        teacher = decimal(column.teaching.mean, places(kd.mean))
+        rows.append([f"{one.title}, {column.student}", teacher, *map(score, cells), gain])
+    heads = ["data, student", "teacher", "alone", *map(label, SHOWN[1:]), "KD + G-CRD − KD"]
+    return table(heads, rows)
+
+
+def draw_headline(found: list[tuple[Found, Column]]) -> "Figure":
+    """A row for each pair: from the student alone to what distillation reaches, and the teacher."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, 1.1 + 0.34 * len(found)), layout="constrained")
+    ax = figure.subplots()
+    for y, (_, column) in enumerate(found):
+        means = [column.cells[name].mean for name in SHOWN]
+        ax.plot([means[0], max(means)], [y, y], color="#d1d5db", linewidth=3, zorder=1)
+        ax.plot([column.teaching.mean] * 2, [y - 0.32, y + 0.32], color="black", linewidth=2,
+                label="teacher" if y == 0 else None)  # fmt: skip
+        for name, mean in zip(SHOWN, means, strict=True):
+            marker, colour = MARKS[name]
+            text = "student alone" if name == NONE else label(name)
+            ax.plot(mean, y, marker, color=colour, markersize=7, zorder=2, linestyle="",
+                    label=text if y == 0 else None)  # fmt: skip
+    ax.set_yticks(range(len(found)), [f"{one.title}, {column.student}" for one, column in found])
+    ax.set_ylim(len(found) - 0.5, -0.5)
+    ax.set_xlabel(f"test {found[0][0].facts.get('metric', 'score')}")
+    open_frame(ax)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False)
+    return figure
