@@ -1,10 +1,15 @@
 """Sphinx configuration. Nothing on the site needs a network, at build or in the browser."""
 
+import re
 import shutil
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
+import yaml
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
 import graphkd
 
@@ -85,6 +90,48 @@ def copy_mathjax(app: Sphinx) -> None:
     shutil.copy(installed / "LICENSE", target)
 
 
+# The bibliography, from CITATION.cff -----------------------------------------------------------
+
+CITATION = Path(__file__).resolve().parents[1] / "CITATION.cff"
+# A key's word is the first of the title that is not one of these.
+FILLERS = {"a", "an", "from", "like", "on", "the", "what", "you"}
+
+
+def bibtex(paper: dict[str, Any]) -> str:
+    """The entry of a paper, as CITATION.cff describes it."""
+    authors, arxiv = paper["authors"], re.search(r"arxiv\.org/abs/(\S+)", paper["url"])
+    words = re.findall(r"\w+", paper["title"].lower())
+    word = next(word for word in words if word not in FILLERS)
+    fields = {
+        "title": "{" + paper["title"] + "}",
+        "author": " and ".join(f"{a['family-names']}, {a['given-names']}" for a in authors),
+        "year": str(paper["year"]),
+    }
+    if paper["type"] == "conference-paper":
+        kind, fields["booktitle"] = "inproceedings", paper["collection-title"]
+    else:
+        preprint = f"arXiv preprint arXiv:{arxiv[1]}" if arxiv else ""
+        kind, fields["journal"] = "article", paper.get("journal", preprint)
+    fields["url"] = paper["url"]
+    lines = [f"  {name} = {{{text}}}," for name, text in fields.items()]
+    key = f"{authors[0]['family-names'].lower()}{paper['year']}{word}"
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+class Bibliography(SphinxDirective):
+    """Every paper of CITATION.cff: what of it is here, and its BibTeX entry."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(CITATION)
+        found: list[nodes.Node] = []
+        for paper in yaml.safe_load(CITATION.read_text(encoding="utf-8"))["references"]:
+            entry = bibtex(paper)
+            found += [nodes.rubric("", paper["notes"]), nodes.literal_block(entry, entry)]
+            found[-1]["language"] = "bibtex"
+        return found
+
+
 def setup(app: Sphinx) -> None:
     """Register what this file adds to Sphinx."""
+    app.add_directive("bibliography", Bibliography)
     app.connect("builder-inited", copy_mathjax)

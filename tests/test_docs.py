@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import graphkd
 from tests import cheat_sheet
+from tests.contract import LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -54,3 +56,20 @@ def test_results_are_those_of_the_json() -> None:
 def test_the_cheat_sheet_is_that_of_the_contract_table() -> None:
     same = cheat_sheet.PAGE.read_text() == cheat_sheet.page()
     assert same, "docs/losses/cheatsheet.md is out of date. Run python -m tests.cheat_sheet."
+
+
+def test_troubleshooting_names_every_code_of_the_doctor_and_no_other() -> None:
+    code = re.compile(r'^ +"([a-z]+(?:-[a-z]+)+)",$', re.MULTILINE)
+    sources = (ROOT / "graphkd" / "diagnostics" / "doctor").glob("*.py")
+    real = {name for file in sources for name in code.findall(file.read_text(encoding="utf-8"))}
+    for page in ("troubleshooting.md", "diagnostics/doctor.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", text)) == real
+
+
+def test_every_loss_has_a_paper_to_cite() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    cited = set(re.findall(r"\w+Loss", " ".join(re.findall(r'^    notes: "(.*)"$', text, re.M))))
+    assert cited <= set(graphkd.__all__)
+    proposed = (loss for loss in LOSSES if "Source: folklore" not in loss.function.__doc__)
+    assert {loss.module.__name__ for loss in proposed} <= cited
