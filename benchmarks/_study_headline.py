@@ -1,9 +1,10 @@
-"""What README shows of the study: each student alone and distilled, and its teacher."""
+"""What README and the study's page begin with: students alone, distilled, and their teachers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _study_tables import FOLDER, interval, places, table
+from _tables import prose
 from study.report import decimal, score
 from study.statistics import COMPARED, NONE, Column, Found, difference, label, read
 
@@ -19,9 +20,27 @@ MARKS = {NONE: ("o", GREY), "kd": ("s", COLOURS[1]), "gcrd": ("^", COLOURS[0]),
 
 
 def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
-    """The marked block; none without results."""
+    """The marked blocks of README and of the study's page; none without results."""
     found = shown(folder)
-    return {"study headline": headline(found)} if found else {}
+    if not found:
+        return {}
+    return {"study in a sentence": sentence(found), "study headline": headline(found)}
+
+
+def sentence(found: list[tuple[Found, Column]]) -> str:
+    """The three pairs in which KD gains most."""
+
+    def gain(pair: tuple[Found, Column]) -> float:
+        return pair[1].cells["kd"].mean - pair[1].cells[NONE].mean
+
+    parts = []
+    for one, column in sorted(found, key=gain, reverse=True)[:3]:
+        alone, kd = (score(column.cells[name]) for name in (NONE, "kd"))
+        teacher = decimal(column.teaching.mean, places(column.teaching.mean))
+        parts.append(
+            f"{one.title}, {column.student}: {alone} alone, {kd} with KD, teacher {teacher}"
+        )
+    return prose("; ".join(parts) + ".")
 
 
 def shown(folder: Path) -> list[tuple[Found, Column]]:

@@ -42,7 +42,8 @@ def summary(found: list[Found]) -> str:
     columns = [column for one in found for column in one.columns]
     sets = len({one.header["dataset"] for one in found})
     intro = f"""{sum(one.runs for one in found):,} runs on {sets} data
-    {"set" if sets == 1 else "sets"}, {len(columns)} pairs of teacher and student. The setting of
+    {"set" if sets == 1 else "sets"}, {len(columns)} {"pair" if len(columns) == 1 else "pairs"} of
+    teacher and student. The setting of
     every method, teacher and student was chosen on validation data, in {trials(found)} trials each;
     then {listed(sorted({one.seeds for one in found}))} seeds, whose test rows were scored once.
     Tables have mean ± standard deviation over the seeds; brackets are 95 % intervals of paired

@@ -42,7 +42,7 @@ RECIPES = ROOT / "docs" / "recipes.md"
 ANALYSIS = ROOT / "docs" / "diagnostics" / "analysis.md"
 # The pages of the study, each with what fills its marked blocks.
 STUDY = {
-    ROOT / "docs" / "study.md": lambda: study_blocks() | cost_blocks(),
+    ROOT / "docs" / "study.md": lambda: headline_blocks() | study_blocks() | cost_blocks(),
     ROOT / "docs" / "study_gcrd.md": gcrd_blocks,
     ROOT / "docs" / "study_similarity.md": similarity_blocks,
     ROOT / "docs" / "study_robustness.md": robustness_blocks,
