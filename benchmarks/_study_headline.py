@@ -1,6 +1,7 @@
 """What README and the study's page begin with: students alone, distilled, and their teachers."""
 
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from _study_tables import FOLDER, interval, places, table
@@ -66,24 +67,28 @@ def headline(found: list[tuple[Found, Column]]) -> str:
 
 
 def draw_headline(found: list[tuple[Found, Column]]) -> "Figure":
-    """A row for each pair: from the student alone to what distillation reaches, and the teacher."""
+    """A row for each pair: the student alone, distilled, and the teacher; medians over the seeds.
+
+    A median does not show a seed that collapsed. The tables do, by mean and deviation.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.6, 1.1 + 0.34 * len(found)), layout="constrained")
     ax = figure.subplots()
     for y, (_, column) in enumerate(found):
-        means = [column.cells[name].mean for name in SHOWN]
-        ax.plot([means[0], max(means)], [y, y], color="#d1d5db", linewidth=3, zorder=1)
-        ax.plot([column.teaching.mean] * 2, [y - 0.32, y + 0.32], color="black", linewidth=2,
+        scores = [median(column.cells[name].scores.values()) for name in SHOWN]
+        teacher = median(column.teaching.scores.values())
+        ax.plot([scores[0], teacher], [y, y], color="#d1d5db", linewidth=3, zorder=1)
+        ax.plot([teacher] * 2, [y - 0.32, y + 0.32], color="black", linewidth=2,
                 label="teacher" if y == 0 else None)  # fmt: skip
-        for name, mean in zip(SHOWN, means, strict=True):
+        for name, value in zip(SHOWN, scores, strict=True):
             marker, colour = MARKS[name]
             text = "student alone" if name == NONE else label(name)
-            ax.plot(mean, y, marker, color=colour, markersize=7, zorder=2, linestyle="",
+            ax.plot(value, y, marker, color=colour, markersize=7, zorder=2, linestyle="",
                     label=text if y == 0 else None)  # fmt: skip
     ax.set_yticks(range(len(found)), [f"{one.title}, {column.student}" for one, column in found])
     ax.set_ylim(len(found) - 0.5, -0.5)
-    ax.set_xlabel(f"test {found[0][0].facts.get('metric', 'score')}")
+    ax.set_xlabel(f"test {found[0][0].facts.get('metric', 'score')}, median of the seeds")
     open_frame(ax)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
     return figure
