@@ -1,6 +1,6 @@
 """How far G-CRD with a few drawn keys lies from the exact loss, on embeddings of real nodes.
 
-    python benchmarks/drawn_negatives.py --root data/Coauthor    # ten minutes on one core
+    python benchmarks/drawn_negatives.py --root data    # ten minutes on one core
 
 A two-layer GCN is the teacher, and an MLP on the nodes' own features the student, on the data set
 of that name (Coauthor Physics unless given), its features reduced to 256 components. The rows are
@@ -35,7 +35,8 @@ import graphkd.functional as G
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "examples"))
 
-from study.data import SHORT, problem  # noqa: E402
+from study.data import problem  # noqa: E402
+from study.files import SHORT  # noqa: E402
 
 KEYS = (256, 1024, 4096, 16_384)
 FEATURES, TEACHER, STUDENT, WIDTH, MILLION = 256, 128, 64, 64, 1_000_000
@@ -143,7 +144,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=HERE / "results" / "drawn_negatives.json")
     parser.add_argument("--dataset", choices=SHORT, default="Physics")
-    parser.add_argument("--root", default="data", help="where PyG keeps datasets")
+    parser.add_argument("--root", default="data", help="as in the examples")
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import study
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -29,12 +30,6 @@ console = Console(highlight=False)
 _FREE_FLAGS = {"check", "checkpoint", "device", "doctor", "figure", "full", "losses", "methods"}
 _FREE_FLAGS |= {"out", "root", "seeds", "settings", "students", "tune"}
 
-# The options of the flag --doctor.
-DOCTOR = {
-    "nargs": "?", "const": Path(os.devnull), "type": Path, "metavar": "FILE",
-    "help": "print what graphkd's Doctor finds in each run; FILE gets it as lines of JSON",
-}  # fmt: skip
-
 
 Settings = dict[str, Setting]
 
@@ -46,26 +41,34 @@ def a_setting(text: str) -> tuple[str, Setting]:
 
 
 def parser(doc: str | None, *, methods: list[str], epochs: int, seeds: int = 3) -> Any:
-    """The flags that every example has. A script adds its own, then calls parse_args()."""
-    result = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The flags of an example. A script adds its own, then calls parse_args()."""
+    result = argparse.ArgumentParser(description=doc, formatter_class=study.Help)
+    add_flags(result, epochs)
     add = result.add_argument
-    add("--root", default="data", help="where PyG keeps datasets")
-    add("--seeds", type=int, default=seeds)
-    add("--epochs", type=int, default=epochs)
-    add("--methods", nargs="+", choices=methods, default=methods)
-    add(
-        "--settings", nargs="+", default=[], type=a_setting, metavar="METHOD=WEIGHT[@TEMPERATURE]",
-        help="other ones than the script's, such as gcrd=0.1@0.5; tune.py looks for the best",
-    )  # fmt: skip
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", type=torch.device)
-    add("--amp", action="store_true", help="autocast to bfloat16")
-    add("--compile", action="store_true", help="torch.compile the student")
-    add("--doctor", **DOCTOR)
-    add("--checkpoint", type=Path, help="a folder: what is there is taken up again")
+    add("--seeds", type=int, default=seeds, help="how often all of it is done")
+    add("--methods", nargs="+", choices=methods, default=methods, help="to compare")
     add("--out", type=Path, help="a JSON file for the numbers of the table")
     return result
+
+
+def add_flags(parser: argparse.ArgumentParser, epochs: int) -> None:
+    """Add the flags that all examples have."""
+    add = parser.add_argument
+    add("--root", default="data", help="the folder of all data sets; each has its own in it")
+    add("--epochs", type=int, default=epochs, help="of each model")
+    add(
+        "--settings", nargs="+", default=[], type=a_setting, metavar="METHOD=WEIGHT[@TEMPERATURE]",
+        help="such as gcrd=0.1@0.5, in place of the script's own",
+    )  # fmt: skip
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    add("--device", default=device, type=torch.device, help="of torch")
+    add("--amp", action="store_true", help="autocast to bfloat16")
+    add("--compile", action="store_true", help="torch.compile the student")
+    add(
+        "--doctor", nargs="?", const=Path(os.devnull), type=Path, metavar="FILE",
+        help="print what graphkd's Doctor finds in each run; FILE gets it as lines of JSON",
+    )  # fmt: skip
+    add("--checkpoint", type=Path, help="a folder: what is there is taken up again")
 
 
 def autocast(args: argparse.Namespace) -> AbstractContextManager[Any]:

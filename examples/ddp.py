@@ -27,11 +27,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from _common import Setting
 from scipy.sparse.csgraph import reverse_cuthill_mckee
-from study.data import digits, reduced
+from study.data import reduced
+from study.files import read
 from torch.nn.parallel import DistributedDataParallel
 from torch_geometric import transforms
 from torch_geometric.data import Data
-from torch_geometric.datasets import Coauthor
 from torch_geometric.nn import MLP, GraphSAGE
 from torch_geometric.utils import k_hop_subgraph, to_scipy_sparse_matrix
 
@@ -50,8 +50,13 @@ SETTINGS = {
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=60)
-parser.add_argument("--dataset", default="Digits", choices=["Digits", "Physics"])
-parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=True)
+parser.add_argument(
+    "--dataset", default="Digits", choices=["Digits", "Physics"], help="to learn from"
+)
+parser.add_argument(
+    "--check", action=argparse.BooleanOptionalAction, default=True,
+    help="compare the first step with that of one process",
+)  # fmt: skip
 args = parser.parse_args()
 SETTINGS.update(args.settings)
 
@@ -71,13 +76,10 @@ _common.console.quiet = rank > 0
 # Data: every process reads all of it, and keeps its part ------------------------------------------
 
 _common.seed_everything(0)
-if args.dataset == "Digits":
-    whole = digits()
-else:
-    for turn in range(2):  # the first rank downloads and processes the data, then the others read
-        if turn == min(rank, 1):
-            whole = Coauthor(args.root, args.dataset)[0]
-        dist.barrier()
+for turn in range(2):  # the first rank downloads and processes the data, then the others read
+    if turn == min(rank, 1):
+        [whole] = read(args.dataset, args.root)["all"]
+    dist.barrier()
 whole.x = reduced(whole.x)
 known = 5 if args.dataset == "Digits" else 20
 split = {"num_train_per_class": known, "num_val": 500, "num_test": whole.num_nodes // 2}

@@ -24,18 +24,18 @@ import torch
 import torch.nn.functional as F
 from _common import Setting
 from rich.table import Column, Table
-from study.data import digits, reduced
+from study.data import reduced
+from study.files import read
 from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
 from torch_geometric import transforms
-from torch_geometric.datasets import Amazon, Coauthor, Planetoid
 from torch_geometric.nn import GAT, MLP
 from torch_geometric.utils import k_hop_subgraph
 from torchmetrics.functional.classification import multiclass_accuracy
 
 import graphkd
 
-DATASETS = {"Cora": Planetoid, "PubMed": Planetoid, "Photo": Amazon, "Physics": Coauthor}
+DATASETS = ["Digits", "Cora", "PubMed", "Photo", "Physics"]
 METHODS = ["none", "kd", "fitnet", "gcrd", "kd+gcrd"]
 WIDTH, TEACHER_WIDTH = 64, 128
 # The best of twelve settings each on the validation nodes of the digits, for the MLP, seeds 0 to 2
@@ -48,16 +48,18 @@ SETTINGS = {
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=60)
-parser.add_argument("--dataset", default="Digits", choices=["Digits", *DATASETS])
-parser.add_argument("--students", nargs="+", choices=["MLP", "SIGN"], default=["MLP", "SIGN"])
-parser.add_argument("--batch-size", type=int, default=256)
+parser.add_argument("--dataset", default="Digits", choices=DATASETS, help="to learn from")
+parser.add_argument(
+    "--students", nargs="+", choices=["MLP", "SIGN"], default=["MLP", "SIGN"], help="models"
+)
+parser.add_argument("--batch-size", type=int, default=256, help="in nodes")
 parser.add_argument("--hops", type=int, default=3, help="of SIGN")
 args = parser.parse_args()
 SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
-data = DATASETS[args.dataset](args.root, args.dataset)[0] if args.dataset in DATASETS else digits()
+[data] = read(args.dataset, args.root)["all"]
 torch.manual_seed(0)
 data.x = reduced(data.x)
 classes = int(data.y.max()) + 1

@@ -1,7 +1,7 @@
 """Distil a relational graph neural network into a thin one on a heterogeneous graph.
 
     python examples/hetero.py                                     # a generated graph, two minutes
-    python examples/hetero.py --dataset DBLP --root data/DBLP     # or IMDB; the whole graph at once
+    python examples/hetero.py --dataset DBLP --root data          # or IMDB; the whole graph at once
     python examples/hetero.py --batch-size 512                    # sampled batches
     python examples/hetero.py --dataset mag --root data --batch-size 1024 --seeds 1 --epochs 10
 
@@ -27,9 +27,9 @@ import torch
 import torch.nn.functional as F
 import torch_geometric.typing
 from _common import Setting
-from study.hetero import RGCN, papers
+from study.files import read
+from study.hetero import RGCN
 from torch_geometric import transforms as T
-from torch_geometric.datasets import DBLP, IMDB, OGB_MAG
 from torch_geometric.loader import NeighborLoader
 from torchmetrics.functional.classification import multiclass_accuracy
 
@@ -50,7 +50,7 @@ SETTINGS = {
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=100)
-parser.add_argument("--dataset", default="generated", choices=TARGETS)
+parser.add_argument("--dataset", default="generated", choices=TARGETS, help="to learn from")
 parser.add_argument("--batch-size", type=int, help="sampled batches of so many seeds")
 parser.add_argument("--fan-out", type=int, default=10, help="neighbours per edge type and round")
 args = parser.parse_args()
@@ -63,12 +63,8 @@ if args.batch_size and not samplers:
 
 # Data ---------------------------------------------------------------------------------------------
 
-if args.dataset == "generated":
-    data = papers()
-elif args.dataset == "mag":
-    data = OGB_MAG(args.root)[0]
-else:
-    data = {"DBLP": DBLP, "IMDB": IMDB}[args.dataset](args.root)[0]
+name = {"generated": "Papers", "mag": "OGB_MAG"}.get(args.dataset, args.dataset)
+[data] = read(name, args.root)["all"]
 target = TARGETS[args.dataset]
 data = T.ToUndirected()(data) if args.dataset == "mag" else data
 for store in data.node_stores:

@@ -11,7 +11,7 @@ rows of all devices, so that two devices with batches of 256 train as one does w
 The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
 real. The graph is built: each image is joined to the 8 images with the nearest pixels. Five labels
 per class are known, twenty in Physics. Another 500 nodes validate, and one half of all nodes tests.
-A truncated SVD reduces the 8,415 features of Physics to 256. Needs `pip install lightning`.
+A truncated SVD reduces the 8,415 features of Physics to 256. Needs lightning.
 """
 
 import logging
@@ -25,10 +25,10 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from _common import Setting
-from study.data import digits, reduced
+from study.data import reduced
+from study.files import read
 from torch.utils.data import DataLoader, DistributedSampler
 from torch_geometric import transforms
-from torch_geometric.datasets import Coauthor
 from torch_geometric.nn import MLP, GraphSAGE
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -38,7 +38,9 @@ try:
     import lightning
     from lightning.pytorch.callbacks import ModelCheckpoint
 except ImportError:
-    raise SystemExit("This example needs PyTorch Lightning: run `pip install lightning`.") from None
+    raise SystemExit(
+        "This example needs lightning. Run: pip install 'graphkd[examples,lightning]'"
+    ) from None
 
 METHODS = ["none", "kd", "gcrd", "kd+gcrd"]
 WIDTH, TEACHER_WIDTH = 64, 128
@@ -51,8 +53,10 @@ SETTINGS = {
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=60)
-parser.add_argument("--dataset", default="Digits", choices=["Digits", "Physics"])
-parser.add_argument("--devices", type=int, default=1)
+parser.add_argument(
+    "--dataset", default="Digits", choices=["Digits", "Physics"], help="to learn from"
+)
+parser.add_argument("--devices", type=int, default=1, help="processes, by DDP")
 parser.add_argument("--batch-size", type=int, default=256, help="of each device")
 args = parser.parse_args()
 SETTINGS.update(args.settings)
@@ -60,7 +64,7 @@ SETTINGS.update(args.settings)
 # Data ---------------------------------------------------------------------------------------------
 
 _common.seed_everything(0)
-data = digits() if args.dataset == "Digits" else Coauthor(args.root, args.dataset)[0]
+[data] = read(args.dataset, args.root)["all"]
 data.x = reduced(data.x)
 known = 5 if args.dataset == "Digits" else 20
 split = {"num_train_per_class": known, "num_val": 500, "num_test": data.num_nodes // 2}

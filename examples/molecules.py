@@ -22,13 +22,10 @@ import _common
 import torch
 import torch.nn.functional as F
 from _common import Setting
-from study.generated import molecules
+from study.files import read
 from torch import Tensor, nn
 from torch.utils.data import random_split
 from torch_geometric.data import Data
-from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-from torch_geometric.data.storage import GlobalStorage
-from torch_geometric.datasets import MoleculeNet
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GCN, MLP, GINEConv, global_mean_pool
 from torch_geometric.nn.models.basic_gnn import BasicGNN
@@ -52,11 +49,11 @@ SETTINGS = {
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=25)
 parser.set_defaults(methods=[name for name in METHODS if name != "lsp"])
-parser.add_argument("--dataset", default="generated", choices=DATASETS)
+parser.add_argument("--dataset", default="generated", choices=DATASETS, help="to learn from")
 parser.add_argument("--known-only", action="store_true", help="distil where the label is known")
-parser.add_argument("--batch-size", type=int, default=64)
-parser.add_argument("--teacher-width", type=int, default=64)
-parser.add_argument("--student-width", type=int, default=32)
+parser.add_argument("--batch-size", type=int, default=64, help="molecules")
+parser.add_argument("--teacher-width", type=int, default=64, help="channels")
+parser.add_argument("--student-width", type=int, default=32, help="channels")
 args = parser.parse_args()
 SETTINGS.update(args.settings)
 regression = args.dataset in REGRESSION
@@ -66,25 +63,11 @@ kd = partial(graphkd.KDLoss, task="regression" if regression else "multilabel")
 
 # Data ---------------------------------------------------------------------------------------------
 
-
-if args.dataset == "generated":
-    train_set, val_set, test_set = molecules().values()
-elif args.dataset == "ogbg-molhiv":
-    try:
-        from ogb.graphproppred import PygGraphPropPredDataset
-    except ImportError as error:
-        raise SystemExit(f"{error}. Install ogb (--no-deps keeps your torch).") from None
-    # torch 2.6 and newer loads ogb's processed file only if these classes are allowed.
-    with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
-        dataset = PygGraphPropPredDataset(args.dataset, args.root)
-    train_set, val_set, test_set = ([*dataset[part]] for part in dataset.get_idx_split().values())
-else:
-    try:
-        dataset = MoleculeNet(args.root, args.dataset)
-    except ImportError as error:
-        raise SystemExit(f"{error}. Install rdkit.") from None
-    parts = random_split(dataset, [0.8, 0.1, 0.1], generator=torch.Generator().manual_seed(0))
-    train_set, val_set, test_set = ([*part] for part in parts)
+names = {"generated": "Molecules", "ogbg-molhiv": "ogbg-molhiv"}
+sets = [*read(names.get(args.dataset, f"MoleculeNet:{args.dataset}"), args.root).values()]
+if len(sets) == 1:
+    sets = random_split(sets[0], [0.8, 0.1, 0.1], generator=torch.Generator().manual_seed(0))
+train_set, val_set, test_set = ([*part] for part in sets)
 
 # Molecules have ids, and so have their atoms. The teacher's outputs are stored by these ids.
 atoms = 0

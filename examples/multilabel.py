@@ -21,10 +21,9 @@ import _common
 import torch
 import torch.nn.functional as F
 from _common import Setting
-from study.generated import communities
+from study.files import read
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.datasets import PPI
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GAT, GCN
 from torchmetrics.functional.classification import multilabel_f1_score
@@ -44,22 +43,20 @@ SETTINGS = {
 
 parser = _common.parser(__doc__, methods=[*METHODS, "kd+lsp"], epochs=40)
 parser.set_defaults(methods=METHODS)
-parser.add_argument("--dataset", default="generated", choices=["generated", "PPI"])
-parser.add_argument("--student", default="GAT", choices=["GAT", "GCN"])
+parser.add_argument(
+    "--dataset", default="generated", choices=["generated", "PPI"], help="to learn from"
+)
+parser.add_argument("--student", default="GAT", choices=["GAT", "GCN"], help="model")
 parser.add_argument("--batch-size", type=int, default=2, help="graphs")
-parser.add_argument("--teacher-width", type=int, default=128)
-parser.add_argument("--student-width", type=int, default=32)
+parser.add_argument("--teacher-width", type=int, default=128, help="channels")
+parser.add_argument("--student-width", type=int, default=32, help="channels")
 args = parser.parse_args()
 SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
-if args.dataset == "PPI":
-    train_set, val_set, test_set = (
-        [*PPI(args.root, split=part)] for part in ("train", "val", "test")
-    )
-else:
-    train_set, val_set, test_set = communities().values()
+name = "Communities" if args.dataset == "generated" else args.dataset
+train_set, val_set, test_set = read(name, args.root).values()
 
 # The nodes of the training graphs have ids. The teacher's outputs are stored by these ids.
 nodes = 0

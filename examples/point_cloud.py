@@ -33,8 +33,8 @@ import _common
 import torch
 import torch.nn.functional as F
 from _common import Setting
-from study.points import PointGNN, blocks, generate, neighbours, read
-from torch_geometric.datasets import S3DIS
+from study.files import read
+from study.points import PointGNN, blocks, generate, neighbours, read_tiles
 from torch_geometric.loader import DataLoader
 from torchmetrics.classification import MulticlassJaccardIndex
 
@@ -53,32 +53,36 @@ SETTINGS = {
 }
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=20)
-parser.add_argument("--dataset", default="generated", choices=["generated", "ign", "S3DIS"])
+parser.add_argument(
+    "--dataset", default="generated", choices=["generated", "ign", "S3DIS"], help="to learn from"
+)
 parser.add_argument("--labelled", type=float, default=0.1, help="share of the training points")
 parser.add_argument("--points", type=int, default=512, help="of a block")
 parser.add_argument("--block", type=float, default=10.0, help="its edge in metres")
 parser.add_argument("--batch-size", type=int, default=4, help="in blocks")
-parser.add_argument("--neighbours", type=int, default=8)
+parser.add_argument("--neighbours", type=int, default=8, help="of a point")
 args = parser.parse_args()
 SETTINGS.update(args.settings)
 
 # Data ---------------------------------------------------------------------------------------------
 
 if args.dataset == "S3DIS":  # blocks of 4,096 points, whose x is colour and place in the room
-    tiles, classes = [S3DIS(args.root, area, train=False) for area in range(1, 7)], 13
-elif args.dataset == "ign":
-    path, classes = Path(args.root) / "ign_lidar" / "ign_lidar_tiles.npz", 4
-    tiles = [blocks(*tile, args.block, args.points) for tile in read(path)]
+    parts, classes = read("S3DIS", args.root).values(), 13
 else:
-    scenes, classes = [generate(seed) for seed in range(6)], 3
-    tiles = [blocks(*scene, args.block, args.points) for scene in scenes]
-tiles = [[neighbours(block, args.neighbours) for block in tile] for tile in tiles]
-train_blocks = [block for tile in tiles[:4] for block in tile]
+    if args.dataset == "ign":
+        path = Path(args.root) / "ign_lidar" / "ign_lidar_tiles.npz"
+        scenes, classes = [*read_tiles(path)], 4
+    else:
+        scenes, classes = [generate(seed) for seed in range(6)], 3
+    tiles = [[*blocks(*scene, args.block, args.points)] for scene in scenes]
+    parts = [[block for tile in tiles[:4] for block in tile], *tiles[4:]]
+parts = [[neighbours(block, args.neighbours) for block in part] for part in parts]
+train_blocks, *held = parts
 generator = torch.Generator().manual_seed(0)
 for block in train_blocks:
     block.y[torch.rand(block.num_nodes, generator=generator) > args.labelled] = -1  # not labelled
 channels = train_blocks[0].num_features
-val_loader, test_loader = (DataLoader(tile, args.batch_size) for tile in tiles[4:])
+val_loader, test_loader = (DataLoader(part, args.batch_size) for part in held)
 
 # Models -------------------------------------------------------------------------------------------
 

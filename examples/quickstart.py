@@ -5,6 +5,7 @@
     python examples/quickstart.py --full            # 10 seeds, both students, the paper's methods
     python examples/quickstart.py --full --tune     # choose the settings of each loss anew first
     python examples/quickstart.py --dataset Cora --root data  # any set of PyG's for nodes
+    python examples/quickstart.py --dataset Cora --settings kd=10@2 gcrd=1@0.5 --losses gcrd
 
 The default data are the 1,797 handwritten digits that ship inside scikit-learn. The images are
 real. The graph is built: each image is joined to the 8 images with the nearest pixels. Five labels
@@ -16,7 +17,8 @@ The labels of training nodes serve the cross-entropy of teacher and students. Va
 choose the best epoch of each model. With --tune they also choose the weight of each loss, and the
 temperature of KD and G-CRD: the best of twelve settings for every method, on average over the first
 three seeds. The constants in _settings.py were chosen so for the digits. A method without a
-constant is tuned first; for any other dataset, every method is. Test nodes are scored at the end.
+constant is tuned first; for any other dataset, every method is, but those of --settings. Test nodes
+are scored at the end.
 """
 
 import argparse
@@ -24,7 +26,6 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from typing import Any, NamedTuple
 import _common
 import _report
 import numpy as np
+import study
 import torch
 import torch.nn.functional as F
 from _nodes import HIDDEN, build, cost, forward, predict, score
@@ -149,19 +151,23 @@ def tune(
     student: str,
     settings: _common.Settings,
     args: argparse.Namespace,
-    advance: Callable[[], None],
+    advance: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> _common.Settings:
     """Add the settings that are best on the validation nodes, on average over the runs."""
     settings = dict(settings)
     for method in unknown(args.losses, settings):  # KD comes before the sums that contain it
         vals = {}
         for setting in trials(method):
-            scores = [
-                distil(run, student, method, {**settings, method: setting}, args)[0] for run in runs
-            ]
+            scores = []
+            for run in runs:
+                trial = {**settings, method: setting}
+                scores.append(distil(run, student, method, trial, args)[0])
+                advance(f"{student}, settings of {method}")
             vals[setting] = round(float(np.mean(scores)), 3)
-            advance()
-        settings[method] = max(vals, key=lambda setting: vals[setting])  # the first of equals
+        best = max(vals, key=lambda setting: vals[setting])  # the first of equals
+        note(f"{student}: {method}={best} is the best of {len(vals)}, {vals[best]} on validation")
+        settings[method] = best
     return settings
 
 
@@ -169,32 +175,28 @@ def tune(
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=study.Help)
+    _common.add_flags(parser, epochs=150)
     parser.add_argument(
         "--full", action="store_true", help="10 seeds, both students, the paper's methods"
     )
     parser.add_argument("--tune", action="store_true", help="always on for other datasets")
-    parser.add_argument("--dataset", default="Digits", help="by a name as study/data.py has it")
-    parser.add_argument("--root", default="data", help="the root= of PyG's dataset")
-    parser.add_argument("--seeds", type=int, help="default: 3")
-    parser.add_argument("--students", nargs="+", choices=["MLP", "GCN"], help="default: MLP")
+    parser.add_argument("--dataset", default="Digits", help="by a name as study/files.py has it")
+    parser.add_argument("--seeds", type=int, help="default: 3, or 10 with --full")
+    parser.add_argument(
+        "--students", nargs="+", choices=["MLP", "GCN"], help="default: MLP, or both with --full"
+    )
     parser.add_argument(
         "--losses", nargs="+", choices=[*METHODS, "all"], metavar="NAME",
         help=f"beside none and kd; `all`: each alone. One or more of {', '.join(METHODS)}",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the students")
-    parser.add_argument("--doctor", **_common.DOCTOR)
-    parser.add_argument("--checkpoint", type=Path, help="a folder: what is there is taken up again")
     parser.add_argument("--threads", type=int, default=1, help="small graphs gain little from more")
-    parser.add_argument("--out", type=Path, default=Path("quickstart.json"))
-    parser.add_argument("--figure", type=Path, default=Path("quickstart.png"))
+    parser.add_argument("--out", type=Path, default=Path("quickstart.json"), help="numbers")
+    parser.add_argument("--figure", type=Path, default=Path("quickstart.png"), help="a picture")
     args = parser.parse_args()
-    args.device = torch.device(args.device)
+    args.settings = dict(args.settings)
+    if others := args.settings.keys() - {*METHODS}:
+        parser.error(f"--settings: no method is called {', '.join(sorted(others))}")
     args.seeds = args.seeds or (10 if args.full else 3)
     args.students = args.students or (["MLP", "GCN"] if args.full else ["MLP"])
     chosen = {"none", "kd", *(args.losses or (PAPER if args.full else QUICK))}
@@ -212,13 +214,20 @@ def main() -> None:
         minutes, seconds = divmod(round(time.perf_counter() - start), 60)
         console.print(f"{minutes:3} min {seconds:2} s  {text}", markup=False, soft_wrap=True)
 
-    known = {name: {} if args.tune else SETTINGS[name] for name in args.students}
+    own = {} if args.tune else SETTINGS
+    known = {name: {**own.get(name, {}), **args.settings} for name in args.students}
     steps = args.seeds * (1 + len(args.students) * len(args.losses))
-    steps += TRIALS * sum(len(unknown(args.losses, settings)) for settings in known.values())
+    untuned = sum(len(unknown(args.losses, settings)) for settings in known.values())
+    trial_seeds = min(args.seeds, 3)
+    steps += TRIALS * untuned * trial_seeds
     runs, teacher_tests, students = [], [], {}
     # In a log, the notes on the way replace the bar.
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=steps)
+        bar = progress.add_task("teachers", total=steps)
+
+        def advance(doing: str) -> None:
+            progress.update(bar, advance=1, description=doing)
+
         for seed in range(args.seeds):
             data = problem(args.dataset, args.root, seed).learn[0].to(args.device)
             teacher, test = train_teacher("GAT", seed, data, args)
@@ -226,16 +235,22 @@ def main() -> None:
             second = train_teacher("SAGE", seed, data, args)[0] if two else None
             runs.append(Run(seed, data, teacher, second))
             teacher_tests.append(test)
-            progress.advance(bar)
+            advance("teachers")
         note(f"teachers trained: {args.seeds}")
+        if untuned:
+            runs_each = (
+                f"{TRIALS} settings, {trial_seeds} seed{'s' if trial_seeds > 1 else ''} each"
+            )
+            note(f"methods to tune first: {untuned} ({runs_each}); --settings spares them")
         for name in args.students:
-            settings = tune(runs[:3], name, known[name], args, partial(progress.advance, bar))
+            settings = tune(runs[:trial_seeds], name, known[name], args, advance, note)
             if chosen := {k: v for k, v in settings.items() if k not in known[name]}:
-                note(f'settings chosen: "{name}": {json.dumps(chosen)}')
+                given = " ".join(f"{method}={setting}" for method, setting in chosen.items())
+                note(f"{name}, the next time: --settings {given}")
             tests: dict[str, list[float]] = {method: [] for method in args.losses}
             for run, method in itertools.product(runs, args.losses):
                 tests[method].append(distil(run, name, method, settings, args)[1])
-                progress.advance(bar)
+                advance(f"{name}, {method}")
             methods = _common.compare(tests)
             students[name] = {**cost(name, data), "settings": settings, "methods": methods}
             note(f"{name} students distilled: {args.seeds * len(methods)}")

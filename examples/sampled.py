@@ -19,8 +19,7 @@ The default graph is generated: 20,000 nodes in 10 classes. Each node has about 
 which somewhat more than half have its class. Each class has four centres in 32 dimensions; a node's
 features are one of these plus noise. In it and in Physics, 40 nodes per class are labelled, another
 2,000 validate, and one half of all nodes tests: one split for all seeds. A truncated SVD reduces
-the 8,415 features of Physics to 256. ogbn sets have their own split; ogb 1.3.6 reads them with
-TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 in the environment.
+the 8,415 features of Physics to 256. ogbn sets have their own split.
 """
 
 import tempfile
@@ -32,9 +31,9 @@ import torch
 import torch.nn.functional as F
 from _common import Setting
 from study.data import reduced
+from study.files import read
 from torch_geometric import transforms
 from torch_geometric.data import Data
-from torch_geometric.datasets import Coauthor
 from torch_geometric.loader import (
     ClusterData,
     ClusterLoader,
@@ -44,7 +43,7 @@ from torch_geometric.loader import (
 )
 from torch_geometric.nn import GraphSAGE
 from torch_geometric.typing import WITH_METIS, WITH_PYG_LIB, WITH_TORCH_SPARSE
-from torch_geometric.utils import index_to_mask, to_undirected
+from torch_geometric.utils import to_undirected
 from torchmetrics.functional.classification import multiclass_accuracy
 
 import graphkd
@@ -70,10 +69,12 @@ AVAILABLE = {
 
 parser = _common.parser(__doc__, methods=METHODS, epochs=10)
 datasets = ["generated", "Physics", "ogbn-arxiv", "ogbn-products"]
-parser.add_argument("--dataset", default="generated", choices=datasets)
+parser.add_argument("--dataset", default="generated", choices=datasets, help="to learn from")
 parser.add_argument("--loader", choices=AVAILABLE, help="default: neighbor, else random")
 parser.add_argument("--batch-size", type=int, default=2048, help="seeds of a batch")
-parser.add_argument("--fan-out", type=int, nargs=TEACHER_LAYERS, default=[10, 5, 5])
+parser.add_argument(
+    "--fan-out", type=int, nargs=TEACHER_LAYERS, default=[10, 5, 5], help="neighbours by round"
+)
 parser.add_argument("--queue", type=int, default=8192, help="keys; 65536 suits a larger graph")
 args = parser.parse_args()
 SETTINGS.update(args.settings)
@@ -103,15 +104,13 @@ def generate(num_nodes=20_000, classes=10, neighbours=8, homophily=0.5):
 
 
 _common.seed_everything(0)
-if args.dataset.startswith("ogbn"):
-    from ogb.nodeproppred import PygNodePropPredDataset
-
-    [data] = dataset = PygNodePropPredDataset(args.dataset, args.root)
-    data.y, data.edge_index = data.y.view(-1), to_undirected(data.edge_index)
-    for name, nodes in dataset.get_idx_split().items():
-        data[{"valid": "val"}.get(name, name) + "_mask"] = index_to_mask(nodes, data.num_nodes)
+if args.dataset == "generated":
+    data = generate()
 else:
-    data = generate() if args.dataset == "generated" else Coauthor(args.root, args.dataset)[0]
+    [data] = read(args.dataset, args.root)["all"]
+if args.dataset.startswith("ogbn"):
+    data.y, data.edge_index = data.y.view(-1), to_undirected(data.edge_index)
+else:
     parts = {"num_train_per_class": 40, "num_val": 2000, "num_test": data.num_nodes // 2}
     data = transforms.RandomNodeSplit("random", **parts)(data)
 data.x = reduced(data.x)

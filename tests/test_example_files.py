@@ -46,7 +46,7 @@ def write_ppi(folder: Path) -> None:
 
 def test_multilabel_on_ppi(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("networkx")
-    write_ppi(Path("root/raw"))
+    write_ppi(Path("root/PPI/raw"))
     result = run(monkeypatch, "multilabel", "--dataset", "PPI", "--methods", "none", "kd+gcrd")
     assert result["title"] == "PPI, 2 graphs with 7 labels to learn from"
 
@@ -82,12 +82,12 @@ def write_lipo(folder: Path) -> None:
 
 def test_molecules_on_moleculenet(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rdkit")
-    write_tox21(Path("root/tox21/raw"))
+    write_tox21(Path("root/MoleculeNet/tox21/raw"))
     flags = ("--batch-size", "16", "--methods", "none", "kd+gcrd")
     for more in ((), ("--known-only",)):
         result = run(monkeypatch, "molecules", "--dataset", "tox21", *flags, *more)
         assert result["metric"] == "ROC-AUC, %"
-    write_lipo(Path("root/lipo/raw"))
+    write_lipo(Path("root/MoleculeNet/lipo/raw"))
     result = run(monkeypatch, "molecules", "--dataset", "lipo", *flags)
     assert result["metric"] == "RMSE (less is better)"
     assert 0 < result["teacher"]["mean"] < 10
@@ -126,12 +126,12 @@ def test_molecules_on_ogbg_molhiv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("dataset", "package"), [("ogbg-molhiv", "ogb"), ("tox21", "rdkit")])
-def test_a_missing_package_is_named(
+def test_a_missing_package_has_its_remedy(
     dataset: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    write_tox21(Path("root/tox21/raw"))
-    with pytest.raises(SystemExit, match=f"Install {package}"):
+    write_tox21(Path("root/MoleculeNet/tox21/raw"))
+    with pytest.raises(SystemExit, match=r"pip install 'graphkd\[datasets\]'"):
         run(monkeypatch, "molecules", "--dataset", dataset)

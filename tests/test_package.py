@@ -50,6 +50,14 @@ FUNCTIONS_ALONE = {
 }
 
 
+def extras() -> dict[str, list[str]]:
+    """What pyproject.toml needs by extra, as names; "" is what it always needs."""
+    tomllib = pytest.importorskip("tomllib", reason="is part of Python 3.11")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {key: [re.match(r"[\w-]+", one)[0] for one in some] for key, some in needed.items()}
+
+
 def test_public_names() -> None:
     assert {loss.module.__name__ for loss in LOSSES} | OTHERS == set(graphkd.__all__)
     functions = {loss.function.__name__ for loss in LOSSES}

@@ -9,7 +9,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 import graphkd
-from examples.study import data, fit, hetero, methods, models, plan, schedule, work
+from examples.study import data, files, fit, hetero, methods, models, plan, schedule, work
 
 WRITES, CITES = ("author", "writes", "paper"), ("paper", "cites", "paper")
 OPTIONS = {"width": 8, "layers": 2, "dropout": 0.0}
@@ -32,7 +32,7 @@ def academic() -> HeteroData:
 
 @pytest.fixture(autouse=True)
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(data.GENERATED, "Academic", lambda: {"all": [academic()]})
+    monkeypatch.setitem(files.GENERATED, "Academic", lambda: {"all": [academic()]})
     data.load.cache_clear()
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from . import ablation, after, data, facts, methods, plan, report, schedule
+from . import Help, ablation, after, data, facts, methods, plan, report, schedule
 from .methods import beside_kd
 from .work import Job, Limits
 
@@ -104,21 +104,26 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m examples.study",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     add = parser.add_argument
     add(
         "--smoke", action="store_true",
         help="two methods on a teacher and a student of every task, to see that all of it works",
     )  # fmt: skip
-    add("--part", choices=["cells", *after.PARTS], default="cells", help="default: cells")
+    add("--part", choices=["cells", *after.PARTS], default="cells", help="of the study")
     add(
         "--datasets", nargs="+", metavar="NAME",
         help="default: Digits; of the ablation, the columns that ablation.py names",
     )  # fmt: skip
-    add("--setting", choices=["transductive", "production"], default="transductive")
-    add("--teachers", nargs="+", choices=plan.TEACHERS, default=[*plan.TEACHERS])
-    add("--students", nargs="+", choices=plan.STUDENTS, default=[*plan.STUDENTS])
+    add(
+        "--setting",
+        choices=["transductive", "production"],
+        default="transductive",
+        help="what the teacher sees",
+    )
+    add("--teachers", nargs="+", choices=plan.TEACHERS, default=[*plan.TEACHERS], help="models")
+    add("--students", nargs="+", choices=plan.STUDENTS, default=[*plan.STUDENTS], help="models")
     add(
         "--methods", nargs="+", metavar="METHOD", type=a_method,
         help=f"default: {', '.join(plan.METHODS)}; for an MLP also {', '.join(plan.FOR_MLP)}",
@@ -128,27 +133,34 @@ def parse() -> argparse.Namespace:
         help="rows that are compared if graphs have labels: those of nodes, of graphs, or one of "
         "both after the other (the default); AT and LSP compare nodes only, KD neither",
     )  # fmt: skip
-    add("--trials", type=int, default=plan.TRIALS, help="of each method (%(default)s)")
-    add("--teacher-trials", type=int, metavar="TRIALS", help="of each teacher (as --trials)")
-    add("--tuning-seeds", type=int, default=plan.TUNING_SEEDS, help="of a trial (%(default)s)")
-    add("--seeds", type=int, default=plan.SEEDS, help="of a result (%(default)s)")
+    add("--trials", type=int, default=plan.TRIALS, help="of each method")
+    add(
+        "--teacher-trials",
+        type=int,
+        metavar="TRIALS",
+        help="of each teacher (default: as --trials)",
+    )
+    add("--tuning-seeds", type=int, default=plan.TUNING_SEEDS, help="of a trial")
+    add("--seeds", type=int, default=plan.SEEDS, help="of a result")
     node, graph = plan.LENGTHS["node"], plan.LENGTHS["graph"]
-    add("--epochs", type=int, help=f"at most ({node[0]}, for labels of graphs {graph[0]})")
-    add("--patience", type=int, help=f"epochs without a gain ({node[1]}, {graph[1]})")
+    add("--epochs", type=int, help=f"at most (default: {node[0]}, for labels of graphs {graph[0]})")
+    add("--patience", type=int, help=f"epochs without a gain (default: {node[1]}, {graph[1]})")
     add(
         "--max-samples", type=int, default=1024,
-        help="rows that a loss over all pairs draws in a step (%(default)s)",
+        help="rows that a loss over all pairs draws in a step",
     )  # fmt: skip
     add(
         "--similarity", action="store_true",
         help="measure what students have in common with their teachers as soon as they are tested",
     )  # fmt: skip
-    add("--jobs", type=int, default=os.cpu_count(), help="processes of one thread (all cores)")
-    add("--root", default="data", help="where PyG keeps data sets (%(default)s)")
-    add("--out", type=Path, default=Path("study"), help="folder of the results (%(default)s)")
+    add(
+        "--jobs", type=int, default=os.cpu_count(), help="processes of one thread, as many as cores"
+    )
+    add("--root", default="data", help="the folder of all data sets; each has its own in it")
+    add("--out", type=Path, default=Path("study"), help="folder of the results")
     add(
         "--work", type=Path, default=Path("runs/study"),
-        help="folder of the teachers' outputs (%(default)s)",
+        help="folder of the teachers' outputs",
     )  # fmt: skip
     add(
         "--report", action="store_true",

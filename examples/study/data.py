@@ -1,50 +1,27 @@
-"""Data sets by name: what their labels ask for, the split of a seed, and graphs to learn from.
+"""Data sets by name, as files.py has it: what their labels ask for, splits, graphs to learn from.
 
-A name is that of a class of PyG's, with the set's own name behind a colon if the class has several:
-"Planetoid:Cora", "WikiCS", "TUDataset:PROTEINS", "LRGBDataset:Peptides-func". The usual short names
-work too ("Cora", "Photo"), as do those of ogb ("ogbn-arxiv", "ogbg-molhiv"). "Digits" ships inside
-scikit-learn; "Papers", of several node types, "Tiles" of points, "Molecules", and "Communities" of
-nodes with several labels are generated; "IGN" are LiDAR tiles, and "S3DIS" is cut by its areas.
-Files lie in ROOT/CLASS; what is missing is downloaded. "Cora[noise=0.4]" is Cora after a corruption
-of corrupt.py.
+"Cora[noise=0.4]" is Cora after a corruption of corrupt.py.
 """
 
 import copy
-import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-import torch_geometric.datasets
-from sklearn.datasets import load_digits
-from sklearn.neighbors import kneighbors_graph
 from torch import Tensor
 from torch_geometric import transforms as T
 from torch_geometric.data import Data, HeteroData
-from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-from torch_geometric.data.storage import GlobalStorage
-from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 
 from . import graphs, hetero, points
 from .corrupt import corrupted
-from .generated import communities, molecules
+from .files import read
 from .graphs import PARTS
 from .methods import named
 from .splits import shuffled, split
 
-SHORT = {
-    **{name: f"Planetoid:{name}" for name in ("Cora", "CiteSeer", "PubMed")},
-    **{name: f"Amazon:{name}" for name in ("Photo", "Computers")},
-    **{name: f"Coauthor:{name}" for name in ("CS", "Physics")},
-    **{
-        name: f"HeterophilousGraphDataset:{name}"
-        for name in ("Roman-empire", "Amazon-ratings", "Minesweeper", "Tolokers", "Questions")
-    },
-}
 LABELLED = 20  # nodes of a class, if there is no split
 # Wider features become the components of a truncated SVD.
 WIDEST, COMPONENTS = 5000, 256
@@ -100,14 +77,6 @@ def rows(data: Data, part: str) -> Tensor | slice:
     return data[f"{part}_mask"] if f"{part}_mask" in data else slice(None)
 
 
-def digits() -> Data:
-    """The digits that ship inside scikit-learn, each image joined to the 8 with nearest pixels."""
-    images, y = load_digits(return_X_y=True)
-    edge_index, _ = from_scipy_sparse_matrix(kneighbors_graph(images, n_neighbors=8))
-    x = torch.tensor(images / 16, dtype=torch.float)
-    return Data(x=x, y=torch.tensor(y), edge_index=to_undirected(edge_index))
-
-
 def features(x: Tensor) -> Tensor:
     """Rows that sum to 1 if they are bags of words, and that are not too wide."""
     if (x >= 0).all() and (x == 0).float().mean() > 0.9:
@@ -124,14 +93,6 @@ def reduced(x: Tensor) -> Tensor:
         return x @ torch.svd_lowrank(x, q=COMPONENTS)[2]
 
 
-GENERATED: dict[str, Callable[[], dict[str, list[Any]]]] = {
-    "Digits": lambda: {"all": [digits()]},
-    "Papers": lambda: {"all": [hetero.papers()]},
-    "Communities": communities,
-    "Molecules": molecules,
-}
-
-
 @lru_cache(maxsize=2)
 def load(name: str, root: str) -> dict[str, list[Any]]:
     """The graphs of a data set: under "all", or by part if it comes in parts.
@@ -139,7 +100,7 @@ def load(name: str, root: str) -> dict[str, list[Any]]:
     Raises:
         SystemExit: If no such set is known, or its files are neither there nor to be had.
     """
-    parts = _read(name, root)
+    parts = read(name, root)
     return {part: [_ready(graph) for graph in of_part] for part, of_part in parts.items()}
 
 
@@ -150,59 +111,6 @@ def _ready(graph: Any) -> Any:
             graph[name].x = features(x)
         return hetero.prepared(graph)
     return points.neighbours(graph) if points.unconnected(graph) else graph
-
-
-def _read(name: str, root: str) -> dict[str, list[Any]]:
-    if name in GENERATED:
-        return GENERATED[name]()
-    kind, _, own = SHORT.get(name, name).partition(":")
-    try:
-        if kind in points.SETS:
-            return points.parts(kind, root)
-        if kind.startswith("ogb"):
-            return _ogb(kind, root)
-        if not inspect.isclass(make := getattr(torch_geometric.datasets, kind, None)):
-            raise SystemExit(f"{name} is no data set of PyG's, and no short name of one.")
-        needs = inspect.signature(make).parameters
-        given: dict[str, Any] = {"root": str(Path(root) / kind)} if "root" in needs else {}
-        given |= {"hetero": True} if "hetero" in needs else {}
-        if "name" in needs and not own:
-            raise SystemExit(f"{name} is several data sets: name one, as in {kind}:NAME.")
-        if own:  # a name, or a flag as in "ZINC:subset"
-            given |= {"name": own} if "name" in needs else {own: True}
-        asked = {
-            k for k, x in needs.items() if x.default is x.empty and x.kind is not x.VAR_KEYWORD
-        }
-        if missing := sorted(asked - given.keys()):
-            raise SystemExit(f"{name} needs more than a name: {', '.join(missing)}.")
-        # "CSL" has no parts, and gives all of its graphs for each.
-        if "split" in needs and needs["split"].default in ("train", "trainval") and own != "CSL":
-            return {part: [*make(**given, split=part)] for part in PARTS}
-        dataset = make(**given)
-    except (AssertionError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        why = str(error) or f"{kind} has no {own}"
-        raise SystemExit(
-            f"{name} could not be read: {why}. Its files belong in {Path(root) / kind}."
-        ) from None
-    return {"all": [*dataset]}
-
-
-def _ogb(name: str, root: str) -> dict[str, list[Any]]:
-    from ogb.graphproppred import PygGraphPropPredDataset
-    from ogb.nodeproppred import PygNodePropPredDataset
-
-    # torch 2.6 and newer loads ogb's processed files only if these classes are allowed.
-    with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
-        if name.startswith("ogbg"):
-            dataset = PygGraphPropPredDataset(name, root)
-            parts = dataset.get_idx_split().values()
-            return {part: [*dataset[ids]] for part, ids in zip(PARTS, parts, strict=True)}
-        dataset = PygNodePropPredDataset(name, root)
-    data = dataset[0]
-    for part, ids in zip(PARTS, dataset.get_idx_split().values(), strict=True):
-        data[f"{part}_mask"] = torch.zeros(data.num_nodes, dtype=torch.bool)
-        data[f"{part}_mask"][ids] = True
-    return {"all": [data]}
 
 
 def problem(name: str, root: str, seed: int, setting: str = "transductive") -> Problem:

@@ -56,8 +56,10 @@ def generate(
     return xyz[inside], intensity[inside, None], label[inside]
 
 
-def read(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def read_tiles(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The tiles of a file; point_cloud.py describes its layout."""
+    if not path.is_file():
+        raise SystemExit(f"The tiles belong in {path}, which is not there; nothing downloads them.")
     tiles = np.load(path)
     classes = np.full(256, -1)
     classes[2:7] = [0, 1, 1, 2, 3]  # ground, low and medium vegetation, high vegetation, building
@@ -94,7 +96,7 @@ def _generated(root: str) -> list[list[Data]]:
 
 def _lidar(root: str) -> list[list[Data]]:
     path = Path(root) / "ign_lidar" / "ign_lidar_tiles.npz"
-    return [[*blocks(*tile, SIZE, POINTS)] for tile in read(path)]
+    return [[*blocks(*tile, SIZE, POINTS)] for tile in read_tiles(path)]
 
 
 def _rooms(root: str) -> list[list[Data]]:
