@@ -17,7 +17,7 @@ def hetero_section() -> str:
     first, *_ = results.values()
     seeds, names = len(first["teacher"]["seeds"]), " ".join(first["methods"])
     teachers = ", ".join(f"{show(r['teacher'])} on {name}" for name, r in results.items())
-    text = f"""`python examples/hetero.py --dataset DBLP --root data/DBLP --seeds {seeds} --epochs
+    text = f"""`python examples/hetero.py --dataset DBLP --root data --seeds {seeds} --epochs
     {first["flags"]["epochs"]} --methods {names} --settings kd=10@4 gcrd=1@0.075 lsp=1000
     kd+gcrd=0.1@0.075`, and the same for IMDB: an R-GCN of two rounds and width 64 into one of one
     round and width 16, on the fixed splits. Test accuracy, mean ± standard deviation over {seeds}
