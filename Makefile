@@ -1,6 +1,6 @@
 # make demo   environment, install, and the main example on embedded data
 # make test   environment, install, and every check
-# make docs   the site, in docs/_build/html
+# make docs   environment, install of what it needs, and the site, in docs/_build/html
 # make lint   style and types
 # make wheel  the wheel, built and tried in a new environment
 # make lowest  some of the tests on the lowest versions of torch, PyG and triton
@@ -33,7 +33,7 @@ lint: $(VENV)/.test
 	@$(BIN)/mypy --no-error-summary
 	@echo "Lint and types: clean"
 
-docs: $(VENV)/.test
+docs: $(VENV)/.docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "Docs: docs/_build/html/index.html"
 
@@ -54,10 +54,15 @@ $(VENV)/.examples: $(VENV)/.torch pyproject.toml
 	@$(INSTALL) -c constraints.txt -e '.[examples]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.torch pyproject.toml
+	@echo "Installing graphkd and what its docs need ..."
+	@$(INSTALL) -c constraints.txt -e '.[docs]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
+	@touch $@ $(VENV)/.examples
+
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@echo "Installing graphkd and what its tests and docs need ..."
 	@$(INSTALL) -c constraints.txt -e '.[test,docs]' > $(LOG) 2>&1 || (tail -n 20 $(LOG); exit 1)
-	@touch $@ $(VENV)/.examples
+	@touch $@ $(VENV)/.docs $(VENV)/.examples
 
 lowest: $(VENV)/.test
 	@$(BIN)/python tests/smoke/lowest.py
