@@ -1,7 +1,9 @@
 """Sphinx configuration. Nothing on the site needs a network, at build or in the browser."""
 
+import inspect
 import re
 import shutil
+from importlib import import_module
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "myst_parser",
     "sphinx_copybutton",
     "sphinx_design",
@@ -43,6 +46,15 @@ napoleon_use_rtype = False
 python_maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 
+
+def source_of(app: Sphinx, module: str, name: str) -> str | None:
+    """Find the module that defines a class: losses name the package in its place."""
+    kind = getattr(import_module(module), name.partition(".")[0], None)
+    if not inspect.isclass(kind):
+        return None
+    return next((x.__module__ for x in vars(kind).values() if inspect.isfunction(x)), None)
+
+
 # The pages -------------------------------------------------------------------------------------
 
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
@@ -53,13 +65,15 @@ html_theme = "pydata_sphinx_theme"
 html_title = "graphkd"
 html_static_path = ["_static"]
 html_css_files = ["graphkd.css"]
+html_favicon = "_static/favicon.svg"
+html_extra_path = ["llms.txt", "../tests/api.txt"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
 WITHOUT_SIDEBAR = ("index", "tutorial", "architecture", "changelog", "results*", "study*")
 html_sidebars = {page: [] for page in WITHOUT_SIDEBAR}
 html_theme_options = {
-    "logo": {"text": "graphkd"},
+    "logo": {"text": f"graphkd {release}"},
     "navbar_end": ["theme-switcher"],
     "navbar_align": "left",
     "footer_start": ["copyright"],
@@ -135,3 +149,4 @@ def setup(app: Sphinx) -> None:
     """Register what this file adds to Sphinx."""
     app.add_directive("bibliography", Bibliography)
     app.connect("builder-inited", copy_mathjax)
+    app.connect("viewcode-follow-imported", source_of)
