@@ -27,7 +27,7 @@ def arguments(thing: Any) -> str:
 
 
 def methods(kind: type) -> Iterator[str]:
-    """The public methods and properties that graphkd gives this class, but for those of every loss."""
+    """The public methods and properties that graphkd gives a class, beyond what all losses have."""
     own = [base for base in kind.__mro__ if base.__module__.split(".")[0] == "graphkd"]
     own = [base for base in own if base.__module__ != "graphkd.losses._base"]
     for name in sorted({name for base in own for name in vars(base) if name[0] != "_"} - OF_TORCH):

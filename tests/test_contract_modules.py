@@ -41,7 +41,7 @@ def test_modules_round_trip(loss: Loss, options: dict) -> None:
     torch.save(module.state_dict(), file)
     file.seek(0)
     loaded = loss.build(h_s.size(1), h_t.size(1), **options).eval()
-    loaded.load_state_dict(torch.load(file))
+    loaded.load_state_dict(torch.load(file, weights_only=True))
     copies = (copy.deepcopy(module), pickle.loads(pickle.dumps(module)), loaded)
     for other in copies:
         assert torch.equal(loss.call_module(other, h_s, h_t, edge_index), expected)

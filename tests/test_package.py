@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,11 +51,14 @@ FUNCTIONS_ALONE = {
 }
 
 
-def extras() -> dict[str, list[str]]:
-    """What pyproject.toml needs by extra, as names; "" is what it always needs."""
+def pyproject() -> dict[str, Any]:
     tomllib = pytest.importorskip("tomllib", reason="is part of Python 3.11")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = {"": project["dependencies"], **project["optional-dependencies"]}
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def extras() -> dict[str, list[str]]:
+    """The names of what each extra of pyproject.toml needs."""
+    needed = pyproject()["project"]["optional-dependencies"]
     return {key: [re.match(r"[\w-]+", one)[0] for one in some] for key, some in needed.items()}
 
 
