@@ -27,11 +27,12 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "myst_parser",
+    "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
     "sphinx_design",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "gallery/*"]
 
 # The reference, from the docstrings -----------------------------------------------------------
 
@@ -79,6 +80,18 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
+}
+
+# The gallery: scripts that run when the site is built --------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "min_reported_time": 60,
+    "show_signature": False,
+    "within_subsection_order": "ExampleTitleSortKey",
 }
 
 # Formulae --------------------------------------------------------------------------------------
