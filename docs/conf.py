@@ -77,6 +77,7 @@ html_theme_options = {
     "logo": {"text": f"graphkd {release}"},
     "navbar_end": ["theme-switcher"],
     "navbar_align": "left",
+    "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],

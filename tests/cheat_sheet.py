@@ -35,7 +35,8 @@ All losses, and what each takes. It is made from the table that the tests run on
   those of the call: a batch compares within itself.
 - *Weights*: `weight=` for rows, *edges* if there is `edge_weight=`, too. *Index*: `index=` and
   `reduction=`.
-- *By type*: where `HeteroLoss` takes it. *Ranks*: `process_group=` makes it exact over processes.
+- *By type*: the keys under which `HeteroLoss` takes it, any or those of edge types. *Ranks*:
+  `process_group=` makes it exact over processes.
 - *GPU programs*: `backend="triton"`. Without them a loss runs in plain torch, on a GPU as well.
 - *Learns*: it has parameters by default, which go to the optimiser.
 - *Twice*: second derivatives; † by `backend="reference"`.
@@ -79,7 +80,7 @@ def facts(loss: Loss) -> list[str]:
         depends_on(loss),
         ", ".join(filter(None, [weights, "edges" if "edge_weight" in takes else NO])),
         YES if "index" in takes else NO,
-        "nodes, edges" if by_node_type(loss) else "edges",
+        "any" if by_node_type(loss) else "edges",
         YES if "process_group" in options else NO,
         YES if has_programs(loss) else NO,
         YES if any(p.requires_grad for p in loss.build().parameters()) else NO,
