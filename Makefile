@@ -1,6 +1,7 @@
 # make demo   environment, install, and the main example on embedded data
 # make test   environment, install, and every check
 # make docs   environment, install of what it needs, and the site, in docs/_build/html
+# make browse  the site in headless Chromium, which must be installed: links, widths, search
 # make lint   style and types
 # make wheel  the wheel, built and tried in a new environment
 # make lowest  some of the tests on the lowest versions of torch, PyG and triton
@@ -16,7 +17,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --no-compile
 LOG := .cache/install.log
 
-.PHONY: demo test docs lint wheel lowest sampler clean
+.PHONY: demo test docs browse lint wheel lowest sampler clean
 
 demo: $(VENV)/.examples
 	@$(BIN)/python examples/quickstart.py
@@ -36,6 +37,10 @@ lint: $(VENV)/.test
 docs: $(VENV)/.docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "Docs: docs/_build/html/index.html"
+
+browse: docs
+	@$(PIP) install playwright
+	@$(BIN)/python tests/smoke/browse.py docs/_build/html
 
 wheel: $(VENV)/.test
 	@echo "Building the wheel and trying it in a new environment ..."

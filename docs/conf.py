@@ -72,6 +72,7 @@ html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
 WITHOUT_SIDEBAR = ("index", "tutorial", "architecture", "changelog", "results*", "study*")
+html_context = {"default_mode": "auto"}
 html_sidebars = {page: [] for page in WITHOUT_SIDEBAR}
 html_theme_options = {
     "logo": {"text": f"graphkd {release}"},
@@ -92,6 +93,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "min_reported_time": 60,
     "show_signature": False,
+    "write_computation_times": False,
     "within_subsection_order": "ExampleTitleSortKey",
 }
 
