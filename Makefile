@@ -22,7 +22,9 @@ LOG := .cache/install.log
 demo: $(VENV)/.examples
 	@$(BIN)/python examples/quickstart.py
 
-# Lint, docs and the wheel take one core each; the tests take all that there are.
+# Lint, docs and the wheel take one core each; the tests take all that there are. Torch's threads
+# would only get into each other's way.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.test
 	@$(MAKE) --no-print-directory --jobs 2 lint docs wheel
 	@echo "Running the tests and doctests ..."
