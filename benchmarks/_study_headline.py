@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 PICTURE = "study_headline.svg"
 SHOWN = [*COMPARED, "kd+gcrd"]
-MARKS = {NONE: ("o", GREY), "kd": ("s", COLOURS[1]), "gcrd": ("^", COLOURS[0]),
-         "kd+gcrd": ("D", COLOURS[4])}  # fmt: skip
+# KD and its sum with G-CRD stand one above the other where they are equal.
+MARKS = {NONE: ("o", GREY, 0), "kd": ("s", COLOURS[1], -0.15), "gcrd": ("^", COLOURS[0], 0),
+         "kd+gcrd": ("D", COLOURS[4], 0.15)}  # fmt: skip
 
 
 def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
@@ -82,9 +83,9 @@ def draw_headline(found: list[tuple[Found, Column]]) -> "Figure":
         ax.plot([teacher] * 2, [y - 0.32, y + 0.32], color="black", linewidth=2,
                 label="teacher" if y == 0 else None)  # fmt: skip
         for name, value in zip(SHOWN, scores, strict=True):
-            marker, colour = MARKS[name]
+            marker, colour, shift = MARKS[name]
             text = "student alone" if name == NONE else label(name)
-            ax.plot(value, y, marker, color=colour, markersize=7, zorder=2, linestyle="",
+            ax.plot(value, y + shift, marker, color=colour, markersize=7, zorder=2, linestyle="",
                     label=text if y == 0 else None)  # fmt: skip
     ax.set_yticks(range(len(found)), [f"{one.title}, {column.student}" for one, column in found])
     ax.set_ylim(len(found) - 0.5, -0.5)
