@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
 from tests.test_package import extras
 
@@ -25,10 +26,14 @@ def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 def run(monkeypatch: pytest.MonkeyPatch, name: str, *flags: str) -> None:
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *flags])
-    if name == "study":
-        runpy.run_module("examples.study", run_name="__main__")
-    else:
-        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    try:
+        if name == "study":
+            runpy.run_module("examples.study", run_name="__main__")
+        else:
+            runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    finally:
+        if dist.is_initialized():  # by ddp.py, which ended before it could leave its world of one
+            dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("hidden", ["rich", "matplotlib", "sklearn"])
