@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _study_tables import FOLDER, chance, dropdown, interval, places, setting, table, tested, wide
+from _study_tables import FOLDER, dropdown, interval, places, setting, table, tested, wide
 from _tables import image, joined, prose
 from study import ablation, plan
 from study.methods import BALANCED
@@ -36,11 +36,14 @@ def ablated(folder: Path) -> list[tuple[Found, Column]]:
     """The columns with variants: the cells' lines and the ablation's are read as one file's."""
     pairs = []
     for path in sorted((folder / "ablation").glob("*.jsonl")):
+        if not (folder / path.name).exists():
+            continue
         header, lines = parsed((folder / path.name).read_text())
         for job, variants in parsed(path.read_text())[1].items():
             lines[job] = [*lines.get(job, []), *variants]
         found = summary(header, lines, {})
-        pairs += [(found, one) for one in found.columns if {*one.cells} & {*every()}]
+        whole = [one for one in found.columns if {NONE, BASE} <= one.cells.keys()]
+        pairs += [(found, one) for one in whole if {*one.cells} & {*every()}]
     return pairs
 
 
@@ -92,21 +95,25 @@ def compared(column: Column, names: list[str]) -> dict[str, Difference]:
 
 def balance(column: Column) -> str:
     """Losses that WeightedSum balances, at weight 1, against the same with a tuned weight."""
-    rows = []
+    rows, ones = [], []
     for name in GROUPS["balanced"]:
         tuned = name.removeprefix(BALANCED)
         if name in column.cells and tuned in column.cells:
             mine, other = column.cells[name], column.cells[tuned]
             one = difference(mine.scores, other.scores)
-            text, _ = interval(one, places(mine.mean))
-            rows.append([label(tuned), tested(other)[0], tested(mine)[0], text.replace("**", ""),
-                         chance(one.p), setting(other.options)])  # fmt: skip
+            ones.append(one)
+            rows.append([label(tuned), tested(other)[0], tested(mine)[0],
+                         setting(other.options), setting(mine.options)])  # fmt: skip
     if not rows:
         return ""
-    head = ["method", "weight tuned", "balanced", "balanced − tuned", "p", "tuned to"]
+    ps = holm([one.p for one in ones])
+    for row_, one, p in zip(rows, ones, ps, strict=True):
+        row_[3:3] = interval(one._replace(p=p), 1)
+    head = ["method", "weight tuned", "balanced", "balanced − tuned", "p", "tuned to",
+            "balanced, at"]  # fmt: skip
     return joined(
         prose("""`WeightedSum(balance=True)` with every weight at 1, against the weight that the
-        search found; temperature and dropout are tuned in both. p of each alone."""),
+        search found; temperature and dropout are tuned in both. p is corrected by Holm."""),
         table(head, rows),
     )
 

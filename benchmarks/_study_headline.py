@@ -30,7 +30,7 @@ def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
 
 
 def sentence(found: list[tuple[Found, Column]]) -> str:
-    """The three pairs in which KD gains most."""
+    """The three pairs in which KD gains most, said to be these."""
 
     def gain(pair: tuple[Found, Column]) -> float:
         return pair[1].cells["kd"].mean - pair[1].cells[NONE].mean
@@ -42,7 +42,9 @@ def sentence(found: list[tuple[Found, Column]]) -> str:
         parts.append(
             f"{one.title}, {column.student}: {alone} alone, {kd} with KD, teacher {teacher}"
         )
-    return prose("; ".join(parts) + ".")
+    return prose(
+        f"Mean ± standard deviation where KD gains most, of {len(found)} pairs: {'; '.join(parts)}."
+    )
 
 
 def shown(folder: Path) -> list[tuple[Found, Column]]:

@@ -47,8 +47,8 @@ def measured(folder: Path = FOLDER) -> Columns:
 
 
 def ordered(column: similarity.Column) -> similarity.Column:
-    planned = [NONE, *plan.METHODS, *plan.FOR_MLP]
-    return {name: column[name] for name in sorted(column, key=planned.index)}
+    planned = [name for name in (NONE, *plan.METHODS, *plan.FOR_MLP) if name in column]
+    return {name: column[name] for name in dict.fromkeys([*planned, *column])}
 
 
 def similarity_blocks(folder: Path = FOLDER) -> dict[str, str]:
@@ -147,7 +147,8 @@ def numbers(curves: Curves) -> str:
         rows.append([f"**{kind}**", *(f"{share:g}" for share in shares)])
         for method, points in by_method.items():
             name = "teacher" if method == "teacher" else label(method)
-            rows.append([name, *(f"{one.mean:.1f} ± {one.high - one.mean:.1f}" for one in points)])
+            cells = (f"{one.mean:.1f} [{one.low:.1f}, {one.high:.1f}]" for one in points)
+            rows.append([name, *cells])
     most = max(map(len, rows))
     return table(["share", *[""] * (most - 1)], [row + [""] * (most - len(row)) for row in rows])
 

@@ -20,7 +20,18 @@ from _study_tables import (
 from _tables import image, joined, prose
 from study import plan
 from study.report import decimal, places
-from study.statistics import NONE, TWICE, Column, Found, differences, label, ranked, ranking, read
+from study.statistics import (
+    FEWEST_SAMPLES,
+    NONE,
+    TWICE,
+    Column,
+    Found,
+    differences,
+    label,
+    ranked,
+    ranking,
+    read,
+)
 
 
 def study_blocks(folder: Path = FOLDER) -> dict[str, str]:
@@ -45,7 +56,7 @@ def summary(found: list[Found]) -> str:
     {"set" if sets == 1 else "sets"}, {len(columns)} {"pair" if len(columns) == 1 else "pairs"} of
     teacher and student. The setting of
     every method, teacher and student was chosen on validation data, in {trials(found)} trials each;
-    then {listed(sorted({one.seeds for one in found}))} seeds, whose test rows were scored once.
+    then {listed(sorted({one.seeds for one in found}))} seeds were tested.{superseded(found)}
     Tables have mean ± standard deviation over the seeds; brackets are 95 % intervals of paired
     differences, each on its own. p is Wilcoxon's, corrected by Holm over the methods of a pair.
     Both cover what a seed draws: initial weights, dropout, the teacher, and the split if the data
@@ -61,6 +72,13 @@ def summary(found: list[Found]) -> str:
         "### Ranks over data sets",
         ranks(columns),
     )
+
+
+def superseded(found: list[Found]) -> str:
+    """Test runs that no longer count."""
+    n = sum(one.superseded for one in found)
+    return f""" {n} test runs are of settings that more trials replaced; no test score chose a
+    setting.""" if n else ""  # fmt: skip
 
 
 def counts(columns: list[Column]) -> str:
@@ -120,7 +138,7 @@ def ranks(columns: list[Column]) -> str:
     strict, lenient = (ranking(columns, by_student=by_student) for by_student in (False, True))
     complete, names = ranked(columns)
     if strict is None:
-        return prose("Ranks need two data sets on which KD and G-CRD are complete.")
+        return prose(f"Ranks need {FEWEST_SAMPLES} data sets on which KD and G-CRD are complete.")
     text = f"""{len(names)} methods that all have, by their mean scores in {len(complete)} pairs;
     ranks are averaged within a data set, for it is the data sets that are a sample: pairs
     of one share its rows and its teachers. Friedman's test over {len(strict.samples)} data sets: p
@@ -153,8 +171,9 @@ def details(found: list[Found]) -> str:
     ones are. The mean validation score of the first {listed(tuning)} seeds decides. Each had
     {trials(found)} trials; *{label(plan.NONE_TWICE)}* and *{label(plan.TWICE)}* had twice as
     many, to show what more search gives. Methods choose the student's dropout anew and keep its
-    other options. KD beside another loss keeps the setting that it has alone. The epoch of a run is
-    the best on validation data."""
+    other options. KD beside another loss keeps the setting that it has alone: a sum has KD's trials
+    and as many of its own. The epoch of a run is the best on validation data. Losses over
+    all pairs draw 1,024 rows in each step (`--max-samples`), and G-CRD's heads are 64 wide."""
     at_edge = f"""A winner is at an edge if it has the largest or smallest value that was tried of
     an option, and there are values beyond it: {edge} of {len(cells)} methods, {free} of
     {len(models)} models alone. Of {single} models alone, an option has kept its first value in

@@ -50,6 +50,8 @@ def page() -> str:
     head = ["loss", "needs", "a row depends on", "weights", "index", "by type", "ranks",
             "GPU programs", "learns", "twice", "cost"]  # fmt: skip
     losses = {loss.module.__name__: loss for loss in LOSSES}
+    if missing := losses.keys() - links.keys():
+        raise SystemExit(f"docs/losses/index.md lacks {', '.join(missing)}.")
     rows = [
         [link, *facts(losses[name]), cost]
         for name, (link, cost) in links.items()

@@ -63,7 +63,8 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
     every = MADE | {name: KD for name in plan.METHODS if name not in MADE}
     file(tmp_path, every, "One", ("GCN", "MLP"))
-    file(tmp_path, every, "Two:Half", ("GCN",))
+    for name in ("Two:Half", "Zeta", "Zulu"):
+        file(tmp_path, every, name, ("GCN",))
     file(tmp_path, {name: MADE[name] for name in ("teacher", "none", "kd")}, "Three", ("MLP",),
          "production")  # fmt: skip
     summary = __import__("_study_summary")
@@ -71,8 +72,8 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(blocks) == ["study summary", "study data sets", "study details"]
     sections = blocks["study data sets"].split("\n### ")
     titles = [one.splitlines()[0] for one in sections[1:]]
-    assert titles == ["One", "Three, production", "Two:Half"]
-    assert "over 2 data sets" in " ".join(blocks["study summary"].split())
+    assert titles == ["One", "Three, production", "Two:Half", "Zeta", "Zulu"]
+    assert "over 4 data sets" in " ".join(blocks["study summary"].split())
     assert "Not complete" not in sections[3]
     assert "GAT → MLP: 18 methods not begun." in sections[2]
     command = "--datasets Three --out benchmarks/results/study --setting production --seeds 5"

@@ -4,7 +4,7 @@ A point is a tuple of whole numbers, the places on the axes. `propose` is a func
 been tried, so that a search that was stopped goes on from its scores. It first tries five places
 along the first axis, then the neighbours of the best point so far, so that the grid grows to where
 the winner is. On an axis of numbers, neighbours are two steps away at first, then one; it ends ten
-steps from its start, which for a weight is a factor of 1,000. A list has ends, too.
+steps from its start, which for a weight is a factor of 100,000. A list has ends, too.
 """
 
 from collections.abc import Iterator, Mapping

@@ -36,10 +36,12 @@ from .work import Job, Limits, Line
 
 NONE = "none"  # the student alone, as a method
 TWICE = {plan.NONE_TWICE: "No distillation, twice tuned", plan.TWICE: "KD, twice tuned"}
+NAMED = TWICE | {plan.PAPER_GCRD: "G-CRD, paper's τ"}
 ANY = Limits("", "", trials=0)  # a choice is the best of the trials that there are
 # A column is ranked if it has these. What is ranked: of all methods but those that are there for
 # comparison, the ones that every such column has.
 COMPARED = (NONE, "kd", "gcrd")
+FEWEST_SAMPLES = 4  # with three, the critical difference of four methods is nearly all there is
 RANKED = [NONE, *(name for name in plan.METHODS if name not in (plan.PAPER_GCRD, *TWICE))]
 
 
@@ -106,6 +108,7 @@ class Found(NamedTuple):
     seeds: int  # of a complete cell
     tuning_seeds: int  # of a trial
     runs: int  # all lines
+    superseded: int  # test runs at settings that are not those of the cells
 
     @property
     def title(self) -> str:
@@ -115,10 +118,8 @@ class Found(NamedTuple):
 
 def label(method: str) -> str:
     """A method's name for readers: "KD + G-CRD" of "kd+gcrd"."""
-    if method in TWICE:
-        return TWICE[method]
-    if method == plan.PAPER_GCRD:
-        return "G-CRD, paper's τ"
+    if method in NAMED:
+        return NAMED[method]
     if method.startswith(BALANCED):
         return f"{label(method.removeprefix(BALANCED))}, balanced"
     method, _, level = method.partition("@")
@@ -163,6 +164,8 @@ def summary(header: Line, lines: Lines, facts: Line) -> Found:
         seeds,
         max((_tuning_seeds(runs) for runs in lines.values()), default=0),
         sum(map(len, lines.values())),
+        sum(line["phase"] == "test" for runs in lines.values() for line in runs)
+        - sum(one.runs for one in cells.values()),
     )
 
 
@@ -249,9 +252,7 @@ def difference(scores: dict[int, float], other: dict[int, float]) -> Difference:
     """The paired difference, with the p of this pair alone."""
     pairs = np.array([scores[seed] - other[seed] for seed in sorted(scores.keys() & other.keys())])
     n, mean = len(pairs), pairs.mean()
-    half = math.nan
-    if n > 1:
-        half = stats.t.ppf(0.975, n - 1) * pairs.std(ddof=1) / math.sqrt(n)
+    half = stats.t.ppf(0.975, n - 1) * pairs.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
     return Difference(n, float(mean), float(mean - half), float(mean + half), wilcoxon(pairs))
 
 
@@ -264,8 +265,7 @@ def wilcoxon(pairs: np.ndarray) -> float:
     ranks = stats.rankdata(np.abs(pairs[pairs != 0])) * 2  # whole numbers, also with ties
     chances = np.ones(1)  # of each sum of the ranks with a plus
     for rank in ranks.astype(int):
-        zeros = np.zeros(rank)
-        chances = (np.concatenate([chances, zeros]) + np.concatenate([zeros, chances])) / 2
+        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
     away = np.abs(np.arange(len(chances)) - ranks.sum() / 2)
     found = abs(ranks[pairs[pairs != 0] > 0].sum() - ranks.sum() / 2)
     return float(chances[away >= found].sum())
@@ -322,13 +322,13 @@ def ranked(columns: list[Column]) -> tuple[list[Column], list[str]]:
 
 
 def ranking(columns: list[Column], *, by_student: bool = False) -> Ranking | None:
-    """Ranks of the methods that all columns have; None for fewer than two samples."""
+    """Ranks of the methods that all columns have; None for fewer samples than can tell anything."""
     columns, methods = ranked(columns)
     samples: dict[str, list[np.ndarray]] = {}
     for column in columns:
         sample = f"{column.dataset}, {column.student}" if by_student else column.dataset
         samples.setdefault(sample, []).append(_ranks(column, methods))
-    if len(samples) < 2:
+    if len(samples) < FEWEST_SAMPLES:
         return None
     ranks = np.array([stats.rankdata(np.mean(rows, axis=0)) for rows in samples.values()])
     n, k = ranks.shape

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from playwright.sync_api import Page, sync_playwright
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
-FOUND = {"queue": "gcrd", "CKA": "cka", "NaN": "troubleshooting", "Cora": "study"}
+FOUND = {"queue": "gcrd", "CKA": "/measures", "NaN": "troubleshooting", "Cora": "study"}
 LOOK = """() => ({
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     pictures: [...document.images].filter(x => !x.closest('.sphx-glr-thumbcontainer'))
