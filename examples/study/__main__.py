@@ -169,7 +169,7 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.smoke:
         args.datasets, args.methods, args.out = list(plan.SMOKE), ["kd", "gcrd"], args.out / "smoke"
-        args.trials, args.tuning_seeds, args.seeds, args.epochs = 1, 1, 2, 1
+        args.trials, args.tuning_seeds, args.seeds, args.epochs = 1, 1, 1, 1
     return args
 
 
