@@ -78,4 +78,5 @@ def test_llms_txt_leads_to_pages() -> None:
     assert (ROOT / "tests" / own).exists()
     pages = re.findall(r"\]\((.+?)\.html\)", LLMS)
     assert pages
+    pages.remove("auto_gallery/index")  # made of docs/gallery when the site is built
     assert not [page for page in pages if not (ROOT / "docs" / f"{page}.md").exists()]
