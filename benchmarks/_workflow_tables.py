@@ -1,30 +1,12 @@
-"""The sections on workflows: heterogeneous graphs, keys, positives, the store; recipes."""
+"""The sections on workflows: keys, positives, the store; recipes."""
 
 from statistics import mean, stdev
 
-from _tables import Result, joined, methods, prose, read, show, table
+from _tables import Result, joined, prose, read, show, table
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:,.0f} ms"
-
-
-def hetero_section() -> str:
-    found = {name: read(f"hetero_{name}") for name in ("DBLP", "IMDB")}
-    results = {name: result for name, result in found.items() if result}
-    if not results:
-        return ""
-    first, *_ = results.values()
-    seeds, names = len(first["teacher"]["seeds"]), " ".join(first["methods"])
-    teachers = ", ".join(f"{show(r['teacher'])} on {name}" for name, r in results.items())
-    text = f"""`python examples/hetero.py --dataset DBLP --root data --seeds {seeds} --epochs
-    {first["flags"]["epochs"]} --methods {names} --settings kd=10@4 gcrd=1@0.075 lsp=1000
-    kd+gcrd=0.1@0.075`, and the same for IMDB: an R-GCN of two rounds and width 64 into one of one
-    round and width 16, on the fixed splits. Test accuracy, mean ± standard deviation over {seeds}
-    seeds; differences are taken seed by seed. The settings are early ones of another, generated
-    graph, at one temperature. The teacher reaches {teachers}."""
-    table_of_all = methods({"students": results})
-    return joined("## Distilling on heterogeneous graphs", prose(text), table_of_all)
 
 
 def negatives_section() -> str:

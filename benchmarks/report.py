@@ -30,7 +30,6 @@ from _tables import (
 )
 from _workflow_tables import (
     drawn_section,
-    hetero_section,
     negatives_section,
     recipe_table,
     store_section,
@@ -55,9 +54,7 @@ what else it does; read them against one another."""
 RESULTS = {
     "results": (
         "Results",
-        [
-            demo_section, family_demo_section, hetero_section, balancing_section, doctor_section,
-        ],
+        [demo_section, family_demo_section, balancing_section, doctor_section],
     ),
     "results_speed": (
         "Speed and memory",
