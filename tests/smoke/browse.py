@@ -19,7 +19,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from playwright.sync_api import Page, sync_playwright
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
-FOUND = {"queue": "gcrd", "CKA": "/measures", "NaN": "troubleshooting", "Cora": "study"}
+FOUND = {"queue": "gcrd", "CKA": "linear_cka", "NaN": "troubleshooting", "Cora": "study"}
 LOOK = """() => ({
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     pictures: [...document.images].filter(x => !x.closest('.sphx-glr-thumbcontainer'))
@@ -63,6 +63,7 @@ def searched(page: Page, address: str, faults: list[str]) -> None:
     for word, expected in FOUND.items():
         page.goto(f"{address}/search.html?q={word}")
         page.wait_for_selector("#search-results li a", timeout=20_000)
+        page.wait_for_timeout(1000)  # results come one by one
         hits = page.eval_on_selector_all("#search-results li a", "all => all.map(x => x.href)")
         if not any(expected in hit for hit in hits):
             faults.append(f"search: {word} does not find a page of {expected}")
