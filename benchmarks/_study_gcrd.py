@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _study_tables import FOLDER, dropdown, interval, places, setting, table, tested, wide
+from _study_tables import FOLDER, dropdown, interval, listed, places, setting, table, tested, wide
 from _tables import image, joined, prose
 from study import ablation, plan
 from study.methods import BALANCED
@@ -36,9 +36,10 @@ def ablated(folder: Path) -> list[tuple[Found, Column]]:
     """The columns with variants: the cells' lines and the ablation's are read as one file's."""
     pairs = []
     for path in sorted((folder / "ablation").glob("*.jsonl")):
-        if not (folder / path.name).exists():
-            continue
-        header, lines = parsed((folder / path.name).read_text())
+        cells = folder / path.name
+        if not cells.exists():
+            raise SystemExit(f"{path} goes with {cells}, which is not there.")
+        header, lines = parsed(cells.read_text())
         for job, variants in parsed(path.read_text())[1].items():
             lines[job] = [*lines.get(job, []), *variants]
         found = summary(header, lines, {})
@@ -62,8 +63,8 @@ def one_column(found: Found, column: Column) -> str:
     names = [plan.PAPER_GCRD, *(name for name in every() if not name.startswith(BALANCED))]
     against = compared(column, names)
     rows = [row(column, name, against) for name in [*beside, *names] if name in column.cells]
-    trials = column.cells[BASE].trials
-    text = f"""{found.seeds} seeds; each variant has as many trials as G-CRD, {trials}, for what it
+    trials = sorted({column.cells[name].trials for name in [BASE, *names] if name in column.cells})
+    text = f"""{found.seeds} seeds; G-CRD and each variant had {listed(trials)} trials, for what it
     does not fix. † marks what the paper does. Differences to G-CRD are paired; p is Wilcoxon's,
     with Holm's correction over the variants of the table."""
     head = ["variant", "test", "− none", "− G-CRD", "p", "setting"]

@@ -91,7 +91,9 @@ def draw_headline(found: list[tuple[Found, Column]]) -> "Figure":
                     label=text if y == 0 else None)  # fmt: skip
     ax.set_yticks(range(len(found)), [f"{one.title}, {column.student}" for one, column in found])
     ax.set_ylim(len(found) - 0.5, -0.5)
-    ax.set_xlabel(f"test {found[0][0].facts.get('metric', 'score')}, median of the seeds")
+    metrics = {one.facts.get("metric", "score") for one, _ in found}
+    name = metrics.pop() if len(metrics) == 1 else "score"
+    ax.set_xlabel(f"test {name}, median of the seeds")
     open_frame(ax)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
     return figure

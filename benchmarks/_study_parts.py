@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -117,8 +118,8 @@ def robust(folder: Path = FOLDER) -> dict[str, tuple[dict[str, Curves], int]]:
         pairs = dict.fromkeys((x["teacher"], x["model"]) for x in lines if "teacher" in x)
         for pair in pairs:
             by = {when: robustness.curves(lines, *pair, when) for when in ("test", "train")}
-            seeds = 1 + max(line["seed"] for line in lines if "when" in line)
-            found[title(header, *pair)] = by, seeds
+            mine = [x for x in lines if (x.get("teacher"), x.get("model")) == pair]
+            found[title(header, *pair)] = by, len({line["seed"] for line in mine})
     return found
 
 
@@ -128,16 +129,17 @@ def robustness_blocks(folder: Path = FOLDER) -> dict[str, str]:
 
 def pairs_of(found: dict[str, tuple[dict[str, Curves], int]]) -> list[str]:
     parts = []
-    for i, (name, (by, seeds)) in enumerate(found.items()):
+    for name, (by, seeds) in found.items():
         parts.append(f"## {name}\n\n{seeds} seeds; bands are 95 % intervals.")
         for when, what in (("test", "Corrupted in the test"), ("train", "Corrupted in training")):
-            parts.append(wide(image(f"_static/{curve_file(i, when)}", f"{name}: {what}")))
+            parts.append(wide(image(f"_static/{curve_file(name, when)}", f"{name}: {what}")))
             parts.append(dropdown(f"{what}: the numbers", numbers(by[when])))
     return parts
 
 
-def curve_file(i: int, when: str) -> str:
-    return f"study_robustness_{i}_{when}.svg"
+def curve_file(name: str, when: str) -> str:
+    words = re.findall(r"[\w.-]+", name)
+    return "_".join(["study_robustness", *words, f"{when}.svg"])
 
 
 def numbers(curves: Curves) -> str:
@@ -186,9 +188,9 @@ def figures(folder: Path = FOLDER) -> dict[str, "Figure"]:
     local = {name: one for name, one in measured(folder).items() if has_local(one)}
     if local:
         drawn[PRESERVED] = similarity.figure(local, label)
-    for i, (by, _) in enumerate(robust(folder).values()):
+    for name, (by, _) in robust(folder).items():
         for when, curves in by.items():
-            drawn[curve_file(i, when)] = robustness.figure(curves, "score", name_of)
+            drawn[curve_file(name, when)] = robustness.figure(curves, "score", name_of)
     return drawn
 
 

@@ -57,6 +57,8 @@ def command(found: Found) -> str:
              "max-samples": limits["max_samples"]}  # fmt: skip
     usual = {"seeds": plan.SEEDS, "tuning-seeds": plan.TUNING_SEEDS, "trials": plan.TRIALS,
              "epochs": plan.EPOCHS, "patience": plan.PATIENCE, "max-samples": 1024}  # fmt: skip
+    of_teachers = {cell.trials for cell in found.teachers.values()} - {trials}
+    flags += ["--teacher-trials", str(max(of_teachers))] if of_teachers else []
     for name, value in given.items():
         flags += [f"--{name}", str(value)] if value != usual[name] else []
     return f"python -m examples.study {shlex.join(flags)}"

@@ -99,7 +99,8 @@ def test_robustness_and_figures(tmp_path: Path) -> None:
     # Of 89, 90 and 91, the interval is 4.303 / sqrt(3) to either side.
     assert "| KD | 91.0 [88.5, 93.5] | 89.0 [86.5, 91.5] |" in text
     drawn = page.figures(tmp_path)
-    assert {*drawn} == {f"study_robustness_0_{when}.svg" for when in ("test", "train")}
-    assert [ax.get_title() for ax in drawn["study_robustness_0_test.svg"].axes] == [
+    name = "study_robustness_Made_GAT_GCN"
+    assert {*drawn} == {f"{name}_{when}.svg" for when in ("test", "train")}
+    assert [ax.get_title() for ax in drawn[f"{name}_test.svg"].axes] == [
         kind for kind in robustness.LEVELS if kind != "labels"
     ]
