@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+from _study_chart import PICTURE as CHART
+from _study_chart import draw_chart
 from _study_gcrd import PICTURE, ablated, draw_temperature
 from _study_headline import PICTURE as HEADLINE
 from _study_headline import draw_headline, shown
@@ -46,6 +48,7 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
             _save(diagram(strict, lenient.critical), figures / "study_ranks.svg")
         if pairs := shown(folder):
             _save(draw_headline(pairs), figures / HEADLINE)
+            _save(draw_chart(found), figures / CHART)
         if variants := ablated(folder):
             _save(draw_temperature(variants), figures / PICTURE)
         for name, figure in figures_of_parts(folder).items():

@@ -18,6 +18,7 @@ from _floor_tables import change_section, floor_section
 from _speed_tables import speed_section
 from _study_gcrd import gcrd_blocks
 from _study_headline import headline_blocks
+from _study_losses import loss_blocks, pages_of_losses
 from _study_parts import cost_blocks, robustness_blocks, similarity_blocks
 from _study_summary import study_blocks
 from _tables import (
@@ -124,6 +125,8 @@ def main() -> None:
     pages = {ROOT / "docs" / f"{name}.md": page(name) for name in RESULTS}
     pages |= {README: readme(), RECIPES: recipes(), ANALYSIS: analysis()}
     pages |= {path: filled(path.read_text(), blocks()) for path, blocks in STUDY.items()}
+    for path, methods in pages_of_losses().items():
+        pages[path] = filled(path.read_text(), loss_blocks(methods))
     for path, text in pages.items():
         if path.exists() and path.read_text() == text:
             continue

@@ -79,6 +79,21 @@ def test_troubleshooting_names_every_code_of_the_doctor_and_no_other() -> None:
         assert set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", text)) == real
 
 
+def test_pages_show_the_pictures_of_their_losses() -> None:
+    """The gallery's figures have numbers; the section around each names the loss of its strip."""
+    code = (ROOT / "docs" / "gallery" / "plot_gradient_flow.py").read_text()
+    strips = re.findall(r'^strip\("([\w -]+)', code, re.MULTILINE)
+    shown = set()
+    for page in (ROOT / "docs").glob("losses/**/*.md"):
+        for section in re.split(r"^##? ", page.read_text(), flags=re.MULTILINE):
+            for number in re.findall(r"gradient_flow_(\d+)\.png", section):
+                name = strips[int(number) - 1]
+                title = page.read_text() if page.stem != "index" else section
+                assert name.lower() in title.splitlines()[0].lower(), page
+                shown.add(name)
+    assert shown == {*strips}
+
+
 def test_every_loss_has_a_paper_to_cite() -> None:
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     cited = set(re.findall(r"\w+Loss", " ".join(re.findall(r'^    notes: "(.*)"$', text, re.M))))

@@ -58,6 +58,24 @@ def test_variants_of_gcrd(tmp_path: Path) -> None:
     assert page.gcrd_blocks(tmp_path / "none") == {}
 
 
+def test_blocks_of_losses(tmp_path: Path) -> None:
+    kd = [92.0 + seed / 2 for seed in range(8)]
+    scores = {"none": [s - 10 for s in kd], "teacher": kd, "kd": kd, "kd+gcrd": kd}
+    file(tmp_path, scores | {"gcrd": [s - 1 - i / 10 for i, s in enumerate(kd)]})
+    page = __import__("_study_losses")
+    blocks = {name: flat(text) for name, text in page.loss_blocks(page.PAGES, tmp_path).items()}
+    assert "| KD | 1 · 0 · 0 |" in blocks["study of kd"]
+    assert "| G-CRD | 1 · 0 · 0 | 0 · 0 · 1 | | KD + G-CRD | 1 · 0 · 0 | 0 · 1 · 0 |" in (
+        blocks["study of gcrd"]
+    )
+    assert "| Made, GCN | 93.8 ± 1.2 | 83.8 ± 1.2 | 92.4 ± 1.0 | **+8.65 [" in (
+        blocks["study of gcrd"]
+    )
+    assert "no pair has been run" in blocks["study of lsp"]
+    for path, methods in page.pages_of_losses().items():
+        assert all(f"<!-- study of {method} -->" in path.read_text() for method in methods)
+
+
 def test_similarity(tmp_path: Path) -> None:
     """The score falls as the first measure rises, and knows nothing of the second."""
     scores = {f"gcrd[temperature={t}]": [90.0 - 10 * t] * 5 for t in (0.1, 0.2, 0.5, 1.0)}

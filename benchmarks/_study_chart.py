@@ -1,0 +1,110 @@
+"""The chart of docs/losses/index.md: which loss to try, with what the study counts for each."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from _study_losses import against, counted
+from study import plan
+from study.statistics import NONE, Found, label
+
+from graphkd.diagnostics.plots._axes import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PICTURE = "choose.svg"
+WIDTH, HEIGHT = 23, 24
+LEFT, MIDDLE = (0, 27, 54, 81), (77, 45, 13)  # of the boxes, by column and by row
+ASKING, ADVISING, TEXT = "#eef2f7", "#dff0fa", "#374151"
+
+
+class Box(NamedTuple):
+    column: int
+    row: int
+    title: str
+    lines: list[str]
+    asks: bool = False
+
+
+def draw_chart(found: list[Found]) -> "Figure":
+    """Questions and advice; under each advice, what the study counts."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.4, 4.7), layout="constrained")
+    ax = figure.subplots()
+    ax.set(xlim=(-0.5, 105), ylim=(0, 90))
+    ax.axis("off")
+    for box in boxes(found):
+        _draw(ax, box)
+    right = WIDTH / 2
+    for row, columns in ((0, 1), (1, 3), (2, 3)):
+        for column in range(1 if row == 2 else 0, columns):
+            _arrow(ax, (LEFT[column] + WIDTH, MIDDLE[row]), (LEFT[column + 1], MIDDLE[row]))
+    _arrow(ax, (right, MIDDLE[0] - HEIGHT / 2), (right, MIDDLE[1] + HEIGHT / 2))
+    ax.plot([right, right], [MIDDLE[1] - HEIGHT / 2, MIDDLE[2]], color=GREY, linewidth=1.2)
+    _arrow(ax, (right, MIDDLE[2]), (LEFT[1], MIDDLE[2]))
+    for text, x, y in (
+        ("no", LEFT[1] - 2, MIDDLE[0] + 2), ("yes", right + 1.6, MIDDLE[0] - 16.5),
+        ("yes", LEFT[1] - 2, MIDDLE[1] + 2), ("no", right + 1.6, MIDDLE[1] - 16.5),
+        ("then", LEFT[2] - 2, MIDDLE[1] + 2), ("or", LEFT[3] - 2, MIDDLE[1] + 2),
+        ("or", LEFT[2] - 2, MIDDLE[2] + 2), ("or", LEFT[3] - 2, MIDDLE[2] + 2),
+    ):  # fmt: skip
+        ax.text(x, y, text, ha="center", va="bottom", fontsize=8.5)
+    pairs = sum(len(one.columns) for one in found)
+    ax.text(
+        LEFT[2],
+        MIDDLE[0],
+        f"Numbers are counts among {pairs} pairs of teacher and student, as "
+        "far\nas they were run: in how many the loss is above ·\nnot told apart from · below the "
+        "other, at p < 0.05.",
+        va="center",
+        color=TEXT,
+    )
+    return figure
+
+
+def boxes(found: list[Found]) -> list[Box]:
+    pairs = [(one, column) for one in found for column in one.columns]
+    close = [pair for pair in pairs if pair[1].close]
+
+    def on(base: str, *methods: str, of: list = pairs) -> list[str]:
+        counts = {name: counted(against(of, name, base)) for name in methods}
+        what = "no distillation" if base == NONE else label(base)
+        lines = [f"{label(name)}: {text}" for name, text in counts.items() if text]
+        if len(lines) > 3:
+            lines = [",  ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
+        return [f"against {what}", *lines]
+
+    return [
+        Box(0, 0, "Is the teacher two points\nor more ahead of the\nstudent alone?", [], asks=True),
+        Box(1, 0, "Expect little of any loss", on(NONE, "kd", of=close)),
+        Box(0, 1, "Are its logits there?", [], asks=True),
+        Box(1, 1, "KDLoss: tune weight\nand temperature", on(NONE, "kd")),
+        Box(2, 1, "GCRDLoss alone and\nbeside it, chosen by\nvalidation scores",
+            on("kd", "gcrd", "kd+gcrd")),
+        Box(3, 1, "For an MLP also these", on("kd", *plan.FOR_MLP)),
+        Box(1, 2, "GCRDLoss, temperature\naround 0.5 to 1", on(NONE, "gcrd")),
+        Box(2, 2, "FitNetLoss,\nGlobalLSPLoss", on(NONE, "fitnet", "glsp")),
+        Box(3, 2, "Last: LSPLoss,\nAttentionTransferLoss", on(NONE, "lsp", "at")),
+    ]  # fmt: skip
+
+
+def _draw(ax: "Axes", box: Box) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    left, middle = LEFT[box.column], MIDDLE[box.row]
+    shape = "round,pad=0,rounding_size=1.2"
+    colour = ASKING if box.asks else ADVISING
+    ax.add_patch(FancyBboxPatch((left, middle - HEIGHT / 2), WIDTH, HEIGHT, boxstyle=shape,
+                                facecolor=colour, edgecolor=GREY))  # fmt: skip
+    at = {"ha": "center", "linespacing": 1.15}
+    if box.asks:
+        ax.text(left + WIDTH / 2, middle, box.title, va="center", weight="bold", **at)
+        return
+    top, bottom = middle + HEIGHT / 2 - 1.8, middle - HEIGHT / 2 + 1.5
+    ax.text(left + WIDTH / 2, top, box.title, va="top", weight="bold", **at)
+    ax.text(left + WIDTH / 2, bottom, "\n".join(box.lines), va="bottom", color=TEXT, **at)
+
+
+def _arrow(ax: "Axes", start: tuple[float, float], end: tuple[float, float]) -> None:
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 1.2})

@@ -1,0 +1,87 @@
+"""What the study says of one loss: a marked block on the page of each loss that it tries."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from _study_tables import FOLDER, dropdown, interval, places, setting, sure, table
+from _tables import joined, prose
+from study.report import score
+from study.statistics import NONE, Column, Difference, Found, differences, label, read
+
+LOSSES = Path(__file__).resolve().parents[1] / "docs" / "losses"
+# The page of each method that is tried.
+PAGES = {
+    "kd": "logits/kd",
+    "dist": "logits/index",
+    "fitnet": "features/fitnet",
+    "at": "features/attention_transfer",
+    "gcrd": "contrast/gcrd",
+    "glsp": "pairs/global_lsp",
+    "nosmog": "pairs/global_lsp",
+    "lsp": "neighbours/lsp",
+    "ff_g2m": "neighbours/index",
+    "krd": "neighbours/index",
+    "tined": "levels/index",
+    "vqgraph": "levels/index",
+}
+STUDY = "{doc}`the study </study>`"
+
+
+def pages_of_losses() -> dict[Path, list[str]]:
+    """The methods on each page."""
+    paths: dict[Path, list[str]] = {}
+    for method, page in PAGES.items():
+        paths.setdefault(LOSSES / f"{page}.md", []).append(method)
+    return paths
+
+
+def loss_blocks(methods: Iterable[str], folder: Path = FOLDER) -> dict[str, str]:
+    """The marked blocks of these methods."""
+    found = read(folder)
+    return {f"study of {method}": block(method, found) for method in methods}
+
+
+def block(method: str, found: list[Found]) -> str:
+    of = [(one, column) for one in found for column in one.columns if method in column.cells]
+    if not of:
+        return prose(f"{STUDY.replace('the', 'The')} lists it; no pair has been run to the end.")
+    rows = []
+    for name in [method] if method == "kd" else [method, f"kd+{method}"]:
+        counts = [counted(against(of, name, base)) for base in (NONE, "kd")]
+        rows += [[label(name), *(counts[:1] if method == "kd" else counts)]] if any(counts) else []
+    text = f"""In how many pairs of {STUDY} it is *above* · *not told apart from* · *below* the
+    other, at p < 0.05; all settings were chosen on validation rows. What is not told apart may
+    differ by as much as the interval holds."""
+    heads = ["", "no distillation", "KD"][: len(rows[0])]
+    return joined(
+        prose(text), table(heads, rows), dropdown("Pair by pair", table(*differing(method, of)))
+    )
+
+
+def against(of: list[tuple[Found, Column]], method: str, base: str) -> list[Difference]:
+    gains = (differences(column.cells, base) for _, column in of)
+    return [one[method] for one in gains if method in one]
+
+
+def counted(gains: list[Difference]) -> str:
+    """In how many pairs a method is above another, not told apart from it, and below."""
+    above, below = (sum(sure(one) and sign * one.mean > 0 for one in gains) for sign in (1, -1))
+    return f"{above} · {len(gains) - above - below} · {below}" if gains else ""
+
+
+def differing(method: str, of: list[tuple[Found, Column]]) -> tuple[list[str], list[list[str]]]:
+    heads, rows = ["data, student", "teacher", "alone", label(method), "− none"], []
+    heads += ["− KD"] if method != "kd" else []
+    beside = f"kd+{method}"
+    both = any(beside in column.cells for _, column in of)
+    heads += [f"{label(beside)} − KD"] if both else []
+    for one, column in of:
+        cell = column.cells[method]
+        none, kd = (differences(column.cells, base) for base in (NONE, "kd"))
+        size = places(cell.mean)
+        row = [f"{one.title}, {column.student}", score(column.teaching) if column.teaching else ""]
+        row += [score(column.cells[NONE]), score(cell), interval(none.get(method), size)[0]]
+        row += [interval(kd.get(method), size)[0]] if method != "kd" else []
+        row += [interval(kd.get(beside), size)[0]] if both else []
+        rows.append([*row, setting(cell.options)])
+    return [*heads, "chosen"], rows
