@@ -17,6 +17,9 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --no-compile
 LOG := .cache/install.log
 
+# Each of some hundred processes would compile torch's sources anew, for three seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test docs browse lint wheel lowest sampler clean
 
 demo: $(VENV)/.examples

@@ -1,6 +1,5 @@
 """What the study says of one loss: a marked block on the page of each loss that it tries."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from _study_tables import FOLDER, dropdown, interval, places, setting, sure, table
@@ -35,10 +34,10 @@ def pages_of_losses() -> dict[Path, list[str]]:
     return paths
 
 
-def loss_blocks(methods: Iterable[str], folder: Path = FOLDER) -> dict[str, str]:
-    """The marked blocks of these methods."""
+def loss_blocks(folder: Path = FOLDER) -> dict[str, str]:
+    """The marked blocks of all methods."""
     found = read(folder)
-    return {f"study of {method}": block(method, found) for method in methods}
+    return {f"study of {method}": block(method, found) for method in PAGES}
 
 
 def block(method: str, found: list[Found]) -> str:

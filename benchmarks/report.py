@@ -125,8 +125,8 @@ def main() -> None:
     pages = {ROOT / "docs" / f"{name}.md": page(name) for name in RESULTS}
     pages |= {README: readme(), RECIPES: recipes(), ANALYSIS: analysis()}
     pages |= {path: filled(path.read_text(), blocks()) for path, blocks in STUDY.items()}
-    for path, methods in pages_of_losses().items():
-        pages[path] = filled(path.read_text(), loss_blocks(methods))
+    of_losses = loss_blocks()
+    pages |= {path: filled(path.read_text(), of_losses) for path in pages_of_losses()}
     for path, text in pages.items():
         if path.exists() and path.read_text() == text:
             continue

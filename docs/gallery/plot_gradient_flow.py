@@ -38,7 +38,7 @@ def flow(loss, shown):
 
 # Pages of the losses show these figures by their numbers, so the order of the calls counts.
 def strip(name, loss):
-    figure, panels = plt.subplots(1, 5, figsize=(9, 1.95), layout="constrained")
+    _, panels = plt.subplots(1, 5, figsize=(9, 1.95), layout="constrained")
     frames = [*flow(loss, (0, 20, 100, 300)), ("teacher", teacher)]
     for ax, (title, points) in zip(panels, frames, strict=True):
         ax.scatter(*points.T, c=group, s=9)
