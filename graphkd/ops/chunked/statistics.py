@@ -32,7 +32,8 @@ def sample_step(n: int) -> int:
 
 def centre_of(some: Tensor) -> Tensor:
     """The point that distances are measured from: the median, which no outlier moves."""
-    return exact(some.median(dim=0).values)
+    # Of an expanded tensor, torch's median is what memory held that nobody wrote.
+    return exact(some.contiguous().median(dim=0).values)
 
 
 class Side:
