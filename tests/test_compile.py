@@ -89,7 +89,8 @@ def test_masks_compile(loss: Loss, options: dict) -> None:
     """BatchNorm in row-wise heads and sampled rows are left out: they need a known row count."""
     h_s, h_t, edge_index = loss.inputs(n=24)
     module = loss.build(h_s.size(1), h_t.size(1), **options).double()
-    compiled = torch.compile(module, fullgraph=VALUES_GIVE_SHAPES, backend="aot_eager")
+    # Whether it can be captured is asked; what is captured, the tests above compile.
+    compiled = torch.compile(module, fullgraph=VALUES_GIVE_SHAPES, backend="eager")
     mask = torch.arange(24) % 3 == 0
     torch.testing.assert_close(
         loss.call_module(compiled, h_s, h_t, edge_index, index=mask),

@@ -95,7 +95,7 @@ def test_runs_compiled_and_in_mixed_precision(
 
     monkeypatch.setattr(torch.nn.Module, "compile", traced_only)
     monkeypatch.setattr(common, "autocast", noted)
-    result = run(name, "--amp", "--compile")
+    result = run(name, "--amp", "--compile", "--epochs", "1")
     assert len(compiled) >= 2  # a student of each method
     assert len(cast) > len(compiled)
     assert all(cast)

