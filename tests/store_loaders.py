@@ -114,12 +114,12 @@ def node_loader(data: Data | HeteroData, input_nodes=None, **options) -> NodeLoa
     return NodeLoader(data, WholeGraphSampler(data), input_nodes, batch_size=5, **options)
 
 
-def academic() -> HeteroData:
+def academic(papers: int = 12) -> HeteroData:
     torch.manual_seed(0)
     data = HeteroData()
-    data["paper"].x, data["author"].x = torch.randn(12, 8), torch.randn(7, 8)
+    data["paper"].x, data["author"].x = torch.randn(papers, 8), torch.randn(7, 8)
     data["author", "writes", "paper"].edge_index = torch.stack(
-        [torch.randint(7, (30,)), torch.randint(12, (30,))]
+        [torch.randint(7, (30,)), torch.randint(papers, (30,))]
     )
     data["paper", "by", "author"].edge_index = data["author", "writes", "paper"].edge_index.flip(0)
     return data

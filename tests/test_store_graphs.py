@@ -145,6 +145,32 @@ def test_a_node_type_without_logits_has_embeddings(tmp_path, form, loading) -> N
         check(papers, h["paper"], z["paper"])
 
 
+@pytest.mark.parametrize(
+    ("labelled", "kept"), [("author", True), ("paper", False), ("both", True), (None, None)]
+)
+def test_logits_that_fit_two_node_types(tmp_path, labelled, kept) -> None:
+    """As many papers as authors: labels say whose logits a tensor holds, and a dict always does."""
+    data = academic(papers=7)
+    for kind in data.node_types:
+        if labelled in (kind, "both"):
+            data[kind].y = torch.zeros(7, dtype=torch.long)
+    teacher, options = HeteroTeacher(data), {"tap": "conv", "node_type": "author"}
+
+    def bare(model, batch):
+        return model(batch.x_dict, batch.edge_index_dict)["author" if kept else "paper"]
+
+    if kept is None:
+        with pytest.raises(ValueError, match=r"types 'author', 'paper'\. Pass forward="):
+            build(tmp_path, teacher, data, forward=bare, **options)
+    else:
+        store = build(tmp_path, teacher, data, forward=bare, **options)
+        assert (store.dim_z is not None) == kept
+    check(
+        build(tmp_path / "dict", teacher, data, **options),
+        *(of["author"] for of in live(teacher, data.x_dict, data.edge_index_dict, tap="conv")),
+    )
+
+
 def test_logits_that_fit_no_node_type_are_refused(tmp_path) -> None:
     data = academic()
     for forward, error, message in (

@@ -54,6 +54,7 @@ class Teacher:
         if tap is not None:
             Tap(model, tap).close()  # raises now if there is no such layer
         self.model, self.tap, self.dtype = model, tap, dtype
+        self.typed = False  # whether the last logits came in a dict by node type
         self.forward = forward or _call
         tensors = [*model.parameters(), *model.buffers()]
         self.device = tensors[0].device if tensors else None
@@ -87,6 +88,7 @@ class Teacher:
             named = {f"h, {f'the output of {self.tap!r}' if self.tap else 'returned'},": h, **named}
         found = {}
         for name, output in named.items():
+            self.typed = isinstance(output, dict)
             if isinstance(output, dict):
                 types = ", ".join(map(repr, output))
                 output = output.get(node_type, f"a dict of {types}")
@@ -214,7 +216,7 @@ def _add(
         selection = batches.select(batch, next(reversed(outputs.values())).size(0))
         assert selection is not None  # the number of rows is known now
         todo = _todo(partial, batches, selection)
-    if _z_is_of_another_type(partial, batches, batch, selection, outputs):
+    if _z_is_of_another_type(partial, teacher, batches, batch, selection, outputs):
         del outputs["z"]
     widths = {name: output.size(1) for name, output in outputs.items()}
     for name, output in outputs.items():
@@ -236,16 +238,40 @@ def _add(
 
 
 def _z_is_of_another_type(
-    partial: PartialStore, batches: Batches, batch: Any, selection: Selection, outputs: Any
+    partial: PartialStore,
+    teacher: Teacher,
+    batches: Batches,
+    batch: Any,
+    selection: Selection,
+    outputs: Any,
 ) -> bool:
-    """Whether the logits of a heterogeneous batch have the rows of another node type than h."""
+    """Whether the logits of a heterogeneous batch are those of another node type than h.
+
+    A tensor without a type may fit several. Then labelled nodes come first, and then the seeds.
+    """
     if outputs.keys() != {"h", "z"} or not hasattr(batch, "node_types"):
         return False
     if partial.plan:  # what the first batch had counts for all
         return "z" not in partial.plan["widths"]
-    others = (batch[kind] for kind in batch.node_types if kind != batches.node_type)
-    rows = {int(count) for o in others for count in (o.num_nodes, o.get("batch_size") or 0)}
-    return not selection.fits(outputs["z"]) and outputs["z"].size(0) in rows
+    own, count = batches.node_type, outputs["z"].size(0)
+    others = [
+        kind
+        for kind in batch.node_types
+        if kind != own and count in (batch[kind].num_nodes, batch[kind].get("batch_size"))
+    ]
+    if not selection.fits(outputs["z"]):
+        return bool(others)
+    if teacher.typed or not others or "y" in batch[own]:
+        return False
+    if any("y" in batch[kind] for kind in others):
+        return True
+    if "batch_size" in batch[own]:
+        return False
+    raise ValueError(
+        f"{_WHERE}: the teacher's logits have {count} rows, as many as there are nodes of the "
+        f"types {', '.join(map(repr, [own, *others]))}. Pass forward=, which returns them in a "
+        "dict by node type."
+    )
 
 
 def _check_count(num_rows: int) -> None:
