@@ -205,6 +205,40 @@ def test_workers_read_a_pickled_store(tmp_path) -> None:
     assert torch.equal(torch.cat(list(loader)), store[:].z)
 
 
+def z_times(factor: float):
+    return lambda model, batch: factor * model(batch.x, batch.edge_index)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"), [(torch.float16, 1e6), (torch.bfloat16, 1e39), (torch.float32, 1e39)]
+)
+def test_a_value_that_overflows_is_an_error(tmp_path, dtype, factor) -> None:
+    data, teacher = karate(), gcn().double()
+    data.x = data.x.double()
+    with pytest.raises(
+        ValueError, match=r"z reaches .*e\+\d+, which .* cannot hold.*torch\.float32"
+    ):
+        build(tmp_path, teacher, data, dtype, forward=z_times(factor))
+    store = build(tmp_path, teacher, data, torch.float64, forward=z_times(factor))
+    assert store[:].z.isfinite().all()
+
+
+def test_nan_and_infinity_are_kept(tmp_path) -> None:
+    data, teacher = karate(), gcn()
+    for value in (torch.nan, torch.inf):
+        store = build(
+            tmp_path / str(value),
+            teacher,
+            data,
+            torch.float16,
+            tap=None,
+            forward=lambda model, batch, value=value: torch.full((34, 2), value),
+        )
+        torch.testing.assert_close(
+            store[:].z, torch.full((34, 2), value, dtype=torch.float16), equal_nan=True
+        )
+
+
 class Reader:
     def __init__(self, store: TeacherStore) -> None:
         self.store = store

@@ -106,6 +106,27 @@ class Batches:
             )
         return batch[self.node_type]
 
+    def of_another_type(self, batch: Any, rows: int, fits: bool) -> bool:
+        """Whether so many logits are those of another node type.
+
+        If they fit this type as well as others, labelled nodes come first, and then the seeds.
+        """
+        own, others = batch[self.node_type], [
+            kind for kind in batch.node_types if kind != self.node_type
+            and rows in (batch[kind].num_nodes, batch[kind].get("batch_size"))
+        ]  # fmt: skip
+        if not fits or not others or "y" in own:
+            return bool(others) and not fits
+        if any("y" in batch[kind] for kind in others):
+            return True
+        if "batch_size" in own:
+            return False
+        raise ValueError(
+            f"{_WHERE}: the teacher's logits have {rows} rows, as many as there are nodes of the "
+            f"types {', '.join(map(repr, [self.node_type, *others]))}. Pass forward=, which "
+            "returns them in a dict by node type."
+        )
+
     def total_rows(self) -> int | None:
         """N, if it is known before the end."""
         if self.num_nodes is not None:

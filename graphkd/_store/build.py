@@ -216,8 +216,13 @@ def _add(
         selection = batches.select(batch, next(reversed(outputs.values())).size(0))
         assert selection is not None  # the number of rows is known now
         todo = _todo(partial, batches, selection)
-    if _z_is_of_another_type(partial, teacher, batches, batch, selection, outputs):
-        del outputs["z"]
+    if outputs.keys() == {"h", "z"} and hasattr(batch, "node_types"):
+        fits = selection.fits(outputs["z"])
+        # What the first batch had counts for all.
+        known = bool(partial.plan) or (teacher.typed and fits)
+        absent = bool(partial.plan) and "z" not in partial.plan["widths"]
+        if absent or (not known and batches.of_another_type(batch, outputs["z"].size(0), fits)):
+            del outputs["z"]
     widths = {name: output.size(1) for name, output in outputs.items()}
     for name, output in outputs.items():
         selection.check(name, output)
@@ -235,43 +240,6 @@ def _add(
         rows = {n: teacher.cast(n, selection.of(output, some)) for n, output in outputs.items()}
         partial.write(selection.ids[some], rows)
     return len(selection.ids)
-
-
-def _z_is_of_another_type(
-    partial: PartialStore,
-    teacher: Teacher,
-    batches: Batches,
-    batch: Any,
-    selection: Selection,
-    outputs: Any,
-) -> bool:
-    """Whether the logits of a heterogeneous batch are those of another node type than h.
-
-    A tensor without a type may fit several. Then labelled nodes come first, and then the seeds.
-    """
-    if outputs.keys() != {"h", "z"} or not hasattr(batch, "node_types"):
-        return False
-    if partial.plan:  # what the first batch had counts for all
-        return "z" not in partial.plan["widths"]
-    own, count = batches.node_type, outputs["z"].size(0)
-    others = [
-        kind
-        for kind in batch.node_types
-        if kind != own and count in (batch[kind].num_nodes, batch[kind].get("batch_size"))
-    ]
-    if not selection.fits(outputs["z"]):
-        return bool(others)
-    if teacher.typed or not others or "y" in batch[own]:
-        return False
-    if any("y" in batch[kind] for kind in others):
-        return True
-    if "batch_size" in batch[own]:
-        return False
-    raise ValueError(
-        f"{_WHERE}: the teacher's logits have {count} rows, as many as there are nodes of the "
-        f"types {', '.join(map(repr, [own, *others]))}. Pass forward=, which returns them in a "
-        "dict by node type."
-    )
 
 
 def _check_count(num_rows: int) -> None:
