@@ -14,8 +14,12 @@ from tests.test_package import pyproject
 ROOT = Path(__file__).resolve().parents[1]
 LLMS = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
 # What runs code that a file or a text holds, starts a process, or opens a connection.
-FORBIDDEN = {"marshal", "pickle", "requests", "shelve", "socket", "subprocess", "urllib"}
-CALLS = {"eval", "exec", "torch.load", "np.load", "numpy.load", "os.system", "joblib.load"}
+FORBIDDEN = {
+    "asyncio", "cloudpickle", "dill", "ftplib", "http", "joblib", "marshal", "multiprocessing",
+    "pickle", "pty", "requests", "runpy", "shelve", "socket", "ssl", "subprocess", "urllib",
+    "urllib3", "xmlrpc",
+}  # fmt: skip
+CALLS = {"compile", "eval", "exec", "torch.load", "np.load", "numpy.load", "os.popen", "os.system"}
 
 
 def recipe() -> dict[str, Any]:
