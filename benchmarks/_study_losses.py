@@ -4,6 +4,7 @@ from pathlib import Path
 
 from _study_tables import FOLDER, dropdown, interval, places, setting, sure, table
 from _tables import joined, prose
+from study import plan
 from study.report import score
 from study.statistics import NONE, Column, Difference, Found, differences, label, read
 
@@ -45,16 +46,19 @@ def block(method: str, found: list[Found]) -> str:
     if not of:
         return prose(f"{STUDY.replace('the', 'The')} lists it; no pair has been run to the end.")
     rows = []
-    for name in [method] if method == "kd" else [method, f"kd+{method}"]:
+    for name in (method, second(method)):
         counts = [counted(against(of, name, base)) for base in (NONE, "kd")]
-        rows += [[label(name), *(counts[:1] if method == "kd" else counts)]] if any(counts) else []
+        rows += [[label(name), *counts]] if any(counts) else []
     text = f"""In how many pairs of {STUDY} it is *above* · *not told apart from* · *below* the
     other, at p < 0.05; all settings were chosen on validation rows. What is not told apart may
     differ by as much as the interval holds."""
-    heads = ["", "no distillation", "KD"][: len(rows[0])]
-    return joined(
-        prose(text), table(heads, rows), dropdown("Pair by pair", table(*differing(method, of)))
-    )
+    counts = table(["", "no distillation", "KD"], rows)
+    return joined(prose(text), counts, dropdown("Pair by pair", table(*differing(method, of))))
+
+
+def second(method: str) -> str:
+    """What is shown with a method: its sum with KD; with KD, what more trials give."""
+    return plan.TWICE if method == "kd" else f"kd+{method}"
 
 
 def against(of: list[tuple[Found, Column]], method: str, base: str) -> list[Difference]:
@@ -71,7 +75,7 @@ def counted(gains: list[Difference]) -> str:
 def differing(method: str, of: list[tuple[Found, Column]]) -> tuple[list[str], list[list[str]]]:
     heads, rows = ["data, student", "teacher", "alone", label(method), "− none"], []
     heads += ["− KD"] if method != "kd" else []
-    beside = f"kd+{method}"
+    beside = second(method)
     both = any(beside in column.cells for _, column in of)
     heads += [f"{label(beside)} − KD"] if both else []
     for one, column in of:
