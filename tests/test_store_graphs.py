@@ -145,21 +145,36 @@ def test_a_node_type_without_logits_has_embeddings(tmp_path, form, loading) -> N
         check(papers, h["paper"], z["paper"])
 
 
-@pytest.mark.parametrize("labelled", ["author", "paper", None])
+@pytest.mark.parametrize("labelled", [["author"], ["paper"], ["author", "paper"], []])
 def test_logits_that_fit_two_node_types(tmp_path, labelled) -> None:
     """As many papers as authors: labels say whose logits a tensor holds, and a dict always does."""
     data = academic(papers=7)
     teacher, options = HeteroTeacher(data), {"tap": "conv", "node_type": "author"}
     h, z = live(teacher, data.x_dict, data.edge_index_dict, tap="conv")
+    for kind in labelled:
+        data[kind].y = torch.zeros(7, dtype=torch.long)
     check(build(tmp_path / "dict", teacher, data, **options), h["author"], z["author"])
-    options["forward"] = lambda m, b: m(b.x_dict, b.edge_index_dict)[labelled or "author"]
-    if labelled is None:
+    options["forward"] = lambda m, b: m(b.x_dict, b.edge_index_dict)["author"]
+    batches = list(node_loader(data, "author"))  # there they fit by chance
+    check(build(tmp_path / "batches", teacher, batches, **options), h["author"], z["author"])
+    if len(labelled) != 1:
         with pytest.raises(ValueError, match=r"types 'author', 'paper'\. Pass forward="):
             build(tmp_path, teacher, data, **options)
     else:
-        data[labelled].y = torch.zeros(7, dtype=torch.long)
         store = build(tmp_path, teacher, data, **options)
-        assert (store.dim_z is not None) == (labelled == "author")
+        assert (store.dim_z is not None) == (labelled == ["author"])
+
+
+def test_logits_of_a_type_that_only_ids_name(tmp_path) -> None:
+    data = academic(papers=7)
+    data["paper"].n_id = torch.arange(7)
+
+    def pair(m, b):
+        return tuple(of["paper"] for of in live(m, b.x_dict, b.edge_index_dict, tap="conv"))
+
+    options = {"tap": None, "forward": pair, "ids": lambda batch: batch["paper"].n_id}
+    store = build(tmp_path, teacher := HeteroTeacher(data), [data], **options)
+    check(store, *pair(teacher, data))
 
 
 def test_logits_that_fit_no_node_type_are_refused(tmp_path) -> None:

@@ -107,25 +107,26 @@ class Batches:
         return batch[self.node_type]
 
     def of_another_type(self, batch: Any, rows: int, fits: bool) -> bool:
-        """Whether so many logits are those of another node type.
+        """Whether so many logits are those of another node type, if they came without a type.
 
-        If they fit this type as well as others, labelled nodes come first, and then the seeds.
+        In a sampled batch, counts agree by chance: what fits this type is taken for its own.
         """
-        own, others = batch[self.node_type], [
-            kind for kind in batch.node_types if kind != self.node_type
+        others = [
+            kind
+            for kind in batch.node_types
+            if kind != self.node_type
             and rows in (batch[kind].num_nodes, batch[kind].get("batch_size"))
-        ]  # fmt: skip
-        if not fits or not others or "y" in own:
+        ]
+        if not (fits and others and self.single and self.node_type is not None):
             return bool(others) and not fits
-        if any("y" in batch[kind] for kind in others):
-            return True
-        if "batch_size" in own:
-            return False
-        raise ValueError(
-            f"{_WHERE}: the teacher's logits have {rows} rows, as many as there are nodes of the "
-            f"types {', '.join(map(repr, [self.node_type, *others]))}. Pass forward=, which "
-            "returns them in a dict by node type."
-        )
+        here, there = "y" in batch[self.node_type], any("y" in batch[kind] for kind in others)
+        if here == there:
+            raise ValueError(
+                f"{_WHERE}: the teacher's logits have {rows} rows, as many as there are nodes of "
+                f"the types {', '.join(map(repr, [self.node_type, *others]))}. Pass forward=, "
+                "which returns them in a dict by node type."
+            )
+        return there
 
     def total_rows(self) -> int | None:
         """N, if it is known before the end."""

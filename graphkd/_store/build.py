@@ -218,10 +218,12 @@ def _add(
         todo = _todo(partial, batches, selection)
     if outputs.keys() == {"h", "z"} and hasattr(batch, "node_types"):
         fits = selection.fits(outputs["z"])
-        # What the first batch had counts for all.
-        known = bool(partial.plan) or (teacher.typed and fits)
-        absent = bool(partial.plan) and "z" not in partial.plan["widths"]
-        if absent or (not known and batches.of_another_type(batch, outputs["z"].size(0), fits)):
+        if partial.plan:  # what the first batch had counts for all
+            absent = "z" not in partial.plan["widths"]
+        else:
+            own = teacher.typed or not batches.of_another_type(batch, len(outputs["z"]), fits)
+            absent = not own
+        if absent:
             del outputs["z"]
     widths = {name: output.size(1) for name, output in outputs.items()}
     for name, output in outputs.items():
