@@ -1,10 +1,11 @@
 """The chart of docs/losses/index.md: which loss to try, with what the study counts for each."""
 
+import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from _study_losses import against, counted
 from study import plan
-from study.statistics import NONE, Found, label
+from study.statistics import NONE, Column, Found, label
 
 from graphkd.diagnostics.plots._axes import GREY
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE = "choose.svg"
+AHEAD = 3.0  # points, as in the guide's fourth rule
+NARROW = "\u00a0"  # counts stay on a line
+SHORT = {"krd": "KRD", "nosmog": "NOSMOG"}
 WIDTH, HEIGHT = 23, 24
 LEFT, MIDDLE = (0, 27, 54, 81), (77, 45, 13)  # of the boxes, by column and by row
 ASKING, ADVISING, TEXT = "#eef2f7", "#dff0fa", "#374151"
@@ -30,8 +34,8 @@ def draw_chart(found: list[Found]) -> "Figure":
     """Questions and advice; under each advice, what the study counts."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.4, 4.7), layout="constrained")
-    ax = figure.subplots()
+    figure = Figure(figsize=(9.4, 4.7))
+    ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(-0.5, 105), ylim=(0, 90))
     ax.axis("off")
     for box in boxes(found):
@@ -50,39 +54,49 @@ def draw_chart(found: list[Found]) -> "Figure":
         ("or", LEFT[2] - 2, MIDDLE[2] + 2), ("or", LEFT[3] - 2, MIDDLE[2] + 2),
     ):  # fmt: skip
         ax.text(x, y, text, ha="center", va="bottom", fontsize=8.5)
-    pairs = sum(len(one.columns) for one in found)
-    ax.text(
-        LEFT[2],
-        MIDDLE[0],
-        f"Numbers are counts among {pairs} pairs of teacher and student, as "
-        "far\nas they were run: in how many the loss is above ·\nnot told apart from · below the "
-        "other, at p < 0.05.",
-        va="center",
-        color=TEXT,
-    )
+    note = f"""Of {len(in_per_cent(found))} pairs of teacher and student, as far as they
+    were run: in how many a loss is above · not told apart from · below the other, at p < 0.05,
+    corrected for the methods of the pair."""
+    ax.text(LEFT[2], MIDDLE[0], "\n".join(textwrap.wrap(" ".join(note.split()), 58)), va="center",
+            color=TEXT)  # fmt: skip
     return figure
 
 
+def in_per_cent(found: list[Found]) -> list[tuple[Found, Column]]:
+    """The pairs whose lead is one in points."""
+    pairs = ((one, column) for one in found for column in one.columns)
+    return [(one, column) for one, column in pairs if column.teaching and column.teaching.mean > 10]
+
+
 def boxes(found: list[Found]) -> list[Box]:
-    pairs = [(one, column) for one in found for column in one.columns]
-    close = [pair for pair in pairs if pair[1].close]
+    pairs = in_per_cent(found)
+    close = [pair for pair in pairs if pair[1].gap < AHEAD]
+    ahead = [pair for pair in pairs if pair[1].gap >= AHEAD]
 
-    def on(base: str, *methods: str, of: list = pairs) -> list[str]:
-        counts = {name: counted(against(of, name, base)) for name in methods}
+    def on(base: str, *methods: str, of: list = ahead) -> list[str]:
+        """Methods against another, those with the same counts on one line."""
+        alike: dict[str, list[str]] = {}
+        for name in methods:
+            counts = counted(against(of, name, base))
+            alike.setdefault(counts, []).append(SHORT.get(name, label(name)))
+        lines = [
+            f"{', '.join(names)}: {text.replace(' ', NARROW)}"
+            for text, names in alike.items()
+            if text
+        ]
         what = "no distillation" if base == NONE else label(base)
-        lines = [f"{label(name)}: {text}" for name, text in counts.items() if text]
-        if len(lines) > 3:
-            lines = [",  ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
-        return [f"against {what}", *lines]
+        return [f"against {what}", *(part for line in lines for part in textwrap.wrap(line, 27))]
 
+    more = on("kd", plan.TWICE)[1:]  # no line if it has not been run
     return [
-        Box(0, 0, "Is the teacher two points\nor more ahead of the\nstudent alone?", [], asks=True),
+        Box(0, 0, "Is the teacher three points\nor more ahead of the\nstudent alone?", [], True),
         Box(1, 0, "Expect little of any loss", on(NONE, "kd", of=close)),
-        Box(0, 1, "Are its logits there?", [], asks=True),
-        Box(1, 1, "KDLoss: tune weight\nand temperature", on(NONE, "kd")),
+        Box(0, 1, "Are its logits there?", [], True),
+        Box(1, 1, "KDLoss: tune weight\nand temperature",
+            [*on(NONE, "kd"), *(["against KD", *more] if more else [])]),
         Box(2, 1, "GCRDLoss alone and\nbeside it, chosen by\nvalidation scores",
             on("kd", "gcrd", "kd+gcrd")),
-        Box(3, 1, "For an MLP also these", on("kd", *plan.FOR_MLP)),
+        Box(3, 1, "Further losses for MLPs", on("kd", *plan.FOR_MLP)),
         Box(1, 2, "GCRDLoss, temperature\naround 0.5 to 1", on(NONE, "gcrd")),
         Box(2, 2, "FitNetLoss,\nGlobalLSPLoss", on(NONE, "fitnet", "glsp")),
         Box(3, 2, "Last: LSPLoss,\nAttentionTransferLoss", on(NONE, "lsp", "at")),

@@ -162,13 +162,15 @@ def picture(found: Found) -> str:
 
 def closer(column: Column) -> str:
     """The differences of a pair, and the settings and costs behind them."""
-    none, kd = (differences(column.cells, base) for base in (NONE, "kd"))
+    bases = [NONE, "kd", *([plan.TWICE] if plan.TWICE in column.cells else [])]
+    against = [differences(column.cells, base) for base in bases]
     seen = any(cell.seen for cell in column.cells.values())
     rows = []
     for name, cell in column.cells.items():
-        gains = (interval(of.get(name), places(cell.mean)) for of in (none, kd))
+        gains = (interval(of.get(name), places(cell.mean)) for of in against)
         rows.append([label(name), *tested(cell), *chain(*gains)])
     head = ["method", "test", *(["seen in training"] if seen else []), "− none", "p", "− KD", "p"]
+    head += [f"− {label(plan.TWICE)}", "p"] if len(bases) > 2 else []
     return joined(
         table(head, rows),
         made((label(name), cell) for name, cell in column.cells.items() if name != NONE),

@@ -82,15 +82,17 @@ def test_troubleshooting_names_every_code_of_the_doctor_and_no_other() -> None:
 def test_pages_show_the_pictures_of_their_losses() -> None:
     """The gallery's figures have numbers; the section around each names the loss of its strip."""
     code = (ROOT / "docs" / "gallery" / "plot_gradient_flow.py").read_text()
-    strips = re.findall(r'^strip\("([\w -]+)', code, re.MULTILINE)
+    strips = re.findall(r'^strip\("(.+?)"', code, re.MULTILINE)
     shown = set()
     for page in (ROOT / "docs").glob("losses/**/*.md"):
         for section in re.split(r"^##? ", page.read_text(), flags=re.MULTILINE):
-            for number in re.findall(r"gradient_flow_(\d+)\.png", section):
-                name = strips[int(number) - 1]
+            for picture in re.finditer(r"gradient_flow_(\d+)\.png", section):
+                strip = strips[int(picture[1]) - 1]
+                name, _, temperature = strip.partition(", ")
                 title = page.read_text() if page.stem != "index" else section
                 assert name.lower() in title.splitlines()[0].lower(), page
-                shown.add(name)
+                assert temperature in section[picture.start() - 200 : picture.end() + 250]
+                shown.add(strip)
     assert shown == {*strips}
 
 

@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,21 @@ def test_facts_of_the_digits(tmp_path: Path) -> None:
     assert found["parameters"] == {"student MLP": 64 * 64 + 64 + 64 * 10 + 10}
 
 
+def check_chart(figure: Any) -> None:
+    """What stands in a box stays in it; G-CRD is above KD in no pair of five seeds."""
+    (ax,) = figure.axes
+    figure.canvas.draw()
+    boxes = [patch.get_window_extent() for patch in ax.patches]
+    texts = {text.get_text(): text.get_window_extent() for text in ax.texts if text.get_text()}
+    lines = {" ".join(text.replace("\u00a0", "").split()) for text in texts}
+    assert "against KD G-CRD, KD + G-CRD: 0·5·0" in lines
+    for text, extent in texts.items():
+        for box in boxes:
+            if box.overlaps(extent):
+                assert box.x0 < extent.x0 < extent.x1 < box.x1, text
+                assert box.y0 < extent.y0 < extent.y1 < box.y1, text
+
+
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures and tables of a complete data set, one with a student less, and one half done."""
     pytest.importorskip("matplotlib").use("Agg")
@@ -87,7 +103,10 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         table.replace("\u00a0", " ").split()
     )
     drawn.remove(f"_static/{headline.PICTURE}")
-    drawn.remove("_static/choose.svg")  # docs/losses/index.md has it
+    chart = __import__("_study_chart")  # docs/losses/index.md has it
+    drawn.remove(f"_static/{chart.PICTURE}")
+    with __import__("matplotlib").rc_context(figures.STYLE):
+        check_chart(chart.draw_chart(statistics.read(tmp_path)))
     assert drawn == {word for text in blocks.values() for word in text.split() if ".svg" in word}
     assert summary.study_blocks(tmp_path / "none") == {}
 
