@@ -1,12 +1,13 @@
 """What the study says of one loss: a marked block on the page of each loss that it tries."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from _study_tables import FOLDER, dropdown, interval, places, setting, sure, table
 from _tables import joined, prose
 from study import plan
 from study.report import score
-from study.statistics import NONE, Column, Difference, Found, differences, label, read
+from study.statistics import NONE, Cell, Column, Difference, Found, differences, label, read
 
 LOSSES = Path(__file__).resolve().parents[1] / "docs" / "losses"
 # The page of each method that is tried.
@@ -42,7 +43,12 @@ def loss_blocks(folder: Path = FOLDER) -> dict[str, str]:
 
 
 def block(method: str, found: list[Found]) -> str:
-    of = [(one, column) for one in found for column in one.columns if method in column.cells]
+    of = [
+        (one, column._replace(cells=cells))
+        for one in found
+        for column in one.columns
+        for cells in by_level(column.cells, method)
+    ]
     if not of:
         return prose(f"{STUDY.replace('the', 'The')} lists it; no pair has been run to the end.")
     rows = []
@@ -57,6 +63,19 @@ def block(method: str, found: list[Found]) -> str:
     p < 0.05."""
     counts = table(["", "no distillation", "KD"], rows)
     return joined(prose(text), counts, dropdown("Pair by pair", table(*differing(method, of))))
+
+
+def by_level(cells: dict[str, Cell], method: str) -> Iterator[dict[str, Cell]]:
+    """The cells whose rows are nodes, and those whose rows are graphs, if they have the method.
+
+    There its name is bare. No distillation and KD compare no such rows, and go with both.
+    """
+    nodes = {name: cell for name, cell in cells.items() if "@" not in name}
+    graphs = {name.partition("@")[0]: cell for name, cell in cells.items() if "@" in name}
+    if method in nodes:
+        yield nodes
+    if method in graphs:
+        yield nodes | graphs
 
 
 def second(method: str) -> str:
