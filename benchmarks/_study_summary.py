@@ -172,8 +172,11 @@ def details(found: list[Found]) -> str:
     {trials(found)} trials; *{label(plan.NONE_TWICE)}* and *{label(plan.TWICE)}* had twice as
     many, to show what more search gives. Methods choose the student's dropout anew and keep its
     other options. KD beside another loss keeps the setting that it has alone: a sum has KD's trials
-    and as many of its own. The epoch of a run is the best on validation data. Losses over
-    all pairs draw 1,024 rows in each step (`--max-samples`), and G-CRD's heads are 64 wide."""
+    and as many of its own. The epoch of a run is the best on validation data, of at most
+    {plan.EPOCHS}, with a patience of {plan.PATIENCE}, unless a command says otherwise. The
+    objective is cross-entropy on training rows plus the weight times the loss on all rows, by Adam;
+    the GAT has 4 heads. Losses over all pairs draw 1,024 rows in each step (`--max-samples`), and
+    G-CRD's heads are 64 wide: its defaults, all rows and 256, cost several times as much."""
     at_edge = f"""A winner is at an edge if it has the largest or smallest value that was tried of
     an option, and there are values beyond it: {edge} of {len(cells)} methods, {free} of
     {len(models)} models alone. Of {single} models alone, an option has kept its first value in

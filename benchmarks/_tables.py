@@ -144,7 +144,8 @@ def balancing_section() -> str:
             f"""`python benchmarks/balancing.py`: one loss at a time into the MLP, {result["seeds"]}
             seeds. *Pull* is the norm of the loss's gradient at the student's embeddings over that
             of the task's. The three pulls, and the tuned weights, lie orders of magnitude apart;
-            with `WeightedSum(balance=True)` all three take a weight of 1."""
+            with `WeightedSum(balance=True)` all three take a weight of 1. G-CRD has the
+            demo's temperature."""
         ),
         table(header, rows),
     )

@@ -174,7 +174,7 @@ def check_pair(
         raise ValueError(
             f"{loss}: {names[0]} and {names[1]} must have one row per node each, in the same "
             f"order; got shapes {tuple(h_s.shape)} and {tuple(h_t.shape)}. "
-            "Align the rows, e.g. by batch.n_id."
+            "Align the rows, e.g. by batch.n_id, or pass all rows of both and choose by index=."
         )
     if projecting is not None and h_s.size(1) != h_t.size(1):
         raise ValueError(

@@ -186,7 +186,8 @@ class Tap:
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(
                 f"Tap: {type(model).__name__} has no layer {layer!r}.{hint} Its layers are "
-                f"{', '.join(repr(name) for name in modules if name)}."
+                f"{', '.join(repr(name) for name in modules if name)}. A function such as F.relu "
+                "is no layer: make it a Module, such as nn.ReLU(), or tap the layer before it."
             )
         if isinstance(modules[layer], torch.jit.ScriptModule):
             raise TypeError(

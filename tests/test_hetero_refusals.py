@@ -75,6 +75,7 @@ def test_what_it_refuses_to_be_built_of() -> None:
         ({("author", "paper"): (1.0, LSPLoss())}, "source, relation, target"),
         ({3: (1.0, KDLoss())}, "got 3"),
         ({"paper": (1.0, LSPLoss())}, "LSPLoss of node type 'paper' needs edges.*edge type"),
+        ({"a__to__b": (1.0, LSPLoss())}, r"a tuple such as \('a', 'to', 'b'\)"),
         ({"paper": (1.0, GCRDLoss(4, 6, head="gcn"))}, "GCRDLoss of node type 'paper' needs"),
     ]:
         with pytest.raises(TypeError, match=match):

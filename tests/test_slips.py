@@ -175,7 +175,7 @@ PAIRS = [
     (KDLoss, "got the class KDLoss. Build the loss: (1.0, KDLoss(...))"),
     (KDLoss(), "got KDLoss. Pass the tuple (1.0, KDLoss(...))"),
     ([0.9, KDLoss()], "got [0.9 (float), KDLoss]. Pass the tuple (0.9, KDLoss(...))"),
-    ((0.9, G.kd_loss), "the function kd_loss). Pass the Module"),
+    ((0.9, G.kd_loss), "the function kd_loss). A function is no Module: pass that of the loss"),
     (0.9, "got 0.9 (float). Pass a tuple"),
     ((torch.tensor(0.9), KDLoss()), "got float32 tensor of shape (). Pass a plain float"),
 ]
@@ -225,3 +225,35 @@ def test_what_a_store_is_not_built_from(tmp_path) -> None:
 
 def test_edges_of_several_layers() -> None:
     slip(TypeError, "Pass one element", G.lsp_loss, H, T, [(EDGES, None, (N, N))])
+
+
+class Own(nn.Module):
+    """A loss of one's own, without a reduction and without an index."""
+
+    reduced = True
+
+    def forward(self, z_s, z_t):
+        rows = (z_s - z_t).square().mean(dim=1)
+        return rows.mean() if self.reduced else rows
+
+
+def test_a_loss_of_ones_own() -> None:
+    data = {"z_s": torch.randn(5, 3), "z_t": torch.randn(5, 3)}
+    own = WeightedSum(own=(1.0, Own()), kd=(1.0, KDLoss()))
+    with pytest.warns(UserWarning, match=r"index= does not reach loss 'own' \(Own\)") as told:
+        own(**data, index=torch.tensor([0, 1]))
+    assert len(told) == 1
+    own.losses["own"].reduced = False
+    slip(ValueError, "must return a scalar tensor...End its forward with .mean()", own, **data)
+
+
+class Misnamed(nn.Module):
+    def forward(self, student, teacher):
+        return (student - teacher).abs().mean()
+
+
+def test_arguments_go_by_name() -> None:
+    own = WeightedSum(own=(1.0, Misnamed()))
+    slip(
+        TypeError, "needs student=...let its forward take h_s, h_t, z_s", own, z_s=torch.ones(2, 3)
+    )

@@ -263,7 +263,8 @@ def _check_mask(loss: str, mask: Tensor | None, z: Tensor, task: str) -> None:
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise TypeError(
             f"{loss}: mask must be a boolean tensor, true where an entry is observed; got "
-            f"{describe(mask)}. Use ~y.isnan() or mask.bool()."
+            f"{describe(mask)}. Of labels y, pass ~y.isnan(), or y != -1 where -1 marks a missing "
+            "one; of a mask of zeros and ones, mask.bool()."
         )
     if mask.shape != z.shape:
         raise ValueError(

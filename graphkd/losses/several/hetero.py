@@ -201,9 +201,11 @@ class HeteroLoss(nn.Module):
             if isinstance(key, str) and (
                 "edge_index" in needs or getattr(one, "head_takes_edges", False)
             ):
+                parts = tuple(key.split("__"))
+                near = parts if len(parts) == 3 else (key, "to", key)
                 raise TypeError(
                     f"HeteroLoss: {type(one).__name__} of {title(key)} needs edges. Give it to "
-                    f"an edge type, such as ({key!r}, 'to', {key!r})."
+                    f"an edge type, a tuple such as {near}."
                 )
         self.names[key], self.weights[key] = name, weight
         self.losses[name] = loss

@@ -24,6 +24,7 @@ VOCABULARY = {
 # A term whose mean runs over pairs of nodes falls as 1/N: at N nodes, similarity preserving needs a
 # factor of some 32 N. These bounds leave it free up to 3e8 nodes.
 _LEAST, _MOST = 1e-10, 1e10
+_NAMES = " Arguments go by name: let its forward take h_s, h_t, z_s, z_t, y, edge_index, index, ..."
 
 
 class WeightedSum(nn.Module):
@@ -117,6 +118,7 @@ class WeightedSum(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each loss before its weight."""
         self._refuse_unknown(arguments)
+        self._warn_of_all_rows(arguments)
         terms = {name: self._term(name, loss, arguments) for name, loss in self.losses.items()}
         if self.balance and self.training and torch.is_grad_enabled():
             self._observe(terms, task_loss, arguments)
@@ -142,6 +144,7 @@ class WeightedSum(nn.Module):
                 raise TypeError(
                     f"WeightedSum: loss {name!r} ({type(loss).__name__}) needs {missing}=, which "
                     f"was not given; got {', '.join(arguments) or 'nothing'}."
+                    + ("" if missing in VOCABULARY else _NAMES)
                 )
         own = {key: arguments[key] for key in takes if key in arguments}
         value: Any
@@ -151,8 +154,12 @@ class WeightedSum(nn.Module):
             value = located("WeightedSum", "loss", name, loss, **own)
         if not isinstance(value, Tensor) or value.dim() != 0:
             raise ValueError(
-                f"WeightedSum: loss {name!r} must return a scalar; got {describe(value)}. "
-                "Build it with reduction='mean' or 'sum'."
+                f"WeightedSum: loss {name!r} must return a scalar tensor; got {describe(value)}. "
+                + (
+                    "Build it with reduction='mean' or 'sum'."
+                    if hasattr(loss, "reduction")
+                    else "End its forward with .mean() or .sum(), and without .item()."
+                )
             )
         return value
 
@@ -166,6 +173,19 @@ class WeightedSum(nn.Module):
                     f"WeightedSum: no loss takes {key}=. "
                     + (f"Did you mean {near[0]}=? " if near else "")
                     + f"The losses here take {', '.join(sorted(taken))}."
+                )
+
+    def _warn_of_all_rows(self, arguments: dict[str, Any]) -> None:
+        """Warn of a user's loss that index= does not reach; those of graphkd say so themselves."""
+        if arguments.get("index") is None or torch.compiler.is_compiling():
+            return
+        for name, loss in self.losses.items():
+            if "index" not in self._takes[name][0] and not _is_ours(loss):
+                warnings.warn(
+                    f"WeightedSum: index= does not reach loss {name!r} ({type(loss).__name__}), "
+                    "which sees all rows. Add index=None to its forward and select the rows there, "
+                    "or select them before.",
+                    stacklevel=5,
                 )
 
     def _observe(
@@ -202,6 +222,10 @@ class WeightedSum(nn.Module):
                     "weight of its own in a WeightedSum without balance.",
                     stacklevel=5,
                 )
+
+
+def _is_ours(loss: nn.Module) -> bool:
+    return type(getattr(loss, "_orig_mod", loss)).__module__.startswith("graphkd.")
 
 
 def _check_balancing(balance: Any, decay: Any) -> None:
@@ -259,7 +283,10 @@ def _meant(parts: list[Any]) -> str:
         swapped = "The two are swapped. " if loss is parts[0] and len(parts) == 2 else ""
         return f"{swapped}Pass the tuple ({weight}, {type(loss).__name__}(...))."
     if callable(loss):
-        return f"Pass the Module of that loss, such as ({weight}, KDLoss()) for kd_loss."
+        return (
+            f"A function is no Module: pass that of the loss, such as ({weight}, KDLoss()) for "
+            "kd_loss, or call your own function in the forward of an nn.Module."
+        )
     return "Pass a tuple such as (1.0, KDLoss())."
 
 
