@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import graphkd
-from tests.doctored import NODES, WIDTH, Net, blocks, codes, distilled, trained
+from tests.doctored import CLASSES, NODES, WIDTH, Net, blocks, codes, distilled, trained
 
 DATA = blocks()
 TEACHER = trained(DATA)
@@ -65,6 +65,19 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"change": lambda h_s, z_s, h_t, z_t: (h_s, z_s, h_t.requires_grad_(), z_t)},
     ),
     "NaN at the teacher": ("not-finite", {"objective": _fitnet, "change": _holes}),
+    "probabilities": (
+        "probabilities-for-logits",
+        {"change": lambda h_s, z_s, h_t, z_t: (h_s, z_s, h_t, z_t.softmax(1))},
+    ),
+    "probabilities of labels": (
+        "probabilities-for-logits",
+        {"objective": lambda: _sum(1.0, graphkd.KDLoss(1.0, task="multilabel")),
+         "change": lambda h_s, z_s, h_t, z_t: (h_s, z_s, h_t, z_t.sigmoid())},
+    ),
+    "several labels": (
+        "softmax-of-several-labels",
+        {"y": (torch.arange(NODES)[:, None] % 3 >= torch.arange(CLASSES)).float()},
+    ),
     "an untrained teacher": (
         "teacher-below-student", {"teacher": _untrained, "y": DATA.y, "steps": 60}
     ),
@@ -160,6 +173,7 @@ HEALTHY: dict[str, Any] = {
         balance=True, kd=(1.0, graphkd.KDLoss()), sp=(1.0, graphkd.SimilarityPreservingLoss())
     ),
     "left out": lambda: _sum(0.0),
+    "labels": lambda: _sum(1.0, graphkd.KDLoss(1.0, task="multilabel")),
 }
 
 

@@ -14,6 +14,7 @@ from graphkd.diagnostics.doctor.finding import Check, Finding
 from graphkd.diagnostics.doctor.gradients import Gradients
 from graphkd.diagnostics.doctor.kernels import SaturatedKernel
 from graphkd.diagnostics.doctor.labels import TeacherBelowStudent
+from graphkd.diagnostics.doctor.logits import Logits
 from graphkd.diagnostics.doctor.matching import Misaligned
 from graphkd.diagnostics.doctor.modules import TeacherGradient, TeacherMode, Unoptimised
 from graphkd.diagnostics.doctor.report import report
@@ -27,7 +28,7 @@ _log = logging.getLogger("graphkd")
 _SAID = 120
 # In the order of the report: what spoils all else first.
 _CHECKS: tuple[type[Check], ...] = (
-    NotFinite, Unoptimised, TeacherMode, TeacherGradient, Misaligned, TeacherBelowStudent,
+    NotFinite, Unoptimised, TeacherMode, TeacherGradient, Logits, Misaligned, TeacherBelowStudent,
     CollapsedHead, DeadRows, SaturatedKernel, BelowResolution, Gradients, AtChance,
 )  # fmt: skip
 
