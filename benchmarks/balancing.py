@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "examples"))
 
 import quickstart as demo  # noqa: E402
+from study import methods  # noqa: E402
 
 import graphkd  # noqa: E402
 
@@ -38,7 +39,7 @@ def fit(run: demo.Run, name: str, weight: float, balance: bool, epochs: int) -> 
     torch.manual_seed(run.seed)
     model = demo.build("MLP", data)
     case = demo.Case(width, demo.HIDDEN["GAT"][1], data, run.teacher, run.second)
-    loss, _ = demo.LOSSES[name](case, **demo.SETTINGS["MLP"][name].options())
+    loss, _ = methods.LOSSES[name](case, **demo.SETTINGS["MLP"][name].options())
     distill = graphkd.WeightedSum(**{name: (weight, loss)}, balance=balance)
     torch.manual_seed(run.seed)
     parameters = [*model.parameters(), *distill.parameters()]

@@ -43,6 +43,15 @@ def test_the_analysis_takes_up_what_is_missing(
     assert len(list(tmp_path.glob("*.png"))) == 4
 
 
+def test_balancing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), str(ROOT / "examples"), *sys.path])
+    flags = ["--seeds", "2", "--epochs", "1", "--out", str(tmp_path / "out.json")]
+    monkeypatch.setattr(sys, "argv", ["balancing.py", *flags])
+    runpy.run_path(str(ROOT / "benchmarks" / "balancing.py"), run_name="__main__")
+    losses = json.loads((tmp_path / "out.json").read_text())["losses"]
+    assert all(len(row["balanced"]["seeds"]) == 2 and row["pull"] > 0 for row in losses.values())
+
+
 def test_the_best_setting_is_chosen_and_kd_keeps_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
