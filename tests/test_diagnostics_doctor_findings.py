@@ -145,6 +145,13 @@ def test_a_planted_fault_is_found(fault: str, every: int) -> None:
     assert finding.remedy.endswith(".")
 
 
+def test_values_between_0_and_1_are_no_probabilities() -> None:
+    objective = _sum(1.0, graphkd.KDLoss(task="regression"))
+    change = lambda h_s, z_s, h_t, z_t: (h_s, z_s, h_t, z_t.sigmoid())  # noqa: E731
+    doctor = distilled(objective, DATA, TEACHER, steps=3, change=change)
+    assert "probabilities-for-logits" not in codes(doctor)
+
+
 # What a few steps do not tell: opposition waits for a window, chance for 200 steps, and a matching
 # that has the student's rows alone to go by for what the student learns.
 WAIT = {"shuffled rows", "shuffled rows, nothing but rows"}

@@ -12,8 +12,9 @@ from graphkd.losses.logits.kd import KDLoss
 from graphkd.losses.neighbours.ff_g2m import FFG2MLoss
 from graphkd.losses.neighbours.krd import KRDLoss
 
-# Rows of probabilities sum to 1 within this; so many numbers between 0 and 1 are no logits.
-NEAR, NUMBERS = 1e-3, 100
+# Rows of probabilities sum to 1 within this, also in half precision; so many numbers between 0 and 1
+# are no logits.
+NEAR, NUMBERS = 1e-2, 100
 _OF_LOGITS = (DISTLoss, DKDLoss, FFG2MLoss, KDLoss, KRDLoss)
 _MOST = 2048
 
@@ -28,9 +29,10 @@ class Logits:
     def see(self, call: Call) -> None:
         """Note arguments that look like probabilities, and labels that no softmax fits."""
         for term in call.parts:
-            if not isinstance(term.loss, _OF_LOGITS):
+            task = getattr(term.loss, "task", "multiclass")
+            if not isinstance(term.loss, _OF_LOGITS) or task == "regression":
                 continue
-            softmax = getattr(term.loss, "task", "multiclass") == "multiclass"
+            softmax = task == "multiclass"
             for name, value in term.arguments.items():
                 for label, z in named_tensors(name, value):
                     if side_of(name) and _are_probabilities(z, softmax):
