@@ -147,8 +147,10 @@ def test_a_planted_fault_is_found(fault: str, every: int) -> None:
 
 def test_values_between_0_and_1_are_no_probabilities() -> None:
     objective = _sum(1.0, graphkd.KDLoss(task="regression"))
-    change = lambda h_s, z_s, h_t, z_t: (h_s, z_s, h_t, z_t.sigmoid())  # noqa: E731
-    doctor = distilled(objective, DATA, TEACHER, steps=3, change=change)
+    doctor = distilled(
+        objective, DATA, TEACHER, steps=3,
+        change=lambda h_s, z_s, h_t, z_t: (h_s, z_s, h_t, z_t.sigmoid()),
+    )  # fmt: skip
     assert "probabilities-for-logits" not in codes(doctor)
 
 

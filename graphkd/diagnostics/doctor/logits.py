@@ -12,8 +12,8 @@ from graphkd.losses.logits.kd import KDLoss
 from graphkd.losses.neighbours.ff_g2m import FFG2MLoss
 from graphkd.losses.neighbours.krd import KRDLoss
 
-# Rows of probabilities sum to 1 within this, also in half precision; so many numbers between 0 and 1
-# are no logits.
+# Rows of probabilities sum to 1 within this, also in half precision. So many numbers between 0 and
+# 1 are no logits.
 NEAR, NUMBERS = 1e-2, 100
 _OF_LOGITS = (DISTLoss, DKDLoss, FFG2MLoss, KDLoss, KRDLoss)
 _MOST = 2048
