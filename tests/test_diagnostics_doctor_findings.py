@@ -1,5 +1,6 @@
 """Planted faults, each found by its code; and healthy runs, on which the doctor is silent."""
 
+import re
 from typing import Any
 
 import pytest
@@ -154,6 +155,14 @@ def test_values_between_0_and_1_are_no_probabilities() -> None:
     assert "probabilities-for-logits" not in codes(doctor)
 
 
+def test_the_report_ends_with_the_pulls() -> None:
+    pulls = []
+    for weight in (1.0, 10.0):
+        report = distilled(_sum(weight), DATA, TEACHER, steps=3).report()
+        pulls.append(float(re.search(r"the task's being 1: term (\S+)\.$", report)[1]))
+    assert pulls[1] / pulls[0] == pytest.approx(10, rel=0.5)
+
+
 # What a few steps do not tell: opposition waits for a window, chance for 200 steps, and a matching
 # that has the student's rows alone to go by for what the student learns.
 WAIT = {"shuffled rows", "shuffled rows, nothing but rows"}
@@ -192,10 +201,10 @@ def test_a_healthy_run_is_left_alone(name: str, seed: int) -> None:
     data = blocks(seed)
     steps = 220 if "gcrd" in name else 60
     doctor = distilled(HEALTHY[name](), data, trained(data), steps=steps, every=2, y=data.y)
-    assert doctor.report().endswith("found nothing.")
+    assert "and found nothing.\n" in doctor.report() + "\n"
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_run_of_three_steps_is_left_alone(name: str) -> None:
     doctor = distilled(HEALTHY[name](), DATA, TEACHER, steps=3, y=DATA.y)
-    assert doctor.report().endswith("found nothing.")
+    assert "and found nothing.\n" in doctor.report() + "\n"

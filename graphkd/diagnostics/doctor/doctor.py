@@ -186,8 +186,10 @@ class Doctor(nn.Module):
         return list(found.values())
 
     def report(self) -> str:
-        """The findings as a text, and what could not be looked at."""
-        return report(self.findings(), self._steps, self._looked, self._failed)
+        """The findings as a text, each term's pull, and what could not be looked at."""
+        findings = self.findings()
+        pulls = next(check.pulls() for check in self._checks if isinstance(check, Gradients))
+        return report(findings, self._steps, self._looked, self._failed, pulls)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The objective's state, without a name before it."""

@@ -89,6 +89,11 @@ class Gradients:
         if opposed:
             yield min(opposed)[1]
 
+    def pulls(self) -> dict[str, float]:
+        """Each term's pull in its middle window, over the task's in its strongest."""
+        found = {r.term: r.ratio for r in self._ratios("log_term", median_low)}
+        return {term: ratio for term, ratio in found.items() if math.isfinite(ratio)}
+
     def _ratios(self, name: str, of: Callable[[list[float]], float]) -> list[_Ratio]:
         """Each term's pull in one of its windows, beside the task's in its strongest."""
         found = []

@@ -7,8 +7,14 @@ from graphkd.diagnostics.doctor.finding import Finding
 _WIDTH = 88
 
 
-def report(findings: list[Finding], steps: int, looked: int, failed: dict[str, str]) -> str:
-    """A line on what was looked at, then each finding with its remedy, then checks that failed."""
+def report(
+    findings: list[Finding],
+    steps: int,
+    looked: int,
+    failed: dict[str, str],
+    pulls: dict[str, float],
+) -> str:
+    """A line on what was looked at, each finding with its remedy, the pulls, checks that failed."""
     seen = f"graphkd's doctor looked at {looked} of {steps} steps"
     if not looked:
         return f"{seen}: none in training with gradients yet."
@@ -18,6 +24,9 @@ def report(findings: list[Finding], steps: int, looked: int, failed: dict[str, s
     for number, finding in enumerate(findings, 1):
         lines += ["", *_wrapped(f"{number}. {finding.code}: {finding.message}")]
         lines += _wrapped(f"   What to do: {finding.remedy}")
+    if pulls:
+        listed = ", ".join(f"{term} {pull:.2g}" for term, pull in pulls.items())
+        lines += ["", *_wrapped(f"Pulls on the student, the task's being 1: {listed}.")]
     if failed:
         lines += ["", *_wrapped(f"Could not look at everything. {_listed(failed)}")]
     return "\n".join(lines)
