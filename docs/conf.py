@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import yaml
 from docutils import nodes
@@ -120,6 +121,23 @@ def copy_mathjax(app: Sphinx) -> None:
     shutil.copy(installed / "LICENSE", target)
 
 
+# The examples, for those who have no clone ------------------------------------------------------
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def pack_examples(app: Sphinx) -> None:
+    """Put all scripts and what they share into one file of the site."""
+    if app.builder.format != "html":
+        return
+    target = Path(app.outdir) / "_static" / "examples.zip"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with ZipFile(target, "w", ZIP_DEFLATED) as file:
+        for path in sorted(EXAMPLES.rglob("*")):
+            if path.suffix in (".py", ".md") and "__pycache__" not in path.parts:
+                file.write(path, path.relative_to(EXAMPLES.parent))
+
+
 # The bibliography, from CITATION.cff -----------------------------------------------------------
 
 CITATION = Path(__file__).resolve().parents[1] / "CITATION.cff"
@@ -165,4 +183,5 @@ def setup(app: Sphinx) -> None:
     """Register what this file adds to Sphinx."""
     app.add_directive("bibliography", Bibliography)
     app.connect("builder-inited", copy_mathjax)
+    app.connect("builder-inited", pack_examples)
     app.connect("viewcode-follow-imported", source_of)

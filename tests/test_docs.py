@@ -79,6 +79,12 @@ def test_troubleshooting_names_every_code_of_the_doctor_and_no_other() -> None:
         assert set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", text)) == real
 
 
+def test_the_site_shows_every_example() -> None:
+    text = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"literalinclude\} \.\./examples/(\w+)\.py", text))
+    assert shown == {path.stem for path in (ROOT / "examples").glob("[!_]*.py")}
+
+
 def test_pages_show_the_pictures_of_their_losses() -> None:
     """The gallery's figures have numbers; the section around each names the loss of its strip."""
     code = (ROOT / "docs" / "gallery" / "plot_gradient_flow.py").read_text()
