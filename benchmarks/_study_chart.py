@@ -3,7 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
-from _study_losses import against, counted
+from _study_losses import against
+from _study_tables import counted, in_points
 from study import plan
 from study.statistics import NONE, Column, Found, label
 
@@ -54,7 +55,7 @@ def draw_chart(found: list[Found]) -> "Figure":
         ("or", LEFT[2] - 2, MIDDLE[2] + 2), ("or", LEFT[3] - 2, MIDDLE[2] + 2),
     ):  # fmt: skip
         ax.text(x, y, text, ha="center", va="bottom", fontsize=8.5)
-    note = f"""Of {len(in_per_cent(found))} pairs of teacher and student, as far as they
+    note = f"""Of {len(pairs_of(found))} pairs of teacher and student, as far as they
     were run: in how many a loss is above · not told apart from · below the other, at p < 0.05,
     corrected for the methods of the pair."""
     ax.text(LEFT[2], MIDDLE[0], "\n".join(textwrap.wrap(" ".join(note.split()), 58)), va="center",
@@ -62,14 +63,13 @@ def draw_chart(found: list[Found]) -> "Figure":
     return figure
 
 
-def in_per_cent(found: list[Found]) -> list[tuple[Found, Column]]:
-    """The pairs whose lead is one in points."""
-    pairs = ((one, column) for one in found for column in one.columns)
-    return [(one, column) for one, column in pairs if column.teaching and column.teaching.mean > 10]
+def pairs_of(found: list[Found]) -> list[tuple[Found, Column]]:
+    """The pairs whose teacher's lead is one in points."""
+    return [(one, column) for one in found for column in one.columns if in_points(column)]
 
 
 def boxes(found: list[Found]) -> list[Box]:
-    pairs = in_per_cent(found)
+    pairs = pairs_of(found)
     close = [pair for pair in pairs if pair[1].gap < AHEAD]
     ahead = [pair for pair in pairs if pair[1].gap >= AHEAD]
 

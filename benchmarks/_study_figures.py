@@ -43,12 +43,12 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
                 _save(forest(one), figures / picture(one))
         if any(len(column.cells) > 2 for column in columns):
             _save(glance(found), figures / "study_glance.svg")
+            _save(draw_chart(found), figures / CHART)
         strict, lenient = (ranking(columns, by_student=by) for by in (False, True))
         if strict is not None:
             _save(diagram(strict, lenient.critical), figures / "study_ranks.svg")
         if pairs := shown(folder):
             _save(draw_headline(pairs), figures / HEADLINE)
-            _save(draw_chart(found), figures / CHART)
         if variants := ablated(folder):
             _save(draw_temperature(variants), figures / PICTURE)
         for name, figure in figures_of_parts(folder).items():

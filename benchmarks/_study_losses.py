@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from _study_tables import FOLDER, dropdown, interval, places, setting, sure, table
+from _study_tables import FOLDER, counted, dropdown, interval, places, setting, table
 from _tables import joined, prose
 from study import plan
 from study.report import score
@@ -86,12 +86,6 @@ def second(method: str) -> str:
 def against(of: list[tuple[Found, Column]], method: str, base: str) -> list[Difference]:
     gains = (differences(column.cells, base) for _, column in of)
     return [one[method] for one in gains if method in one]
-
-
-def counted(gains: list[Difference]) -> str:
-    """In how many pairs a method is above another, not told apart from it, and below."""
-    above, below = (sum(sure(one) and sign * one.mean > 0 for one in gains) for sign in (1, -1))
-    return f"{above} · {len(gains) - above - below} · {below}" if gains else ""
 
 
 def differing(method: str, of: list[tuple[Found, Column]]) -> tuple[list[str], list[list[str]]]:

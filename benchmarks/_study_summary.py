@@ -9,11 +9,12 @@ from _study_tables import (
     FOLDER,
     alone,
     chance,
+    counted,
     dropdown,
+    in_points,
     listed,
     methods,
     section,
-    sure,
     table,
     wide,
 )
@@ -97,8 +98,7 @@ def counts(columns: list[Column]) -> str:
                 for column, one in zip(columns, against, strict=True)
                 if method in one and student in (None, column.student)
             ]
-            better, worse = (sum(sure(x) and sign * x.mean > 0 for x in of) for sign in (1, -1))
-            row.append(f"{better} · {len(of) - better - worse} · {worse}" if of else "")
+            row.append(counted(of))
         rows.append(row)
     return joined(
         prose("""In how many pairs of teacher and student a method is *better* than KD · *not told
@@ -114,7 +114,7 @@ def counts(columns: list[Column]) -> str:
 def gaps(found: list[Found]) -> str:
     """Where a teacher has something to teach: its score minus that of the student alone."""
     columns = [column for one in found for column in one.columns if not math.isnan(column.gap)]
-    percent = [column for column in columns if column.teaching.mean >= 10]
+    percent = [column for column in columns if in_points(column)]
     close = [column for column in percent if column.close]
     if not columns:
         return "No pair has both yet."
@@ -176,7 +176,7 @@ def details(found: list[Found]) -> str:
     {plan.EPOCHS}, with a patience of {plan.PATIENCE}, unless a command says otherwise. The
     objective is cross-entropy on training rows plus the weight times the loss on all rows, by Adam;
     the GAT has 4 heads. Losses over all pairs draw 1,024 rows in each step (`--max-samples`), and
-    G-CRD's heads are 64 wide: its defaults, all rows and 256, cost several times as much."""
+    G-CRD's heads are 64 wide; the library's defaults are all rows and 256."""
     at_edge = f"""A winner is at an edge if it has the largest or smallest value that was tried of
     an option, and there are values beyond it: {edge} of {len(cells)} methods, {free} of
     {len(models)} models alone. Of {single} models alone, an option has kept its first value in

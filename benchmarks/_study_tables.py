@@ -217,6 +217,17 @@ def sure(found: Difference) -> bool:
     return found.p < SMALL
 
 
+def counted(gains: list[Difference]) -> str:
+    """In how many pairs a method is above another, not told apart from it, and below."""
+    above, below = (sum(sure(one) and sign * one.mean > 0 for one in gains) for sign in (1, -1))
+    return f"{above} · {len(gains) - above - below} · {below}" if gains else ""
+
+
+def in_points(column: Column) -> bool:
+    """Whether the pair's scores are in per cent, and its teacher's is there."""
+    return column.teaching is not None and column.teaching.mean >= 10
+
+
 def chance(p: float, equal: str = "") -> str:
     return f"{equal}{p:.2g}" if p >= 0.001 else "< 0.001"
 

@@ -217,12 +217,13 @@ def _add(
         assert selection is not None  # the number of rows is known now
         todo = _todo(partial, batches, selection)
     if outputs.keys() == {"h", "z"} and hasattr(batch, "node_types"):
-        fits = selection.fits(outputs["z"])
+        z = outputs["z"]
         if partial.plan:  # what the first batch had counts for all
             absent = "z" not in partial.plan["widths"]
+        elif teacher.typed:
+            absent = False
         else:
-            own = teacher.typed or not batches.of_another_type(batch, len(outputs["z"]), fits)
-            absent = not own
+            absent = batches.of_another_type(batch, len(z), selection.fits(z))
         if absent:
             del outputs["z"]
     widths = {name: output.size(1) for name, output in outputs.items()}

@@ -176,7 +176,7 @@ class WeightedSum(nn.Module):
                 )
 
     def _warn_of_all_rows(self, arguments: dict[str, Any]) -> None:
-        """Warn of a user's loss that index= does not reach; those of graphkd say so themselves."""
+        """Warn of a user's loss that index= does not reach; graphkd's own document it."""
         if arguments.get("index") is None or torch.compiler.is_compiling():
             return
         for name, loss in self.losses.items():
