@@ -17,7 +17,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet --no-input
 INSTALL := $(PIP) install --no-compile
 LOG := .cache/install.log
 
-# Each of some hundred processes would compile torch's sources anew, for three seconds.
+# Else each process that imports torch would compile its sources anew, which takes seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test docs browse lint wheel lowest sampler clean

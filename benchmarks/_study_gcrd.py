@@ -65,9 +65,9 @@ def one_column(found: Found, column: Column) -> str:
     rows = [row(column, name, against) for name in [*beside, *names] if name in column.cells]
     trials = sorted({column.cells[name].trials for name in [BASE, *names] if name in column.cells})
     text = f"""{found.seeds} seeds; G-CRD and each variant had {listed(trials)} trials, for what it
-    does not fix. † marks what the paper does. Differences to G-CRD are paired; p is Wilcoxon's,
-    with Holm's correction over the variants of the table."""
-    head = ["variant", "test", "− none", "− G-CRD", "p", "setting"]
+    does not fix. † marks what the paper does. Differences are paired; p is that to G-CRD, by
+    Wilcoxon, with Holm's correction over the variants of the table."""
+    head = ["variant", "test", "− none", "− KD", "− G-CRD", "p", "setting"]
     return joined(
         f"### {found.title}, {column.name}",
         prose(text),
@@ -78,10 +78,13 @@ def one_column(found: Found, column: Column) -> str:
 
 def row(column: Column, name: str, against: dict[str, Difference]) -> list[str]:
     cell = column.cells[name]
-    none = column.cells[NONE].scores
-    gain = interval(difference(cell.scores, none), places(cell.mean))[0] if name != NONE else ""
+    gains = []
+    for other in (NONE, "kd"):
+        scores = column.cells[other].scores if other in column.cells and other != name else None
+        gain = difference(cell.scores, scores) if scores else None
+        gains.append(interval(gain, places(cell.mean))[0].replace("**", ""))
     to_base = interval(against.get(name), places(cell.mean))
-    return [shown(name), tested(cell)[0], gain.replace("**", ""), *to_base, setting(cell.options)]
+    return [shown(name), tested(cell)[0], *gains, *to_base, setting(cell.options)]
 
 
 def compared(column: Column, names: list[str]) -> dict[str, Difference]:

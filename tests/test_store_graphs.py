@@ -162,7 +162,11 @@ def test_logits_that_fit_two_node_types(tmp_path, labelled) -> None:
             build(tmp_path, teacher, data, **options)
     else:
         store = build(tmp_path, teacher, data, **options)
-        assert (store.dim_z is not None) == (labelled == ["author"])
+        torch.testing.assert_close(store[:].h, h["author"])
+        if labelled == ["author"]:
+            check(store, h["author"], z["author"])
+        else:
+            assert store.dim_z is None
 
 
 def test_logits_of_a_type_that_only_ids_name(tmp_path) -> None:
