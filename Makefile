@@ -1,7 +1,7 @@
 # make demo   environment, install, and the main example on embedded data
 # make test   environment, install, and every check
 # make docs   environment, install of what it needs, and the site, in docs/_build/html
-# make browse  the site in headless Chromium, which must be installed: links, widths, search
+# make browse  the site in headless Chromium, which must be installed (a test does the same)
 # make lint   style and types
 # make wheel  the wheel, built and tried in a new environment
 # make lowest  some of the tests on the lowest versions of torch, PyG and triton
@@ -43,9 +43,8 @@ docs: $(VENV)/.docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 	@echo "Docs: docs/_build/html/index.html"
 
-browse: docs
-	@$(PIP) install playwright
-	@$(BIN)/python tests/smoke/browse.py docs/_build/html
+browse: $(VENV)/.test docs
+	@REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q tests/test_browser.py
 
 wheel: $(VENV)/.test
 	@echo "Building the wheel and trying it in a new environment ..."
