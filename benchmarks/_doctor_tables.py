@@ -19,7 +19,7 @@ def doctor_section() -> str:
     runs = sum(found["runs"] for found in result["examples"].values())
     told = len({(name, alarm["run"]) for name, alarm in alarms})
     intro = f"""`python benchmarks/doctor.py` runs the examples with `--doctor`, `every=10`, at
-    {result["seeds"]} seeds. Of {runs} students, {told} were told of something."""
+    {result["seeds"]} seeds. Told of something: {told} of {runs} students."""
     listed = [
         f"- `{name}`, {alarm['run']}, **{alarm['code']}**: {alarm['message']}"
         for name, alarm in alarms

@@ -32,6 +32,8 @@ from graphkd.diagnostics.plots._axes import COLOURS, GREY, open_frame
 # The same JSON gives the same file.
 STYLE = {"svg.hashsalt": "graphkd", "svg.fonttype": "none", "font.size": 9}
 WIDTH, SMALL_TEXT = 11.3, 8  # of all figures alike, so that their letters are
+DARK = 5  # points: numbers on deeper colours are white
+BEYOND = 12  # points: a collapsed seed's interval does not squeeze the others
 
 
 def draw_study(figures: Path, folder: Path = FOLDER) -> None:
@@ -90,9 +92,12 @@ def forest(found: Found) -> Figure:
             ax.set_yticks(range(len(group)), map(label, group))
             ax.tick_params(axis="y", length=0)
             ax.set_ylim(len(group) - 0.4, -0.6)
+        low, high = row[0].get_xlim()
+        row[0].set_xlim(max(low, -BEYOND), min(high, BEYOND))
     for student, ax in zip(students, panels[0], strict=True):
         ax.set_title(f"{student} student", loc="left", size=10)
-    figure.supxlabel("minus KD: mean and 95 % interval; filled: p < 0.05", size=9)
+    note = "minus KD: mean and 95 % interval, which may go on beyond a panel; filled: p < 0.05"
+    figure.supxlabel(note, size=9)
     handles = [
         panels[0][0].plot([], [], "o-", color=COLOURS[2 * i % len(COLOURS)], label=name)[0]
         for i, name in enumerate(teachers)
@@ -140,16 +145,14 @@ def glance(found: list[Found]) -> Figure:
         if not np.isnan(value):
             text = f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
             ax.text(centres[j], i + 0.5, text, ha="center", va="center_baseline", size=SMALL_TEXT,
-                    weight="bold" if bold[i, j] else "normal")  # fmt: skip
+                    weight="bold" if bold[i, j] else "normal",
+                    color="white" if abs(value) > DARK else "black")  # fmt: skip
     names = ["KD − none", *map(label, every)]
     ax.set_xticks(centres, names, rotation=45, ha="left", rotation_mode="anchor")
     ax.xaxis.tick_top()
     titles = [one.title for one, _ in pairs]
     first = [i for i, title in enumerate(titles) if i == 0 or title != titles[i - 1]]
-    labels = [
-        f"{titles[i]}:  {column.name}" if i in first else column.name
-        for i, (_, column) in enumerate(pairs)
-    ]
+    labels = [f"{title}:  {column.name}" for title, (_, column) in zip(titles, pairs, strict=True)]
     ax.set_yticks(np.arange(len(pairs)) + 0.5, labels)
     for i in first[1:]:
         ax.axhline(i, color="white", linewidth=4)

@@ -55,7 +55,7 @@ def page() -> str:
     rows = [
         [link, *facts(losses[name]), cost]
         for name, (link, cost) in links.items()
-        if name in losses and not link.endswith("(several/index.md)")
+        if name in losses and "(several/" not in link
     ]
     lines = [" | ".join(row) for row in (head, ["---", *[":-:"] * (len(head) - 1)], *rows)]
     table = "\n".join(f"| {line} |" for line in lines)
@@ -69,7 +69,7 @@ def listed() -> list[tuple[str, tuple[str, str]]]:
     found: dict[str, tuple[str, str]] = {}
     for first, *_, cost, _ in (row if len(row) > 4 else [*row, ""] for row in cells):
         name, page = re.match(r"\[`(\w+)\(.*\]\((.*)\)$", first).groups()
-        found.setdefault(name, (f"[{name}]({page.partition('#')[0]})", cost))
+        found.setdefault(name, (f"[{name}]({page})", cost))
     return [*found.items()]
 
 

@@ -166,15 +166,21 @@ def figure(found: Curves, metric: str, label: Callable[[str], str] = str) -> "Fi
     """
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(3.4 * len(found), 3.4), layout="constrained")
-    panels = drawn.subplots(1, len(found), squeeze=False, sharey=True)[0]
-    for ax, (kind, by_method) in zip(panels, found.items(), strict=True):
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    drawn = Figure(figsize=(3 * columns + 1.5, 2.8 * rows), layout="constrained")
+    panels = drawn.subplots(rows, columns, squeeze=False, sharey=True)
+    for ax in panels.flat[len(found) :]:
+        ax.remove()
+    for ax, (kind, by_method) in zip(panels.flat, found.items(), strict=False):
         for name, points in by_method.items():
             style = {"color": "0.5", "linestyle": "--"} if name == "teacher" else {}
             x, mean, low, high = zip(*points, strict=True)
             (curve,) = ax.plot(x, mean, marker=".", label=label(name), **style)
             ax.fill_between(x, low, high, color=curve.get_color(), alpha=0.15, linewidth=0)
         ax.set(title=kind, xlabel="share")
-    panels[0].set_ylabel(f"test {metric}")
-    panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    for ax in panels[:, 0]:
+        ax.set_ylabel(f"test {metric}")
+    drawn.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside right upper",
+                 frameon=False)  # fmt: skip
     return drawn
