@@ -38,7 +38,7 @@ def alike(h):
 
 
 def told_apart(h):
-    """How many of the nodes are nearest to the mean of their own group, among unseen ones."""
+    """How many of the second 200 nodes are nearest to their own group's mean of the first."""
     h, half = h.detach(), torch.arange(400) < 200
     means = torch.stack([h[half & (group == g)].mean(0) for g in range(4)])
     return (torch.cdist(h[~half], means).argmin(1) == group[~half]).float().mean().item()
@@ -76,7 +76,7 @@ figure.legend(
 )
 
 # %%
-# The lowest loss is the worst student:
+# Of the two FitNets, the one with the lower loss is the worse student:
 
 for name, values in found.items():
     loss, cosine, right = values[-1]
