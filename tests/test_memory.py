@@ -1,6 +1,6 @@
-"""Every loss of the table stays below 512 MiB in its default form, on 12,000 nodes of width 128.
+"""Every loss of the table stays below 240 MiB in its default form, on 8,192 nodes of width 128.
 
-Functions and Modules run, with heads and memories. An N × N matrix takes 549 MiB, so that none can
+Functions and Modules run, with heads and memories. An N × N matrix takes 256 MiB, so that none can
 hide. A large codebook, context or memory replaces a small one of the table.
 """
 
@@ -13,7 +13,7 @@ from tests.contract import LOSSES, Loss
 from tests.peaks import peak_mib
 from tests.rows.row import Options
 
-NODES, WIDTH = 12_000, 128
+NODES, WIDTH = 8192, 128
 
 MEASURE = """
 from tests.contract import LOSSES
@@ -73,7 +73,7 @@ CASES = [
 @pytest.mark.parametrize(("loss", "form"), CASES)
 def test_default_form_takes_less_than_one_matrix_of_pairs(loss: Loss, form: str) -> None:
     mib = peak_mib(MEASURE, f"peak({loss.name!r}, {form!r})")
-    assert mib < 512, f"{loss.name}: {mib:,.0f} MiB"
+    assert mib < 240, f"{loss.name}: {mib:,.0f} MiB"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -146,24 +146,26 @@ def test_functions_that_differ_have_other_fingerprints() -> None:
     assert callable_fingerprint(with_default(2)) == prints[8]
 
 
-def test_fingerprints_are_the_same_in_every_process() -> None:
+def test_fingerprints_are_the_same_in_every_process(capsys: pytest.CaptureFixture) -> None:
     script = (
         "import torch; from torch_geometric.nn import GCN; from tests.test_store_reuse import *; "
         "torch.manual_seed(0); teacher = GCN(8, 16, 3, 4, act=torch.tanh, norm='batch_norm'); "
         "print(teacher_fingerprint(teacher), [callable_fingerprint(f) for f in "
-        "(chosen, Scaled(1), functools.partial(chosen, 2), functools.partial(scaled, teacher))])"
+        "(chosen, Scaled(1), functools.partial(chosen, 2), functools.partial(scaled, teacher))], "
+        "hash('a string'))"
     )
-    found = [
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", script],
-            cwd=Path(__file__).parents[1],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    ]
-    assert found[0] == found[1]
+    exec(script, {})
+    here, hashed_here = capsys.readouterr().out.rsplit(maxsplit=1)
+    there, hashed_there = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.rsplit(maxsplit=1)
+    assert hashed_here != hashed_there
+    assert here == there
 
 
 def test_every_tensor_that_a_teacher_may_read_is_in_the_graphs_fingerprint(tmp_path) -> None:
