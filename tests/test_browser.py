@@ -23,7 +23,7 @@ import pytest
 
 SITE = Path(__file__).resolve().parents[1] / "docs" / "_build" / "html"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-WIDTHS, THEMES = (1280, 390), ("light", "dark")
+LOOKS = ((1280, "light"), (390, "dark"))
 # The theme lets the text's own frame scroll where the page does not; a reader trips over either.
 LOOK = """() => ({
     wide: Math.max(...[document.documentElement, document.querySelector('.bd-article-container')]
@@ -90,14 +90,13 @@ def looked_at(page: Any, address: str, name: str, faults: list[str]) -> tuple[li
     """The links and anchors of a page; what is wrong with it goes into the list."""
     seen: dict[str, Any] = {}
     page.goto(f"{address}/{name}", wait_until="load")
-    for width in WIDTHS:
+    for width, theme in LOOKS:
         page.set_viewport_size({"width": width, "height": 900})
-        for theme in THEMES:
-            page.emulate_media(color_scheme=theme)
-            seen = page.evaluate(LOOK)
-            if seen["wide"] > 0:
-                faults.append(f"{name}, {width} wide: scrolls sideways by {seen['wide']} pixels")
-            faults += [f"{name}: no text or no picture: {src}" for src in seen["pictures"]]
+        page.emulate_media(color_scheme=theme)
+        seen = page.evaluate(LOOK)
+        if seen["wide"] > 0:
+            faults.append(f"{name}, {width} wide: scrolls sideways by {seen['wide']} pixels")
+        faults += [f"{name}: no text or no picture: {src}" for src in seen["pictures"]]
     return seen["links"], {*seen["anchors"]}
 
 
