@@ -149,14 +149,13 @@ def test_every_loss_is_a_choice_of_the_quickstart(common: Any) -> None:
     source = (EXAMPLES / "study" / "methods.py").read_text()
     assert {name for name in losses if f"graphkd.{name}(" not in source} == set()
     before, sys.argv = sys.argv, ["quickstart.py", "--epochs", "1", "--seeds", "1"]
-    sys.argv += ["--losses", "all", "--students", "MLP", "GCN", "--out", "all.json"]
+    sys.argv += ["--losses", "all", "--students", "MLP", "--out", "all.json"]
     try:
         runpy.run_path(str(EXAMPLES / "quickstart.py"), run_name="__main__")
     finally:
         sys.argv = before
-    students = json.loads(Path("all.json").read_text())["students"]
-    for student in students.values():
-        assert list(student["methods"]) == _settings.EVERY
-        for name, method in student["methods"].items():
-            assert math.isfinite(method["test"]["mean"]), name
-            assert method["label"] != name
+    methods = json.loads(Path("all.json").read_text())["students"]["MLP"]["methods"]
+    assert list(methods) == _settings.EVERY
+    for name, method in methods.items():
+        assert math.isfinite(method["test"]["mean"]), name
+        assert method["label"] != name
