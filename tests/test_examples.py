@@ -20,6 +20,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OTHERS = {"lightning_module"}
 SCRIPTS = sorted(p.stem for p in EXAMPLES.glob("[!_]*.py") if p.stem not in OTHERS)
 TINY = ("--epochs", "2", "--seeds", "1")
+SMALLER = {"sampled": ("--fan-out", "3", "2", "2")}
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def common(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def run(name: str, *flags: str) -> dict[str, Any]:
     """Run a script in this process; gives the contents of its --out file."""
     methods = ("--losses", "kd") if name == "quickstart" else ("--methods", "none", "kd")
-    before, sys.argv = sys.argv, [f"{name}.py", *TINY, *methods, *flags, "--out", "out.json"]
+    small = (*TINY, *SMALLER.get(name, ()))
+    before, sys.argv = sys.argv, [f"{name}.py", *small, *methods, *flags, "--out", "out.json"]
     try:
         runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     finally:
