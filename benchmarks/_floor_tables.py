@@ -1,4 +1,4 @@
-"""The sections on floors: is a loss slower than plain torch, or than before a change?"""
+"""The sections on floors: is a loss slower than plain torch, than before, or than compiled?"""
 
 from collections.abc import Iterable
 
@@ -40,6 +40,27 @@ def change_section() -> str:
     ]
     header = ["loss", *(f"N = {n:,}" for n in sizes)]
     return joined("## No slower than before", prose(text), table(header, rows))
+
+
+def compiled_section() -> str:
+    result = read("compiled")
+    if result is None:
+        return ""
+    found = result["steps"]
+    text = f"""`python benchmarks/compiled.py`: the time of a step as it is over that of the same
+    step under `torch.compile(dynamic=True)`, forward and backward in float32, width 64, one thread,
+    process time, turn by turn; medians, torch {result["versions"]["torch"].partition("+")[0]}. A
+    number below 1, in bold, means that compiling made it slower. A step of a student has its
+    forward pass, KD beside the loss named, the backward pass and Adam. The first step, which
+    compiles, took up to {max(row["first"] for row in found):.0f} s (wall time)."""
+    sizes = sorted({row["n"] for row in found})
+    rows = []
+    for label in dict.fromkeys(row["label"] for row in found):
+        speeds = {r["n"]: r["speed"]["median"] for r in found if r["label"] == label}
+        shown = (f"{speeds[n]:.2f}" if n in speeds else "" for n in sizes)
+        rows.append([label, *(f"**{x}**" if x and float(x) < 1 else x for x in shown)])
+    header = ["step", *(f"N = {n:,}" for n in sizes)]
+    return joined("## Compiled, on a CPU", prose(text), table(header, rows))
 
 
 def _listed(values: Iterable[int]) -> str:

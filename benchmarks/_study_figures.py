@@ -9,6 +9,8 @@ from _study_gcrd import PICTURE, ablated, draw_temperature
 from _study_headline import PICTURE as HEADLINE
 from _study_headline import draw_headline, shown
 from _study_parts import figures as figures_of_parts
+from _study_settings import PICTURE as WEIGHTS
+from _study_settings import draw_weights, searched
 from _study_tables import FOLDER, methods, picture, sure
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -51,6 +53,8 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
             _save(diagram(strict, lenient.critical), figures / "study_ranks.svg")
         if pairs := shown(folder):
             _save(draw_headline(pairs), figures / HEADLINE)
+        if pairs := searched(folder):
+            _save(draw_weights(pairs), figures / WEIGHTS)
         if variants := ablated(folder):
             _save(draw_temperature(variants), figures / PICTURE)
         for name, figure in figures_of_parts(folder).items():

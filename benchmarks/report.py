@@ -14,12 +14,13 @@ from _analysis_tables import analysis_tables, draw_analysis
 from _diagnostics_tables import diagnostics_section
 from _doctor_tables import doctor_section
 from _family_tables import family_cost_section, family_demo_section
-from _floor_tables import change_section, floor_section
+from _floor_tables import change_section, compiled_section, floor_section
 from _speed_tables import speed_section
 from _study_gcrd import gcrd_blocks
 from _study_headline import headline_blocks
 from _study_losses import loss_blocks, pages_of_losses
 from _study_parts import cost_blocks, robustness_blocks, similarity_blocks
+from _study_settings import settings_blocks
 from _study_summary import study_blocks
 from _tables import (
     balancing_section,
@@ -46,6 +47,7 @@ STUDY = {
     ROOT / "docs" / "study_gcrd.md": gcrd_blocks,
     ROOT / "docs" / "study_similarity.md": similarity_blocks,
     ROOT / "docs" / "study_robustness.md": robustness_blocks,
+    ROOT / "docs" / "tuning.md": settings_blocks,
 }
 
 
@@ -60,8 +62,9 @@ RESULTS = {
     "results_speed": (
         "Speed and memory",
         [
-            speed_section, floor_section, change_section, footprint_section, family_cost_section,
-            negatives_section, drawn_section, store_section, diagnostics_section,
+            speed_section, floor_section, change_section, compiled_section, footprint_section,
+            family_cost_section, negatives_section, drawn_section, store_section,
+            diagnostics_section,
         ],
     ),
     "results_accuracy": ("Rounding errors", [accuracy_section]),

@@ -49,13 +49,34 @@ python_maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 
 
-def source_of(app: Sphinx, module: str, name: str) -> str | None:
+def source_of(app: Sphinx | None, module: str, name: str) -> str | None:
     """Find the module that defines a class: losses name the package in its place."""
     kind = getattr(import_module(module), name.partition(".")[0], None)
     if not inspect.isclass(kind):
         return None
     return next((x.__module__ for x in vars(kind).values() if inspect.isfunction(x)), None)
 
+
+def guides() -> dict[str, str]:
+    """The page of each loss, by its Module and functions: the first link in the list of losses."""
+    text = (Path(__file__).parent / "losses" / "index.md").read_text(encoding="utf-8")
+    links = re.findall(r"\[`(\w+)\(.*?\)`\]\((.+?)\.md(.*?)\)", text)
+    found = {name: f"../../losses/{page}.html{anchor}" for name, page, anchor in reversed(links)}
+    of_files = {
+        (source_of(None, "graphkd", name) or "").replace(".losses.", ".functional."): url
+        for name, url in found.items()
+    }
+    functions = (x for x in vars(graphkd.functional).values() if inspect.isfunction(x))
+    named = {x.__name__: of_files[x.__module__] for x in functions if x.__module__ in of_files}
+    return named | found
+
+
+OTHER_GUIDES = {
+    "TeacherStore": "../../teacher_store.html",
+    "Tap": "../../training.html",
+    "Doctor": "../../diagnostics/doctor.html",
+}
+autosummary_context = {"guides": guides() | OTHER_GUIDES}
 
 # The pages -------------------------------------------------------------------------------------
 

@@ -21,6 +21,20 @@ def test_every_timed_loss_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-6)
 
 
+def test_every_step_that_may_be_compiled_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, dynamic: None)
+    compiled = __import__("compiled")
+    monkeypatch.setattr(compiled.measure, "SAMPLE_SECONDS", 0.0)
+    labels = []
+    for label, n, build in compiled.cases(quick=True):
+        row = compiled.run(label, n, build, budget=0.0)
+        labels.append(row["label"])
+        assert min(row["plain"], row["compiled"], row["speed"]["median"]) > 0
+    assert len({*labels}) == len(labels) == 10
+
+
 def test_the_analysis_takes_up_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

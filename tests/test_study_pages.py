@@ -78,7 +78,25 @@ def test_blocks_of_losses(tmp_path: Path) -> None:
         assert all(f"<!-- study of {method} -->" in path.read_text() for method in methods)
 
 
-def test_similarity(tmp_path: Path) -> None:
+def test_weights_that_were_tried(tmp_path: Path) -> None:
+    """The first of the planted trials is best, by 40 points, so that no weight is near it."""
+    file(tmp_path, MADE, students=("GCN", "MLP"))
+    page = __import__("_study_settings")
+    blocks = {name: flat(text) for name, text in page.settings_blocks(tmp_path).items()}
+    weight = f"{plan.space('kd', 0.0)['weight'].start:,.10g}"
+    row = f"| KD | an MLP | 1 | {weight} ({weight} to {weight}) | 2 (2 to 2) |"
+    assert row in blocks["study settings"]
+    assert f"| Made, GAT → GCN | {weight} |" in blocks["study weights"]
+    assert page.settings_blocks(tmp_path / "none") == {}
+    assert page._plateau({1.0: 80.0, 10.0: 89.5, 100.0: 90.0, 1000.0: 88.0}) == "10 to 100"
+    assert page._plateau({1.0: 80.0, 3200.0: 89.0, 32000.0: 90.0}) == "3,200 or more"
+    assert page._plateau({1.0: 89.5, 3.2: 88.0, 10.0: 90.0, 32.0: 80.0}) == "10"
+    axes = page.draw_weights(page.searched(tmp_path)).axes
+    assert [*axes[0].lines[0].get_ydata()].count(0.0) == 1
+    assert min(axes[0].lines[0].get_ydata()) == -page.DEEPEST
+
+
+def test_similarity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The score falls as the first measure rises, and knows nothing of the second."""
     scores = {f"gcrd[temperature={t}]": [90.0 - 10 * t] * 5 for t in (0.1, 0.2, 0.5, 1.0)}
     file(tmp_path, MADE | scores)
@@ -94,7 +112,7 @@ def test_similarity(tmp_path: Path) -> None:
 
     rewritten(tmp_path / "Made-transductive.jsonl", with_measures)
     page = __import__("_study_parts")
-    page.FEWEST = 4
+    monkeypatch.setattr(page, "FEWEST", 4)
     text = flat(page.similarity_blocks(tmp_path)["similarity"])
     assert "| Made, GAT → GCN | 4 | −1.00 [−1.00, −1.00]" in text
     assert "| G-CRD, temperature 1.0 | 80.0 | 0.20 [0.20, 0.20] |" in text

@@ -103,6 +103,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         table.replace("\u00a0", " ").split()
     )
     drawn.remove(f"_static/{headline.PICTURE}")
+    drawn.remove(f"_static/{__import__('_study_settings').PICTURE}")  # docs/tuning.md has it
     chart = __import__("_study_chart")  # docs/losses/index.md has it
     drawn.remove(f"_static/{chart.PICTURE}")
     with __import__("matplotlib").rc_context(figures.STYLE):

@@ -57,6 +57,7 @@ class Cell(NamedTuple):
     edges: list[str]  # options whose best value has no tried one beyond it, though there are some
     single: list[str]  # those of which one value was tried
     seconds: float  # of an epoch, the median over the runs
+    tried: list[tuple[dict[str, Any], float]]  # the trials' options and mean validation scores
 
     @property
     def runs(self) -> int:
@@ -199,6 +200,7 @@ def cell(job: Job, lines: Lines, kind: str = "multiclass") -> Cell | None:
         [name for name in edges if name in varied],
         [name for name in edges if name not in varied],
         median(timed) if timed else math.nan,
+        [(search.options(axes, point), score) for point, score in tried.items()],
     )
 
 
@@ -346,14 +348,11 @@ def _ranks(column: Column, methods: list[str]) -> np.ndarray:
 
 def alike(ranking: Ranking) -> list[tuple[str, str]]:
     """The first and last method of each longest run of methods that do not differ."""
-    order = sorted(ranking.average, key=lambda method: ranking.average[method])
+    rank = ranking.average
+    order = sorted(rank, key=lambda method: rank[method])
     groups, reached = [], -1
     for i, first in enumerate(order):
-        within = [
-            j
-            for j, last in enumerate(order)
-            if ranking.average[last] - ranking.average[first] <= ranking.critical
-        ]
+        within = [j for j, m in enumerate(order) if rank[m] - rank[first] <= ranking.critical]
         if within[-1] > max(i, reached):
             groups.append((first, order[within[-1]]))
             reached = within[-1]
