@@ -4,7 +4,18 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _study_tables import FOLDER, dropdown, interval, listed, places, setting, table, tested, wide
+from _study_tables import (
+    FOLDER,
+    dropdown,
+    interval,
+    listed,
+    pair_names,
+    places,
+    setting,
+    table,
+    tested,
+    wide,
+)
 from _tables import image, joined, prose
 from study import ablation, plan
 from study.methods import BALANCED
@@ -28,6 +39,7 @@ def gcrd_blocks(folder: Path = FOLDER) -> dict[str, str]:
         return {}
     return {
         "ablation temperature": temperature(found),
+        "ablation across": across(found),
         "ablation": joined(*(one_column(*pair) for pair in found)),
     }
 
@@ -59,8 +71,8 @@ def shown(method: str) -> str:
 
 def one_column(found: Found, column: Column) -> str:
     """The variants of a pair, against G-CRD as the cells have it and against no distillation."""
-    beside = [NONE, "kd", "kd+gcrd", BASE]
-    names = [plan.PAPER_GCRD, *(name for name in every() if not name.startswith(BALANCED))]
+    beside = [NONE, "kd", "kd+gcrd", ablation.BESIDE_KD, BASE]
+    names = [plan.PAPER_GCRD, *(name for name in every() if name.startswith(f"{BASE}["))]
     against = compared(column, names)
     rows = [row(column, name, against) for name in [*beside, *names] if name in column.cells]
     trials = sorted({column.cells[name].trials for name in [BASE, *names] if name in column.cells})
@@ -122,6 +134,36 @@ def balance(column: Column) -> str:
     )
 
 
+# Over pairs ---------------------------------------------------------------------------------------
+
+
+def across(found: list[tuple[Found, Column]]) -> str:
+    """The variants that several pairs have, against G-CRD and against KD, pair by pair."""
+    held = {f"{BASE}[temperature={t}]" for t in ablation.TEMPERATURES}
+    counts = {name: sum(name in column.cells for _, column in found) for name in every()}
+    names = [name for name in counts if counts[name] > 1 and name not in held]
+    names = [name for name in names if name.startswith(f"{BASE}[") or name == ablation.BESIDE_KD]
+    tables = []
+    for base in (BASE, "kd"):
+        rows = []
+        for (_, column), title in zip(found, pair_names(found), strict=True):
+            gains = [gained(column, name, base) for name in names]
+            if any(gains):
+                cells = (interval(gain, 1)[0].replace("**", "") for gain in gains)
+                rows.append([title, *cells])
+        tables.append(table(["pair", *map(shown, names)], rows))
+    text = """Variants that several pairs have, minus G-CRD: mean and 95 % interval over the seeds,
+    each on its own. The variant's own settings are tuned with as many trials."""
+    return joined(prose(text), tables[0], dropdown("The same minus KD", tables[1])) if names else ""
+
+
+def gained(column: Column, method: str, base: str) -> Difference | None:
+    """None where the pair lacks one of the two."""
+    if not {method, base} <= column.cells.keys():
+        return None
+    return difference(column.cells[method].scores, column.cells[base].scores)
+
+
 # Temperature --------------------------------------------------------------------------------------
 
 
@@ -136,7 +178,12 @@ def by_temperature(column: Column) -> dict[float, Difference]:
     }
 
 
+def with_temperatures(found: list[tuple[Found, Column]]) -> list[tuple[Found, Column]]:
+    return [pair for pair in found if len(by_temperature(pair[1])) > 1]
+
+
 def temperature(found: list[tuple[Found, Column]]) -> str:
+    found = with_temperatures(found)
     rows, temperatures = [], sorted({t for _, one in found for t in by_temperature(one)})
     for one, column in found:
         by = by_temperature(column)
@@ -154,6 +201,7 @@ def draw_temperature(found: list[tuple[Found, Column]]) -> "Figure":
     """The gain over temperatures, a panel for each column, with KD's as a band."""
     from matplotlib.figure import Figure
 
+    found = with_temperatures(found)
     size = (max(4.8, 3.8 * len(found)), 3.3)
     figure = Figure(figsize=size, layout="constrained")
     for ax, (one, column) in zip(figure.subplots(1, len(found), squeeze=False)[0], found,

@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from _study_tables import FOLDER, interval, places, table
+from _study_tables import FOLDER, interval, pair_names, places, table
 from _tables import prose
 from study.report import decimal, score
 from study.statistics import COMPARED, NONE, Column, Found, difference, label, read
@@ -32,16 +32,15 @@ def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
 def sentence(found: list[tuple[Found, Column]]) -> str:
     """The three pairs in which KD gains most, said to be these."""
 
-    def gain(pair: tuple[Found, Column]) -> float:
+    def gain(pair: tuple[str, Column]) -> float:
         return pair[1].cells["kd"].mean - pair[1].cells[NONE].mean
 
     parts = []
-    for one, column in sorted(found, key=gain, reverse=True)[:3]:
-        alone, kd = (score(column.cells[name]) for name in (NONE, "kd"))
+    named = zip(pair_names(found), (column for _, column in found), strict=True)
+    for name, column in sorted(named, key=gain, reverse=True)[:3]:
+        alone, kd = (score(column.cells[method]) for method in (NONE, "kd"))
         teacher = decimal(column.teaching.mean, places(column.teaching.mean))
-        parts.append(
-            f"{one.title}, {column.student}: {alone} alone, {kd} with KD, teacher {teacher}"
-        )
+        parts.append(f"{name}: {alone} alone, {kd} with KD, teacher {teacher}")
     return prose(
         f"Mean ± standard deviation where KD gains most, of {len(found)} pairs: {'; '.join(parts)}."
     )
@@ -59,12 +58,12 @@ def shown(folder: Path) -> list[tuple[Found, Column]]:
 
 def headline(found: list[tuple[Found, Column]]) -> str:
     rows = []
-    for one, column in found:
-        cells = [column.cells[name] for name in SHOWN]
+    for name, (_, column) in zip(pair_names(found), found, strict=True):
+        cells = [column.cells[method] for method in SHOWN]
         sum_, kd = cells[-1], cells[1]
         gain = interval(difference(sum_.scores, kd.scores), places(kd.mean))[0].replace("**", "")
         teacher = decimal(column.teaching.mean, places(kd.mean))
-        rows.append([f"{one.title}, {column.student}", teacher, *map(score, cells), gain])
+        rows.append([name, teacher, *map(score, cells), gain])
     heads = ["data, student", "teacher", "alone", *map(label, SHOWN[1:]), "KD + G-CRD − KD"]
     return table(heads, rows)
 
@@ -89,7 +88,7 @@ def draw_headline(found: list[tuple[Found, Column]]) -> "Figure":
             text = "student alone" if name == NONE else label(name)
             ax.plot(value, y + shift, marker, color=colour, markersize=7, zorder=2, linestyle="",
                     label=text if y == 0 else None)  # fmt: skip
-    ax.set_yticks(range(len(found)), [f"{one.title}, {column.student}" for one, column in found])
+    ax.set_yticks(range(len(found)), pair_names(found))
     ax.set_ylim(len(found) - 0.5, -0.5)
     metrics = {one.facts.get("metric", "score") for one, _ in found}
     name = metrics.pop() if len(metrics) == 1 else "score"

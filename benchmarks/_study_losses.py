@@ -3,7 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from _study_tables import FOLDER, counted, dropdown, interval, places, setting, table
+from _study_tables import (
+    FOLDER,
+    counted,
+    dropdown,
+    interval,
+    pair_names,
+    places,
+    setting,
+    table,
+)
 from _tables import joined, prose
 from study import plan
 from study.report import score
@@ -94,11 +103,11 @@ def differing(method: str, of: list[tuple[Found, Column]]) -> tuple[list[str], l
     beside = second(method)
     both = any(beside in column.cells for _, column in of)
     heads += [f"{label(beside)} − KD"] if both else []
-    for one, column in of:
+    for name, (_, column) in zip(pair_names(of), of, strict=True):
         cell = column.cells[method]
         none, kd = (differences(column.cells, base) for base in (NONE, "kd"))
         size = places(cell.mean)
-        row = [f"{one.title}, {column.student}", score(column.teaching) if column.teaching else ""]
+        row = [name, score(column.teaching) if column.teaching else ""]
         row += [score(column.cells[NONE]), score(cell), interval(none.get(method), size)[0]]
         row += [interval(kd.get(method), size)[0]] if method != "kd" else []
         row += [interval(kd.get(beside), size)[0]] if both else []

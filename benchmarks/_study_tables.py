@@ -223,6 +223,16 @@ def counted(gains: list[Difference]) -> str:
     return f"{above} · {len(gains) - above - below} · {below}" if gains else ""
 
 
+def pair_names(found: list[tuple[Found, Column]]) -> list[str]:
+    """Data set and student of each pair, with the teachers where a student has several."""
+    names = [(one.title, column.student) for one, column in found]
+    several = {title for title, student in names if names.count((title, student)) > 1}
+    return [
+        f"{one.title}, {column.name if one.title in several else column.student}"
+        for one, column in found
+    ]
+
+
 def in_points(column: Column) -> bool:
     """Whether the pair's scores are in per cent, and its teacher's is there."""
     return column.teaching is not None and column.teaching.mean >= 10

@@ -1,6 +1,7 @@
 """Sphinx configuration. Nothing on the site needs a network, at build or in the browser."""
 
 import inspect
+import json
 import re
 import shutil
 from importlib import import_module
@@ -142,6 +143,41 @@ def copy_mathjax(app: Sphinx) -> None:
     shutil.copy(installed / "LICENSE", target)
 
 
+# The tutorial as a notebook ----------------------------------------------------------------------
+
+PARTS = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+
+
+def notebook(page: str) -> dict[str, Any]:
+    """A page's text and its Python, as Jupyter's cells; what it printed is left out."""
+    page = re.sub(r" <a href.*?</a>\.", "", page)  # to this notebook
+    page = re.sub(r"\{\w+\}`~?([\w.]+)`", r"`\1`", page)  # a role of the site is a name
+    page = re.sub(r"\[([^\]]+)\]\((?!http)[^)]+\)", r"\1", page)  # other pages are not there
+    text, *rest = PARTS.split(page)
+    pieces = [("markdown", text)]
+    for language, block, after in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        pieces += [("code", block)] if language == "python" else []
+        pieces += [("markdown", after)]
+    cells: list[dict[str, Any]] = []
+    for kind, source in pieces:
+        if source.strip():
+            own = {"outputs": [], "execution_count": None} if kind == "code" else {}
+            lines = source.strip().splitlines(keepends=True)
+            cells.append({"cell_type": kind, "metadata": {}, "source": lines, **own})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return {"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": kernel}, "cells": cells}
+
+
+def write_notebook(app: Sphinx) -> None:
+    """Put the tutorial's notebook where its page links to."""
+    if app.builder.format != "html":
+        return
+    page = (Path(app.srcdir) / "tutorial.md").read_text(encoding="utf-8")
+    target = Path(app.outdir) / "_static" / "tutorial.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(notebook(page), indent=1, ensure_ascii=False), encoding="utf-8")
+
+
 # The examples, for those who have no clone ------------------------------------------------------
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -204,5 +240,6 @@ def setup(app: Sphinx) -> None:
     """Register what this file adds to Sphinx."""
     app.add_directive("bibliography", Bibliography)
     app.connect("builder-inited", copy_mathjax)
+    app.connect("builder-inited", write_notebook)
     app.connect("builder-inited", pack_examples)
     app.connect("viewcode-follow-imported", source_of)

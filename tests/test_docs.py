@@ -52,6 +52,18 @@ def test_what_is_printed_is_what_is_shown(page: Path, capsys: pytest.CaptureFixt
         assert abs(float(mine) - float(other)) < 6, name
 
 
+def test_the_notebook_is_the_tutorial(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    page = ROOT / "docs" / "tutorial.md"
+    cells = __import__("conf").notebook(page.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert code == [block.strip() for block in blocks(page)]
+    text = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    assert text.startswith("# Tutorial")
+    assert not re.search(r"```|\{func\}|\.md\)|<a ", text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_relative_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
