@@ -71,7 +71,7 @@ def shown(method: str) -> str:
 
 def one_column(found: Found, column: Column) -> str:
     """The variants of a pair, against G-CRD as the cells have it and against no distillation."""
-    beside = [NONE, "kd", "kd+gcrd", ablation.BESIDE_KD, BASE]
+    beside = [NONE, "kd", "kd+gcrd", *ablation.BESIDE_KD, BASE]
     names = [plan.PAPER_GCRD, *(name for name in every() if name.startswith(f"{BASE}["))]
     against = compared(column, names)
     rows = [row(column, name, against) for name in [*beside, *names] if name in column.cells]
@@ -138,23 +138,31 @@ def balance(column: Column) -> str:
 
 
 def across(found: list[tuple[Found, Column]]) -> str:
-    """The variants that several pairs have, against G-CRD and against KD, pair by pair."""
+    """The variants that several pairs have, against G-CRD, KD and their sum, pair by pair."""
     held = {f"{BASE}[temperature={t}]" for t in ablation.TEMPERATURES}
     counts = {name: sum(name in column.cells for _, column in found) for name in every()}
     names = [name for name in counts if counts[name] > 1 and name not in held]
-    names = [name for name in names if name.startswith(f"{BASE}[") or name == ablation.BESIDE_KD]
-    tables = []
-    for base in (BASE, "kd"):
-        rows = []
-        for (_, column), title in zip(found, pair_names(found), strict=True):
-            gains = [gained(column, name, base) for name in names]
-            if any(gains):
-                cells = (interval(gain, 1)[0].replace("**", "") for gain in gains)
-                rows.append([title, *cells])
-        tables.append(table(["pair", *map(shown, names)], rows))
+    alone = [name for name in names if name.startswith(f"{BASE}[")]
+    sums = [name for name in names if name in ablation.BESIDE_KD]
+    if not alone:
+        return ""
     text = """Variants that several pairs have, minus G-CRD: mean and 95 % interval over the seeds,
     each on its own. The variant's own settings are tuned with as many trials."""
-    return joined(prose(text), tables[0], dropdown("The same minus KD", tables[1])) if names else ""
+    return joined(
+        prose(text),
+        minus(found, alone, BASE),
+        dropdown("The same minus KD", minus(found, [*alone, *sums], "kd")),
+        dropdown("Sums minus KD + G-CRD", minus(found, sums, "kd+gcrd")) if sums else "",
+    )
+
+
+def minus(found: list[tuple[Found, Column]], names: list[str], base: str) -> str:
+    rows = []
+    for (_, column), title in zip(found, pair_names(found), strict=True):
+        gains = [gained(column, name, base) for name in names]
+        if any(gains):
+            rows.append([title, *(interval(gain, 1)[0].replace("**", "") for gain in gains)])
+    return table(["pair", *map(shown, names)], rows)
 
 
 def gained(column: Column, method: str, base: str) -> Difference | None:
