@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 from _study_chart import PICTURE as CHART
 from _study_chart import draw_chart
-from _study_gcrd import PICTURE, ablated, draw_temperature
+from _study_gcrd import (
+    PICTURE,
+    VARIANTS,
+    ablated,
+    draw_temperature,
+    draw_variants,
+    repeated,
+    with_temperatures,
+)
 from _study_headline import PICTURE as HEADLINE
 from _study_headline import draw_headline, shown
 from _study_parts import figures as figures_of_parts
@@ -55,8 +63,11 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
             _save(draw_headline(pairs), figures / HEADLINE)
         if pairs := searched(folder):
             _save(draw_weights(pairs), figures / WEIGHTS)
-        if variants := ablated(folder):
+        variants = ablated(folder)
+        if with_temperatures(variants):
             _save(draw_temperature(variants), figures / PICTURE)
+        if repeated(variants)[0]:
+            _save(draw_variants(variants), figures / VARIANTS)
         for name, figure in figures_of_parts(folder).items():
             _save(figure, figures / name)
 

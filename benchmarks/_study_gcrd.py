@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BASE = "gcrd"
-PICTURE = "study_temperature.svg"
+PICTURE, VARIANTS = "study_temperature.svg", "study_variants.svg"
 GROUPS = ablation.variants("node") | ablation.variants("graph")
 
 
@@ -137,21 +137,27 @@ def balance(column: Column) -> str:
 # Over pairs ---------------------------------------------------------------------------------------
 
 
-def across(found: list[tuple[Found, Column]]) -> str:
-    """The variants that several pairs have, against G-CRD, KD and their sum, pair by pair."""
+def repeated(found: list[tuple[Found, Column]]) -> tuple[list[str], list[str]]:
+    """The variants that several pairs have but for held temperatures, and the sums with KD."""
     held = {f"{BASE}[temperature={t}]" for t in ablation.TEMPERATURES}
     counts = {name: sum(name in column.cells for _, column in found) for name in every()}
     names = [name for name in counts if counts[name] > 1 and name not in held]
     alone = [name for name in names if name.startswith(f"{BASE}[")]
-    sums = [name for name in names if name in ablation.BESIDE_KD]
+    return alone, [name for name in names if name in ablation.BESIDE_KD]
+
+
+def across(found: list[tuple[Found, Column]]) -> str:
+    """Those variants against G-CRD, KD and their sum, pair by pair."""
+    alone, sums = repeated(found)
     if not alone:
         return ""
-    text = """Variants that several pairs have, minus G-CRD: mean and 95 % interval over the seeds,
-    each on its own. The variant's own settings are tuned with as many trials."""
+    text = """Variants that several pairs have, minus G-CRD and minus KD: mean and 95 % interval
+    over the seeds, each on its own. A variant's settings are tuned with as many trials."""
     return joined(
         prose(text),
-        minus(found, alone, BASE),
-        dropdown("The same minus KD", minus(found, [*alone, *sums], "kd")),
+        wide(image(f"_static/{VARIANTS}", "Differences of variants to G-CRD and to KD by pair")),
+        dropdown("Minus G-CRD", minus(found, alone, BASE)),
+        dropdown("Minus KD", minus(found, [*alone, *sums], "kd")),
         dropdown("Sums minus KD + G-CRD", minus(found, sums, "kd+gcrd")) if sums else "",
     )
 
@@ -170,6 +176,34 @@ def gained(column: Column, method: str, base: str) -> Difference | None:
     if not {method, base} <= column.cells.keys():
         return None
     return difference(column.cells[method].scores, column.cells[base].scores)
+
+
+def draw_variants(found: list[tuple[Found, Column]]) -> "Figure":
+    """A row for each pair, its variants one above the other: minus G-CRD, and minus KD."""
+    from matplotlib.figure import Figure
+
+    alone, _ = repeated(found)
+    found = [pair for pair in found if {*alone} & pair[1].cells.keys()]
+    figure = Figure(figsize=(11.3, 1.2 + 0.45 * len(found)), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for ax, base in zip(panels, (BASE, "kd"), strict=True):
+        ax.axvline(0, color=GREY, linewidth=1, linestyle=":")
+        for k, name in enumerate(alone):
+            shift = (k - (len(alone) - 1) / 2) * 0.22
+            gains = [(y + shift, gained(column, name, base)) for y, (_, column) in enumerate(found)]
+            drawn = [(y, gain) for y, gain in gains if gain is not None]
+            means = [gain.mean for _, gain in drawn]
+            errors = [[gain.mean - gain.low for _, gain in drawn],
+                      [gain.high - gain.mean for _, gain in drawn]]  # fmt: skip
+            style = {"fmt": "os^D"[k % 4], "color": COLOURS[k % len(COLOURS)], "label": shown(name)}
+            ax.errorbar(means, [y for y, _ in drawn], xerr=errors, capsize=2, ms=5, **style)
+        ax.set_xlabel(f"points over {label(base)}")
+        open_frame(ax)
+    panels[0].set_yticks(range(len(found)), pair_names(found))
+    panels[0].set_ylim(len(found) - 0.5, -0.5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4,
+                  frameon=False)  # fmt: skip
+    return figure
 
 
 # Temperature --------------------------------------------------------------------------------------
@@ -192,6 +226,8 @@ def with_temperatures(found: list[tuple[Found, Column]]) -> list[tuple[Found, Co
 
 def temperature(found: list[tuple[Found, Column]]) -> str:
     found = with_temperatures(found)
+    if not found:
+        return ""
     rows, temperatures = [], sorted({t for _, one in found for t in by_temperature(one)})
     for one, column in found:
         by = by_temperature(column)
