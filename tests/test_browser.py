@@ -9,6 +9,7 @@ look at, and the tests are skipped, or fail if the environment says REQUIRE_BROW
 """
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -78,12 +79,19 @@ def page(browser: Any) -> Iterator[Any]:
     found.close()
 
 
-def pages() -> list[str]:
-    """All pages, and of the reference, whose pages are alike, those of the longest names."""
+def pages() -> tuple[list[str], list[str]]:
+    """What is opened, and what is only read: the reference's pages are alike, but for six."""
     every = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
     own = [name for name in every if not name.startswith(("_", "genindex", "py-modindex"))]
-    reference = [name for name in own if "generated" in name]
-    return [name for name in own if name not in reference] + sorted(reference, key=len)[-6:]
+    reference = sorted((name for name in own if "generated" in name), key=len)
+    return [name for name in own if name not in reference] + reference[-6:], reference[:-6]
+
+
+def read(name: str) -> tuple[list[str], set[str]]:
+    """The links and anchors of a page that is not opened."""
+    text = (SITE / name).read_text(encoding="utf-8")
+    article = text.partition("<article")[2].partition("</article>")[0]
+    return re.findall(r'href="([^"]+)"', article), {*re.findall(r'id="([^"]+)"', text)}
 
 
 def looked_at(page: Any, address: str, name: str, faults: list[str]) -> tuple[list[str], set[str]]:
@@ -118,10 +126,12 @@ def test_no_page_trips_a_reader_up(page: Any, address: str) -> None:
     page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
     page.on("console", lambda said: faults.append(f"{page.url}: {said.text}")
             if said.type == "error" else None)  # fmt: skip
-    names = pages()
-    found = {name: looked_at(page, address, name, faults) for name in names}
+    opened, others = pages()
+    found = {name: looked_at(page, address, name, faults) for name in opened}
+    found |= {name: read(name) for name in others}
     faults += dead_links(address, found)
-    assert len(names) > 50
+    assert len(opened) > 50
+    assert len(others) > 50
     assert not faults, "\n".join(dict.fromkeys(faults))
 
 
