@@ -41,21 +41,35 @@ def kind(column: Column) -> str:
 
 
 def spans(found: list[tuple[Found, Column]]) -> str:
-    """What was chosen: the middle one over the pairs, and both ends."""
+    """What was chosen: the middle one and both ends; and the weight that is near most often."""
     rows = []
     for name in METHODS:
         for student in LINES:
             cells = [
-                column.cells[name].options
+                column.cells[name]
                 for _, column in found
                 if kind(column) == student and name in column.cells
             ]
             if cells:
-                between = (
-                    _span([cell[key] for cell in cells]) for key in ("weight", "temperature")
+                chosen = (
+                    [cell.options[key] for cell in cells] for key in ("weight", "temperature")
                 )
-                rows.append([label(name), student, str(len(cells)), *between])
-    return table(["method", "student", "pairs", "weight", "temperature"], rows)
+                rows.append([label(name), student, str(len(cells)), *map(_span, chosen),
+                             _safest(cells)])  # fmt: skip
+    head = ["method", "student", "pairs", "weight", "temperature", "most often near the best"]
+    return table(head, rows)
+
+
+def _safest(cells: list[Cell]) -> str:
+    """The weight that is within a point of the best in most pairs, the smallest of several."""
+    near = [
+        weight
+        for scores in map(best_at, cells)
+        for weight, score in scores.items()
+        if score >= max(scores.values()) - NEAR
+    ]
+    weight = max(sorted({*near}), key=near.count)
+    return f"{_short(weight)}, in {near.count(weight)}"
 
 
 def _span(values: list[float]) -> str:

@@ -84,7 +84,7 @@ def test_weights_that_were_tried(tmp_path: Path) -> None:
     page = __import__("_study_settings")
     blocks = {name: flat(text) for name, text in page.settings_blocks(tmp_path).items()}
     weight = f"{plan.space('kd', 0.0)['weight'].start:,.10g}"
-    row = f"| KD | an MLP | 1 | {weight} ({weight} to {weight}) | 2 (2 to 2) |"
+    row = f"| KD | an MLP | 1 | {weight} ({weight} to {weight}) | 2 (2 to 2) | {weight}, in 1 |"
     assert row in blocks["study settings"]
     assert f"| Made, GAT → GCN | {weight} |" in blocks["study weights"]
     assert page.settings_blocks(tmp_path / "none") == {}
