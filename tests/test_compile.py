@@ -119,6 +119,30 @@ def test_sampling_compiles() -> None:
     assert h_s.grad.isfinite().all()
 
 
+def test_a_balanced_sum_compiles() -> None:
+    """Gradients are measured between compiled parts, whose buffers a second gradient may need."""
+    h_t, z_t, y = torch.randn(24, 7), torch.randn(24, 4), torch.arange(24) % 4
+    totals, found = [], []
+    for compiled in (False, True):
+        torch.manual_seed(SEED)
+        objective = graphkd.WeightedSum(
+            kd=(1.0, graphkd.KDLoss()), gcrd=(1.0, graphkd.GCRDLoss(5, 7, 4)), balance=True
+        )
+        classify, rows = torch.nn.Linear(5, 4), torch.randn(24, 5, requires_grad=True)
+        if compiled:
+            objective.compile(backend="aot_eager", dynamic=True)
+        for n in (24, 20):
+            h_s = 2 * rows[:n]
+            z_s = classify(h_s)
+            task = torch.nn.functional.cross_entropy(z_s, y[:n])
+            total, _ = objective(task_loss=task, h_s=h_s, h_t=h_t[:n], z_s=z_s, z_t=z_t[:n])
+            (task + total).backward()
+            totals.append(total.detach())
+        found.append([rows.grad, *objective.factors().values()])
+    torch.testing.assert_close(totals[:2], totals[2:])
+    torch.testing.assert_close(*found)
+
+
 def test_one_loss_through_the_default_compiler() -> None:
     h_s, h_t = torch.randn(40, 5, requires_grad=True), torch.randn(40, 7)
     loss = graphkd.GCRDLoss(5, 7, 4)

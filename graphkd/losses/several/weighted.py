@@ -119,10 +119,13 @@ class WeightedSum(nn.Module):
         """The weighted sum, and each loss before its weight."""
         self._refuse_unknown(arguments)
         self._warn_of_all_rows(arguments)
-        terms = {name: self._term(name, loss, arguments) for name, loss in self.losses.items()}
         if self.balance and self.training and torch.is_grad_enabled():
-            self._observe(terms, task_loss, arguments)
-            self._warn_at_bounds()
+            observed = self._observed
+            if torch.compiler.is_compiling():  # what is compiled may free what a gradient needs
+                observed = torch.compiler.disable(observed)  # type: ignore[no-untyped-call]
+            terms = observed(task_loss, arguments)
+        else:
+            terms = self._terms(arguments)
         factors = self.factors() if self.balance else dict.fromkeys(terms, 1.0)
         weighted = [self.weights[name] * factors[name] * term for name, term in terms.items()]
         total = weighted[0]
@@ -162,6 +165,16 @@ class WeightedSum(nn.Module):
                 )
             )
         return value
+
+    def _terms(self, arguments: dict[str, Any]) -> dict[str, Tensor]:
+        return {name: self._term(name, loss, arguments) for name, loss in self.losses.items()}
+
+    def _observed(self, task_loss: Tensor | None, arguments: dict[str, Any]) -> dict[str, Tensor]:
+        """The terms, whose gradients enter the averages."""
+        terms = self._terms(arguments)
+        self._observe(terms, task_loss, arguments)
+        self._warn_at_bounds()
+        return terms
 
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
         taken = {key for takes, _ in self._takes.values() for key in takes}
@@ -220,7 +233,7 @@ class WeightedSum(nn.Module):
                     f"factor {ratio:.1e}, and gets the nearest in [{_LEAST:.0e}, {_MOST:.0e}]. One "
                     "of the two gradients has all but vanished: check this loss, or give it a "
                     "weight of its own in a WeightedSum without balance.",
-                    stacklevel=5,
+                    stacklevel=6,
                 )
 
 
