@@ -49,18 +49,23 @@ def compiled_section() -> str:
     found = result["steps"]
     text = f"""`python benchmarks/compiled.py`: the time of a step as it is over that of the same
     step under `torch.compile(dynamic=True)`, forward and backward in float32, width 64, one thread,
-    process time, turn by turn; medians, torch {result["versions"]["torch"].partition("+")[0]}. A
-    number below 1, in bold, means that compiling made it slower. A step of a student has its
+    process time, turn by turn; medians, torch {result["versions"]["torch"].partition("+")[0]}.
+    Bold: compiling made it slower in three turns of four or more. A step of a student has its
     forward pass, KD beside the loss named, the backward pass and Adam. The first step, which
     compiles, took up to {max(row["first"] for row in found):.0f} s (wall time)."""
     sizes = sorted({row["n"] for row in found})
     rows = []
     for label in dict.fromkeys(row["label"] for row in found):
-        speeds = {r["n"]: r["speed"]["median"] for r in found if r["label"] == label}
-        shown = (f"{speeds[n]:.2f}" if n in speeds else "" for n in sizes)
-        rows.append([label, *(f"**{x}**" if x and float(x) < 1 else x for x in shown)])
+        speeds = {r["n"]: r["speed"] for r in found if r["label"] == label}
+        rows.append([label, *(_gained(speeds.get(n)) for n in sizes)])
     header = ["step", *(f"N = {n:,}" for n in sizes)]
     return joined("## Compiled, on a CPU", prose(text), table(header, rows))
+
+
+def _gained(speed: Result | None) -> str:
+    if speed is None:
+        return ""
+    return f"**{speed['median']:.2f}**" if speed["high"] < 1 else f"{speed['median']:.2f}"
 
 
 def _listed(values: Iterable[int]) -> str:

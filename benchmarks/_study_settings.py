@@ -62,14 +62,15 @@ def spans(found: list[tuple[Found, Column]]) -> str:
 
 def _safest(cells: list[Cell]) -> str:
     """The weight that is within a point of the best in most pairs, the smallest of several."""
+    tried = [*map(best_at, cells)]
     near = [
         weight
-        for scores in map(best_at, cells)
+        for scores in tried
         for weight, score in scores.items()
         if score >= max(scores.values()) - NEAR
     ]
     weight = max(sorted({*near}), key=near.count)
-    return f"{_short(weight)}, in {near.count(weight)}"
+    return f"{_short(weight)}, in {near.count(weight)} of {sum(weight in x for x in tried)}"
 
 
 def _span(values: list[float]) -> str:
@@ -100,16 +101,18 @@ def plateaus(found: list[tuple[Found, Column]]) -> str:
 
 def _plateau(scores: dict[float, float]) -> str:
     weights, top = list(scores), max(scores.values())
-    best = max(scores, key=lambda weight: scores[weight])
-    low = high = weights.index(best)
+    low = high = weights.index(max(scores, key=lambda weight: scores[weight]))
     while low > 0 and scores[weights[low - 1]] >= top - NEAR:
         low -= 1
     while high + 1 < len(weights) and scores[weights[high + 1]] >= top - NEAR:
         high += 1
-    if low == high:
-        return _short(best)
-    open_end = " or more" if high + 1 == len(weights) else f" to {_short(weights[high])}"
-    return f"{_short(weights[low])}{open_end}"
+    first, last = low == 0, high + 1 == len(weights)
+    if first and last:
+        return "any that was tried"
+    if first or last:
+        return f"{_short(weights[high])} or less" if first else f"{_short(weights[low])} or more"
+    ends = dict.fromkeys((weights[low], weights[high]))
+    return " to ".join(map(_short, ends))
 
 
 def draw_weights(found: list[tuple[Found, Column]]) -> "Figure":

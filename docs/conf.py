@@ -73,11 +73,13 @@ def guides() -> dict[str, str]:
 
 
 OTHER_GUIDES = {
-    "TeacherStore": "../../teacher_store.html",
-    "Tap": "../../training.html",
-    "Doctor": "../../diagnostics/doctor.html",
+    "TeacherStore": "teacher outputs, once <../../teacher_store.html",
+    "Tap": "in your training loop <../../training.html",
+    "Doctor": "findings and remedies <../../diagnostics/doctor.html",
 }
-autosummary_context = {"guides": guides() | OTHER_GUIDES}
+WHAT = "when it helps, options that matter, pitfalls"
+OF_LOSSES = {name: f"{WHAT} <{url}" for name, url in guides().items()}
+autosummary_context = {"guides": OF_LOSSES | OTHER_GUIDES}
 
 # The pages -------------------------------------------------------------------------------------
 
@@ -150,11 +152,11 @@ PARTS = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 
 def notebook(page: str) -> dict[str, Any]:
     """A page's text and its Python, as Jupyter's cells; what it printed is left out."""
-    page = re.sub(r" <a href.*?</a>\.", "", page)  # to this notebook
+    page = re.sub(r" On the site it is there\n<a href.*?</a>\.", "", page)  # that is this one
     page = re.sub(r"\{\w+\}`~?([\w.]+)`", r"`\1`", page)  # a role of the site is a name
     page = re.sub(r"\[([^\]]+)\]\((?!http)[^)]+\)", r"\1", page)  # other pages are not there
     text, *rest = PARTS.split(page)
-    pieces = [("markdown", text)]
+    pieces = [("markdown", text), ("code", "%pip install graphkd scikit-learn")]
     for language, block, after in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
         pieces += [("code", block)] if language == "python" else []
         pieces += [("markdown", after)]

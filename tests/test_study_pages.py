@@ -84,11 +84,16 @@ def test_weights_that_were_tried(tmp_path: Path) -> None:
     page = __import__("_study_settings")
     blocks = {name: flat(text) for name, text in page.settings_blocks(tmp_path).items()}
     weight = f"{plan.space('kd', 0.0)['weight'].start:,.10g}"
-    row = f"| KD | an MLP | 1 | {weight} ({weight} to {weight}) | 2 (2 to 2) | {weight}, in 1 |"
+    row = (
+        f"| KD | an MLP | 1 | {weight} ({weight} to {weight}) | 2 (2 to 2) | {weight}, in 1 of 1 |"
+    )
     assert row in blocks["study settings"]
     assert f"| Made, GAT → GCN | {weight} |" in blocks["study weights"]
     assert page.settings_blocks(tmp_path / "none") == {}
     assert page._plateau({1.0: 80.0, 10.0: 89.5, 100.0: 90.0, 1000.0: 88.0}) == "10 to 100"
+    assert page._plateau({1.0: 90.0, 10.0: 89.5, 100.0: 80.0}) == "10 or less"
+    assert page._plateau({1.0: 90.0, 10.0: 89.5}) == "any that was tried"
+    assert page._plateau({1.0: 80.0, 10.0: 90.0}) == "10 or more"
     assert page._plateau({1.0: 80.0, 3200.0: 89.0, 32000.0: 90.0}) == "3,200 or more"
     assert page._plateau({1.0: 89.5, 3.2: 88.0, 10.0: 90.0, 32.0: 80.0}) == "10"
     axes = page.draw_weights(page.searched(tmp_path)).axes
