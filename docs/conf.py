@@ -14,6 +14,7 @@ import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx_gallery.sorting import ExplicitOrder
 
 import graphkd
 
@@ -111,6 +112,11 @@ html_theme_options = {
 
 # The gallery: scripts that run when the site is built --------------------------------------------
 
+# From what losses do to one loss's choices, to what goes wrong, to a whole run.
+ORDER = (
+    "gradient_flow", "soft_targets", "temperature", "false_negatives", "kernels",
+    "exact_and_sampled", "collapse", "teacher_and_students",
+)  # fmt: skip
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_gallery",
@@ -119,7 +125,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 60,
     "show_signature": False,
     "write_computation_times": False,
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": ExplicitOrder([f"plot_{name}.py" for name in ORDER]),
 }
 
 # Formulae --------------------------------------------------------------------------------------
