@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from _study_tables import (
     FOLDER,
+    counted,
     dropdown,
     interval,
     listed,
@@ -65,6 +66,11 @@ def every() -> list[str]:
     return [name for group in GROUPS.values() for name in group]
 
 
+def variants() -> list[str]:
+    """Those of G-CRD alone, with its own weight."""
+    return [plan.PAPER_GCRD, *(name for name in every() if name.startswith(f"{BASE}["))]
+
+
 def shown(method: str) -> str:
     return label(method) + (" †" if method in ablation.PAPER else "")
 
@@ -72,7 +78,7 @@ def shown(method: str) -> str:
 def one_column(found: Found, column: Column) -> str:
     """The variants of a pair, against G-CRD as the cells have it and against no distillation."""
     beside = [NONE, "kd", "kd+gcrd", *ablation.BESIDE_KD, BASE]
-    names = [plan.PAPER_GCRD, *(name for name in every() if name.startswith(f"{BASE}["))]
+    names = variants()
     against = compared(column, names)
     rows = [row(column, name, against) for name in [*beside, *names] if name in column.cells]
     trials = sorted({column.cells[name].trials for name in [BASE, *names] if name in column.cells})
@@ -99,11 +105,13 @@ def row(column: Column, name: str, against: dict[str, Difference]) -> list[str]:
     return [shown(name), tested(cell)[0], *gains, *to_base, setting(cell.options)]
 
 
-def compared(column: Column, names: list[str]) -> dict[str, Difference]:
-    """The variants' differences to G-CRD, corrected for their number."""
-    base = column.cells[BASE].scores
+def compared(column: Column, names: list[str], base: str = BASE) -> dict[str, Difference]:
+    """The variants' differences to G-CRD or another method, corrected for their number."""
+    scores = column.cells[base].scores
     pairs = {
-        name: difference(column.cells[name].scores, base) for name in names if name in column.cells
+        name: difference(column.cells[name].scores, scores)
+        for name in names
+        if name in column.cells
     }
     ps = holm([one.p for one in pairs.values()])
     return {name: one._replace(p=p) for (name, one), p in zip(pairs.items(), ps, strict=True)}
@@ -151,10 +159,21 @@ def across(found: list[tuple[Found, Column]]) -> str:
     alone, sums = repeated(found)
     if not alone:
         return ""
-    text = """Variants that several pairs have, minus G-CRD and minus KD: mean and 95 % interval
-    over the seeds, each on its own. A variant's settings are tuned with as many trials."""
+    text = """Variants that several pairs have. In how many of them a variant is *above* · *not told
+    apart from* · *below* G-CRD and KD, at p < 0.05, corrected for the variants of the pair; below,
+    the differences, mean and 95 % interval over the seeds. A variant's settings are tuned with as
+    many trials."""
+    rows = []
+    for name in alone:
+        of = [column for _, column in found if name in column.cells]
+        counts = (
+            counted([compared(one, variants(), base)[name] for one in of if base in one.cells])
+            for base in (BASE, "kd")
+        )
+        rows.append([shown(name), str(len(of)), *counts])
     return joined(
         prose(text),
+        table(["variant", "pairs", "against G-CRD", "against KD"], rows),
         wide(image(f"_static/{VARIANTS}", "Differences of variants to G-CRD and to KD by pair")),
         dropdown("Minus G-CRD", minus(found, alone, BASE)),
         dropdown("Minus KD", minus(found, [*alone, *sums], "kd")),

@@ -61,6 +61,26 @@ def test_variants_of_gcrd(tmp_path: Path) -> None:
     assert page.gcrd_blocks(tmp_path / "none") == {}
 
 
+def test_variants_over_several_pairs(tmp_path: Path) -> None:
+    """Eight seeds can tell apart: five points below KD on one data set, and none on the other."""
+    kd = [92.0 + seed / 2 for seed in range(8)]
+    cells = {"none": [s - 9 for s in kd], "teacher": kd, "kd": kd, "gcrd": [s - 1 for s in kd]}
+    (tmp_path / "ablation").mkdir()
+    for dataset, worse in (("One", 5), ("Two", 0)):
+        variant = {"gcrd[head=linear]": [s - worse for s in kd]}
+        file(tmp_path, cells, dataset)
+        file(tmp_path / "ablation", cells | variant, dataset)
+        rewritten(
+            tmp_path / "ablation" / f"{dataset}-transductive.jsonl",
+            lambda line: line if "limits" in line or "head" in line.get("method", "") else None,
+        )
+    page = __import__("_study_gcrd")
+    text = flat(page.gcrd_blocks(tmp_path)["ablation across"])
+    assert "| G-CRD, head linear | 2 | 1 · 0 · 1 | 0 · 1 · 1 |" in text
+    assert "| One, GCN | −4.00 [−4.00, −4.00] | | Two, GCN | +1.00 [+1.00, +1.00] |" in text
+    assert len(page.draw_variants(page.ablated(tmp_path)).axes) == 2
+
+
 def test_blocks_of_losses(tmp_path: Path) -> None:
     kd = [92.0 + seed / 2 for seed in range(8)]
     scores = {"none": [s - 10 for s in kd], "teacher": kd, "kd": kd, "kd+gcrd": kd}
