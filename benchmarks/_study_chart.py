@@ -90,7 +90,7 @@ def boxes(found: list[Found]) -> list[Box]:
     more = on("kd", plan.TWICE)[1:]  # no line if it has not been run
     return [
         Box(0, 0, "Is the teacher three points\nor more ahead of the\nstudent alone?", [], True),
-        Box(1, 0, "Expect little of any loss", on(NONE, "kd", of=close)),
+        Box(1, 0, "Expect little of KD", on(NONE, "kd", of=close)),
         Box(0, 1, "Are its logits there?", [], True),
         Box(1, 1, "KDLoss: tune weight\nand temperature",
             [*on(NONE, "kd"), *(["against KD", *more] if more else [])]),
