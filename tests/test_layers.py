@@ -241,6 +241,6 @@ def test_attention_compiles_with_numbers_and_masks() -> None:
     torch._dynamo.reset()
     h_s, h_t = layers(24)
     loss = attentive()
-    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(loss, fullgraph=True, backend="eager")
     for index in (torch.tensor([3, 3, 20]), torch.arange(24) % 3 == 0):
         torch.testing.assert_close(compiled(h_s, h_t, index=index), loss(h_s, h_t, index=index))
