@@ -22,9 +22,6 @@ LSP = (
 )
 
 
-BY_HAND = ("activation_boundaries", "attention_transfer", "fitnet", "kd", "simkd")
-
-
 def worth_compiling(loss: Loss, options: dict) -> bool:
     """The second variant in chunks, three of LSP, all of G-CRD and Global LSP, Triton's first.
 
@@ -41,6 +38,19 @@ def worth_compiling(loss: Loss, options: dict) -> bool:
         return False
     some = loss.variants if loss.name in ("gcrd", "global_lsp", "lsp") else loss.variants[:2]
     return variant in some[1:] and options.get("backend") == "chunked"
+
+
+def written_by_hand(value: torch.Tensor) -> bool:
+    """Whether autograd's graph of a value has a Function of the package."""
+    seen, waiting = set(), [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return False
 
 
 @pytest.fixture(autouse=True)
@@ -71,10 +81,12 @@ def test_functions_compile(loss: Loss, options: dict) -> None:
 def test_modules_compile_with_an_index(loss: Loss, options: dict) -> None:
     dims = loss.inputs(n=1)[0].size(1), loss.inputs(n=1)[1].size(1)
     module = loss.build(*dims, **options).double().eval()
-    # All are captured, as one graph. Gradients are captured, too, where they are written by hand;
-    # of a loss with chunks and several variants, above.
-    seen = len(loss.variants) > 1 if loss.backends else loss.name not in BY_HAND
-    counter = CompileCounterWithBackend("eager" if seen else "aot_eager")
+    # All are captured, as one graph. Gradients are captured, too, where they are written by hand,
+    # unless the test above does it with another variant.
+    value = loss.call_module(module, *loss.inputs(n=24))
+    above = any(worth_compiling(loss, {**v, "backend": "chunked"}) for v in loss.variants)
+    traced = written_by_hand(value) and not (above and loss.backends)
+    counter = CompileCounterWithBackend("aot_eager" if traced else "eager")
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend=counter)
     for n in (24, 31, 40):
         h_s, h_t, edge_index = loss.inputs(n=n)
