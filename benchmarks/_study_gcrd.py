@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BASE = "gcrd"
+WIDEST = 6  # points: a collapsed seed's interval does not squeeze the others
 PICTURE, VARIANTS = "study_temperature.svg", "study_variants.svg"
 GROUPS = ablation.variants("node") | ablation.variants("graph")
 
@@ -162,7 +163,8 @@ def across(found: list[tuple[Found, Column]]) -> str:
     text = """Variants that several pairs have. In how many of them a variant is *above* · *not told
     apart from* · *below* G-CRD and KD, at p < 0.05, corrected for the variants of the pair; below,
     the differences, mean and 95 % interval over the seeds. A variant's settings are tuned with as
-    many trials."""
+    many trials. The picture ends at six points; where a seed has collapsed, an interval goes
+    farther."""
     rows = []
     for name in alone:
         of = [column for _, column in found if name in column.cells]
@@ -216,7 +218,7 @@ def draw_variants(found: list[tuple[Found, Column]]) -> "Figure":
                       [gain.high - gain.mean for _, gain in drawn]]  # fmt: skip
             style = {"fmt": "os^D"[k % 4], "color": COLOURS[k % len(COLOURS)], "label": shown(name)}
             ax.errorbar(means, [y for y, _ in drawn], xerr=errors, capsize=2, ms=5, **style)
-        ax.set_xlabel(f"points over {label(base)}")
+        ax.set(xlabel=f"points over {label(base)}", xlim=(-WIDEST, WIDEST))
         open_frame(ax)
     panels[0].set_yticks(range(len(found)), pair_names(found))
     panels[0].set_ylim(len(found) - 0.5, -0.5)
