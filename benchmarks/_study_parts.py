@@ -179,6 +179,37 @@ def costs(column: str, result: dict) -> str:
     return joined(prose(text), table(head, rows))
 
 
+def inference_blocks() -> dict[str, str]:
+    """What a student saves when it predicts."""
+    found = read("inference")
+    return {"study inference": inferences(found["pairs"])} if found else {}
+
+
+def inferences(pairs: list[dict]) -> str:
+    rows = []
+    for pair in pairs:
+        one, dataset = pair.get("one"), pair["dataset"].rpartition(":")[2]
+        alone = ["–", "–"]
+        if one:
+            alone = [" → ".join(f"{n:,.0f}" for n in one["reads"]), faster(one["speed"])]
+        sizes = " → ".join(f"{n:,}" for n in pair["parameters"])
+        name = f"{dataset}, {pair['teacher']} → {pair['student']}"
+        rows.append([name, sizes, faster(pair["all"]["speed"]), *alone])
+    head = ["", "parameters", "whole graph", "rows read for one node", "one node"]
+    text = """The teacher's time over the student's when they predict (`python
+    benchmarks/inference.py`): process time of one thread, medians and quartiles over turns. "One
+    node" is a prediction for a single test node, or a single molecule. A GNN computes on as many
+    hops around it as it has layers, which are cut out before the clock starts; an MLP reads one
+    row, and so does SIGN, whose hops are computed before."""
+    return joined(prose(text), table(head, rows))
+
+
+def faster(speed: dict[str, float]) -> str:
+    middle, low, high = (f"{speed[key]:.{0 if speed[key] >= 10 else 1}f}"
+                         for key in ("median", "low", "high"))  # fmt: skip
+    return f"{middle}× [{low}, {high}]"
+
+
 # Figures ------------------------------------------------------------------------------------------
 
 

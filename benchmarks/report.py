@@ -19,7 +19,7 @@ from _speed_tables import speed_section
 from _study_gcrd import gcrd_blocks
 from _study_headline import headline_blocks
 from _study_losses import loss_blocks, pages_of_losses
-from _study_parts import cost_blocks, robustness_blocks, similarity_blocks
+from _study_parts import cost_blocks, inference_blocks, robustness_blocks, similarity_blocks
 from _study_settings import settings_blocks
 from _study_summary import study_blocks
 from _tables import (
@@ -43,7 +43,9 @@ RECIPES = ROOT / "docs" / "recipes.md"
 ANALYSIS = ROOT / "docs" / "diagnostics" / "analysis.md"
 # The pages of the study, each with what fills its marked blocks.
 STUDY = {
-    ROOT / "docs" / "study.md": lambda: headline_blocks() | study_blocks() | cost_blocks(),
+    ROOT / "docs" / "study.md": lambda: (
+        headline_blocks() | study_blocks() | cost_blocks() | inference_blocks()
+    ),
     ROOT / "docs" / "study_gcrd.md": gcrd_blocks,
     ROOT / "docs" / "study_similarity.md": similarity_blocks,
     ROOT / "docs" / "study_robustness.md": robustness_blocks,

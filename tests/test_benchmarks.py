@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.sparse import identity
+from torch_geometric.utils import to_scipy_sparse_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,6 +44,31 @@ def test_every_step_that_may_be_compiled_runs(monkeypatch: pytest.MonkeyPatch) -
         assert min(row["plain"], row["compiled"], row["speed"]["median"]) > 0
     assert len({*labels}) == len(labels) == 10
     assert len(traced) == 6 + 4 * 2  # a loss, or a student and its sum
+
+
+def test_what_students_save_when_they_predict(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """For one node, a GAT reads what lies within two hops, as powers of the adjacency say."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    inference = __import__("inference")
+    monkeypatch.setattr(inference, "SINGLES", 2)
+    monkeypatch.setattr(inference, "SECONDS", 0.0)
+    monkeypatch.setattr(inference.measure, "SAMPLE_SECONDS", 0.0)
+    study = ROOT / "benchmarks" / "results" / "study"
+    (found,) = (one for one in inference.read(study) if one.title == "Digits")
+    pairs = {column.name: column for column in found.columns}
+    row = inference.run(pairs["GAT → MLP"], str(tmp_path))
+    assert row["parameters"][0] > row["parameters"][1] == found.facts["parameters"]["student MLP"]
+    assert row["all"]["speed"]["median"] > 1
+    assert row["one"]["reads"][0] > row["one"]["reads"][1] == 1
+    problem = inference.data.problem("Digits", str(tmp_path), 0)
+    (graph,), n = problem.held["test"], problem.learn[0].num_nodes
+    monkeypatch.setattr(inference, "SINGLES", n)
+    reads = inference.rows_of(inference.singles(problem, "GAT", {"layers": 2}))
+    hop = to_scipy_sparse_matrix(graph.edge_index, num_nodes=n).tocsr() + identity(n)
+    within = (hop @ hop)[graph.test_mask.numpy()].getnnz(axis=1)
+    assert reads == pytest.approx(within.mean())
 
 
 def test_the_analysis_takes_up_what_is_missing(
