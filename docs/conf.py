@@ -123,6 +123,8 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "remove_config_comments": True,
     "min_reported_time": 60,
+    "thumbnail_size": (600, 400),
+    "capture_repr": (),
     "show_signature": False,
     "write_computation_times": False,
     "within_subsection_order": ExplicitOrder([f"plot_{name}.py" for name in ORDER]),
