@@ -74,7 +74,7 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@touch $@ $(VENV)/.docs $(VENV)/.examples
 
 lowest: $(VENV)/.test
-	@$(BIN)/python tests/smoke/lowest.py
+	@$(BIN)/python tests/smoke/versions.py
 
 # Built from source against the installed torch; pip keeps the wheels for the next time.
 sampler: $(VENV)/.test

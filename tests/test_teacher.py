@@ -46,7 +46,7 @@ def test_a_frozen_teacher_and_its_copies_train_again_when_told_to(clone) -> None
     with pytest.warns(UserWarning, match="Dropout stays in eval mode"):
         other.dropout.train()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         nn.ModuleDict({"teacher": other, "student": model()}).train().eval()
         other.eval()
         assert not any(module.training for module in other.modules())

@@ -1,7 +1,8 @@
-"""Try contract and compile tests on the lowest versions that pyproject.toml declares.
+"""Try contract and compile tests on other versions of torch, PyG, triton and Python.
 
-    python tests/smoke/lowest.py                # a new environment of 2 GB, removed afterwards
-    python tests/smoke/lowest.py --folder PATH  # keeps it there for the next time
+    python tests/smoke/versions.py                        # the lowest that pyproject.toml declares
+    python tests/smoke/versions.py --torch 2.13.0 --python python3.14    # the newest beside it
+    python tests/smoke/versions.py --folder PATH          # keeps the environment, of 2 GB
 
 torch's wheels for Linux need gigabytes of CUDA's libraries, of which nothing is called without a
 GPU. Here torch is installed without them, and empty libraries of the same names, made by gcc and
@@ -13,13 +14,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import venv
 from collections import defaultdict
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
+FOR_CUDA = ("nvidia", "cuda", "triton")  # packages that torch's wheel requires
 CUDA = re.compile(r"lib(cu|nccl|nv)\w*\.so\.\d+")
 CUDA_NAMES = re.compile(r"(cu[a-z]*[A-Z]|nccl|nvshmem|nvtx)\w*")
 NO_DEVICE = 100  # CUDA's own code for it: what every function of an empty library returns
@@ -45,19 +46,22 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def install(python: Path, versions: dict[str, str]) -> None:
+def install(python: Path, torch: str | None) -> None:
+    """Install this version of torch and the newest of the others; without one, all the lowest."""
+    versions = lowest()
     pip = (python, "-m", "pip", "install", "-qq", "--disable-pip-version-check")
-    run(*pip, "--no-deps", f"torch=={versions['torch']}")
+    run(*pip, "--no-deps", f"torch=={torch or versions['torch']}")
     listing = "from importlib.metadata import requires; print(*requires('torch'), sep='\\n')"
-    needed = [
-        f"{one.name}{one.specifier}"
-        for one in map(Requirement, run(python, "-c", listing).splitlines())
-        if not one.name.startswith(("nvidia", "triton"))
-        and (one.marker is None or one.marker.evaluate({"extra": ""}))
-    ]
-    pinned = [f"{name}=={version}" for name, version in versions.items() if name != "torch"]
-    # The interpreter of triton 3.2 fails on numpy 2.4, and torch 2.6 needs pkg_resources.
-    run(*pip, *needed, *pinned, "numpy<2.3", "setuptools<81", "pytest", "hypothesis")
+    required = [Requirement(line) for line in run(python, "-c", listing).splitlines()]
+    required = [one for one in required if "extra" not in str(one.marker)]
+    needed = [str(one) for one in required if not one.name.startswith(FOR_CUDA)]
+    if torch:
+        needed += [str(one) for one in required if one.name == "triton"] + ["torch_geometric"]
+    else:
+        needed += [f"{name}=={versions[name]}" for name in ("torch_geometric", "triton")]
+        # The interpreter of triton 3.2 fails on numpy 2.4, and torch 2.6 needs pkg_resources.
+        needed += ["numpy<2.3", "setuptools<81"]
+    run(*pip, *needed, "pytest", "hypothesis")
 
 
 def readelf(option: str, file: Path) -> str:
@@ -98,16 +102,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "--torch", metavar="VERSION", help="default: the lowest, as of PyG and triton"
+    )
+    parser.add_argument("--python", default=sys.executable, help="default: the one that runs this")
     parser.add_argument("--folder", type=Path, help="of the environment, made if it is not there")
     args = parser.parse_args()
-    versions = lowest()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.folder or Path(temporary) / "env").resolve()
         python, done = folder / "bin" / "python", folder / "ready"
         if not done.exists():
-            print(f"Installing {versions} ...", flush=True)
-            venv.create(folder, with_pip=True)
-            install(python, versions)
+            print("Installing ...", flush=True)
+            run(args.python, "-m", "venv", folder)
+            install(python, args.torch)
             place = "import importlib.util as u; print(u.find_spec('torch').origin)"
             empty_libraries(Path(run(python, "-c", place).strip()).parent / "lib")
             done.touch()
