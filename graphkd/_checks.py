@@ -27,8 +27,9 @@ REDUCTIONS = ("mean", "sum", "none")
 def describe(value: Any) -> str:
     """Describe ``value`` for an error message."""
     if isinstance(value, Tensor):
-        dtype = str(value.dtype).removeprefix("torch.")
-        return f"{dtype} tensor of shape {tuple(value.shape)}"
+        kinds = [str(kind).removeprefix("torch.") for kind in (value.layout, value.dtype)]
+        kind = " ".join(kinds).removeprefix("strided ")
+        return f"{kind} tensor of shape {tuple(value.shape)}"
     if value is None or isinstance(value, (bool, int, float, str)):
         return f"{value!r} ({type(value).__name__})"
     if isinstance(value, type):
@@ -77,10 +78,11 @@ def check_temperature(what: str, value: Any, *, of_rows: bool = False) -> None:
     if not isinstance(value, Tensor) or (value.dim() > 1 and 1 not in value.shape):
         check_positive(what, value)
         return
-    if not value.is_floating_point():
+    if not is_dense(value) or not value.is_floating_point():
+        call = ".float()" if is_dense(value) else ".to_dense()"
         raise TypeError(
-            f"{what} must be a number or a floating-point tensor; got {describe(value)}. Call "
-            ".float() on it."
+            f"{what} must be a number or a dense floating-point tensor; got {describe(value)}. "
+            f"Call {call} on it."
         )
     if value.dim() > of_rows:
         raise ValueError(
@@ -93,6 +95,17 @@ def check_temperature(what: str, value: Any, *, of_rows: bool = False) -> None:
     if not 0 < low <= high < math.inf:
         numbers = f"numbers from {low:g} to {high:g}" if value.dim() else f"{low:g}"
         raise ValueError(f"{what} must be positive and finite; got {numbers}.")
+
+
+def is_dense(value: Any) -> bool:
+    """Whether a value is a tensor that is not sparse."""
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+def check_flag(what: str, value: Any) -> None:
+    """Raise a ValueError unless ``value`` is True or False: 'no' and 0.1 are neither."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{what} must be True or False; got {describe(value)}.")
 
 
 def check_count(what: str, value: Any, least: int) -> None:
@@ -235,8 +248,7 @@ def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> 
     The numbers are read on a CPU only: elsewhere a step would wait for them.
     """
     n = like.size(0)
-    dense = isinstance(weight, Tensor) and weight.layout == torch.strided
-    good = dense and weight.is_floating_point()
+    good = is_dense(weight) and weight.is_floating_point()
     kind = "a dense floating-point tensor"
     check_entries(loss, name, weight, like, good, kind, lambda: for_weight(weight, n, what), what)
     if traced() or weight.device.type != "cpu" or n == 0:
@@ -251,8 +263,8 @@ def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> 
 
 def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy: str) -> None:
     """Raise unless ``ids`` are integers, one for each row of ``like``."""
-    good = isinstance(ids, Tensor) and ids.dtype in (torch.int32, torch.int64)
-    n, kind = like.size(0), f"an int64 tensor [N] of {of}"
+    good = is_dense(ids) and ids.dtype in (torch.int32, torch.int64)
+    n, kind = like.size(0), f"a dense int64 tensor [N] of {of}"
     check_entries(loss, name, ids, like, good, kind, lambda: for_ids(ids, n, remedy))
 
 

@@ -40,6 +40,18 @@ def followed() -> bool:
     )
 
 
+def refuse_tangents(*args: Any) -> None:
+    """Raise in forward mode: what is written by hand has gradients, and no tangents."""
+    forward_ad: Any = torch.autograd.forward_ad
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+        return
+    if any(isinstance(x, Tensor) and forward_ad.unpack_dual(x).tangent is not None for x in args):
+        raise NotImplementedError(
+            "graphkd: this loss has no forward-mode derivative (torch.func.jvp, jacfwd, dual "
+            "tensors); got a tangent. Along a direction, take (gradient * direction).sum()."
+        )
+
+
 def has_rows(h: Tensor) -> bool:
     """Whether there is a row; True while traced, because there may be one."""
     return traced() or h.size(0) > 0
@@ -54,6 +66,7 @@ def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
     needed = any(isinstance(x, Tensor) and x.requires_grad for x in args)
     compiling = torch.compiler.is_compiling()
     plain = compiling or not torch._C._are_functorch_transforms_active()
+    refuse_tangents(*args)
     if plain and not needed:
         return function.forward(*args)
     # What ``apply`` does first, for defaults and for torch.func, takes as long as some operations.

@@ -73,6 +73,8 @@ def for_index(index: Any, rows: int) -> str:
 
 
 def _for_index_tensor(index: Tensor, rows: int) -> str:
+    if index.layout != torch.strided:
+        return "Call .to_dense() on it."
     if index.dim() == 2 and index.size(1) == 1:
         return "Call .view(-1) on it."
     if index.dim() == 2 and index.size(0) == rows:
@@ -121,6 +123,8 @@ def _for_parts_of_edges(parts: list[Any] | tuple[Any, ...]) -> str:
 
 def for_ids(ids: Any, rows: int, remedy: str) -> str:
     """What to do about ids or labels of the wrong type or shape; the remedy, if nothing shows."""
+    if isinstance(ids, Tensor) and ids.layout != torch.strided:
+        return "Call .to_dense() on it."
     if not isinstance(ids, Tensor) or ids.dim() not in (1, 2):
         return remedy
     if ids.dim() == 2:

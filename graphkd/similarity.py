@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._checks import check_positive, describe
-from graphkd._precision import differentiated, quick, traced
+from graphkd._precision import differentiated, followed, quick, traced
 
 Gamma: TypeAlias = float | Literal["median"]
 KernelFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -59,7 +59,7 @@ def kernel_named(name: str) -> Kernel:
 
 def _distance(square: Tensor) -> Tensor:
     """The square root; at zero, its derivatives of every order are zero."""
-    if not square.requires_grad:
+    if not (square.requires_grad or followed()):
         return square.sqrt()
     zero = square == 0
     return square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from tests.contract import DTYPES, Loss, every
 
@@ -93,7 +94,11 @@ def test_layouts_do_not_matter(loss: Loss, options: dict) -> None:
     edges = edge_index.t().contiguous().t().int()
     value = loss.call(transposed, strided, edges, **options)
     torch.testing.assert_close(value, expected)
-    torch.testing.assert_close(backward(value, transposed), backward(expected, h_s))
+    gradient = backward(expected, h_s)
+    torch.testing.assert_close(backward(value, transposed), gradient)
+    negative = torch._neg_view(-h_s.detach()).requires_grad_()  # as of a conjugate's imaginary part
+    value = loss.call(negative, torch._neg_view(-h_t), edge_index, **options)
+    torch.testing.assert_close(backward(value, negative), gradient)
     row = torch.randn(1, h_s.size(1), dtype=h_s.dtype)
     expanded = row.expand(9, -1).requires_grad_()
     value = loss.call(expanded, h_t, edge_index, **options)
@@ -129,9 +134,13 @@ def test_a_teacher_from_inference_mode(loss: Loss, options: dict) -> None:
     h_s, _, edge_index = loss.inputs()
     with torch.inference_mode():
         _, h_t, _ = loss.inputs()
-    loss.call(h_s, h_t, edge_index, **options).backward()
+        given = loss.more(h_s, h_t).items()
+        more = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in given}
+    loss.call(h_s, h_t, edge_index, **more, **options).backward()
     module = loss.build(h_s.size(1), h_t.size(1), **options).double()
-    loss.call_module(module, h_s, h_t, edge_index).backward()
+    takes = inspect.signature(module.forward).parameters
+    more = {name: value for name, value in more.items() if name in takes}
+    loss.call_module(module, h_s, h_t, edge_index, **more).backward()
 
 
 @every(variants=True, backends=True)
@@ -229,6 +238,13 @@ def test_functional_transforms(loss: Loss, options: dict) -> None:
     torch.testing.assert_close(torch.func.grad(value)(plain), expected)
     _, pull = torch.func.vjp(value, plain)
     torch.testing.assert_close(pull(torch.ones((), dtype=plain.dtype))[0], expected)
+    again = checkpoint(value, h_s, use_reentrant=False)
+    torch.testing.assert_close(backward(again, h_s), expected)
+    try:
+        _, tangent = torch.func.jvp(value, (plain,), (plain,))
+    except (NotImplementedError, RuntimeError):
+        return  # most refuse the forward mode
+    torch.testing.assert_close(tangent, (expected * plain).sum())
 
 
 @every(variants=True, backends=True, keep=lambda loss, o: o.get("backend") != "triton")

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import one_hot
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.data import Batch, Data, HeteroData
 
 import graphkd.functional as G
 from graphkd import (
+    CRDLoss,
     FitNetLoss,
     GCRDLoss,
     HeteroLoss,
@@ -257,3 +259,40 @@ def test_arguments_go_by_name() -> None:
     slip(
         TypeError, "needs student=...let its forward take h_s, h_t, z_s", own, z_s=torch.ones(2, 3)
     )
+
+
+def test_what_a_checkpoint_computes_again_has_not_moved() -> None:
+    """With use_reentrant=True the first pass records nothing, and nothing moves in it."""
+    ids = torch.arange(N)
+    crd = CRDLoss(5, 5, num_nodes=N, proj_dim=4, momentum=0.5)
+    queue = GCRDLoss(5, 5, 4, queue_size=2 * N)
+    for loss, words in ((crd, "CRDLoss: ...banks moved"), (queue, "GCRDLoss: ...queue moved")):
+
+        def value(h, loss=loss):
+            return loss(h, T, ids=ids)
+
+        checkpoint(value, H, use_reentrant=True).backward()
+        slip(RuntimeError, words, checkpoint(value, H, use_reentrant=False).backward)
+        loss.eval()
+        checkpoint(value, H, use_reentrant=False).backward()
+
+
+def test_terms_and_arguments_that_cannot_be_handed_on() -> None:
+    class Silent(nn.Module):
+        def forward(self, **given):
+            return given["h_s"].sum()
+
+    whole = WeightedSum(kd=(1.0, KDLoss()))
+    slip(TypeError, "term 'a'...WeightedSum, which is a sum", WeightedSum, a=(1.0, whole))
+    slip(TypeError, "term 'a'...Silent, which takes **", WeightedSum, a=(1.0, Silent()))
+    slip(TypeError, "by name; got float32 tensor of shape (9, 4)", whole, Z_S, Z_T)
+    slip(TypeError, "index...sparse_coo bool tensor...to_dense", G.kd_loss, Z_S, Z_T,
+         index=MASK.to_sparse())  # fmt: skip
+    slip(TypeError, "y...sparse_coo int64...to_dense", G.dkd_loss, Z_S, Z_T, Y.to_sparse())
+    slip(TypeError, "temperature...to_dense", G.kd_loss, Z_S, Z_T,
+         temperature=torch.ones(N).to_sparse())  # fmt: skip
+    for wrong in ("False", 0.1):
+        slip(ValueError, "symmetric must be True or False", GCRDLoss, 5, 5, symmetric=wrong)
+        slip(ValueError, "head_takes_edges must be", GCRDLoss, 5, 5, head_takes_edges=wrong)
+    slip(ValueError, "alpha must be positive", G.krd_loss, Z_S, Z_T, EDGES, torch.rand(N),
+         alpha=torch.tensor(-1.0))  # fmt: skip

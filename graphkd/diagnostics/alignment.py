@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import describe
+from graphkd._checks import check_flag
 from graphkd._precision import full_precision
 from graphkd.diagnostics._gate import matched_sides
 from graphkd.diagnostics._moments import Second, side_moments
@@ -56,7 +56,7 @@ def linear_cka(h_s: Tensor, h_t: Tensor, *, debiased: bool = False) -> Tensor:
         >>> linear_cka(h_t[:, :1], h_t)     # 2²/(2 √8)
         tensor(0.7071, dtype=torch.float64)
     """
-    check_debiased("linear_cka", debiased)
+    check_flag("linear_cka: debiased", debiased)
     h_s, h_t = matched_sides("linear_cka", h_s, h_t)
     with torch.no_grad(), full_precision(h_s.device):
         return cka(side_moments(h_s, h_t).second, debiased=debiased)
@@ -106,12 +106,6 @@ def procrustes_disparity(h_s: Tensor, h_t: Tensor) -> Tensor:
     h_s, h_t = matched_sides("procrustes_disparity", h_s, h_t)
     with torch.no_grad(), full_precision(h_s.device):
         return disparity(side_moments(h_s, h_t).second)
-
-
-def check_debiased(measure: str, debiased: bool) -> None:
-    """Raise unless ``debiased`` is a bool."""
-    if not isinstance(debiased, bool):
-        raise ValueError(f"{measure}: debiased must be True or False; got {describe(debiased)}.")
 
 
 def cka(m: Second, *, debiased: bool = False) -> Tensor:

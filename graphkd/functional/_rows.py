@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_devices, check_pair, check_weight, describe
+from graphkd._checks import check_devices, check_pair, check_weight, describe, is_dense
 from graphkd._precision import has_rows, recorded, student_and_teacher, traced, upcast
 from graphkd._slips import for_index
 from graphkd.ops.backends import mean_of
@@ -66,9 +66,10 @@ def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | Non
     """The selected row numbers of a mask or an integer index into the rows of ``like``."""
     if index is None:
         return None
-    if not isinstance(index, Tensor):
+    if not is_dense(index):
         raise TypeError(
-            f"{loss}: index must be a boolean mask or an integer tensor; got {describe(index)}. "
+            f"{loss}: index must be a boolean mask or a dense integer tensor; got "
+            f"{describe(index)}. "
             f"{for_index(index, like.size(0))}"
         )
     check_devices(loss, embeddings=like, index=index)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from graphkd._checks import check_pair, check_widths, describe
+from graphkd._checks import check_flag, check_pair, check_widths, describe
 from graphkd._precision import full_precision, has_rows, upcast
 from graphkd.distributed import OwnBuffers, meet, refuse, reporting
 from graphkd.functional._rows import matched_rows, resolve_index, select_rows
@@ -110,6 +110,7 @@ class ProjectedLoss(DistillationLoss):
         else:
             pair = head_pair(loss, head, dim_s, dim_t, proj_dim, self.head_names)
             self.head_s, self.head_t = pair
+        check_flag(f"{loss}: head_takes_edges", head_takes_edges)
         self.head_takes_edges = head_takes_edges or head == "gcn"
 
     def reset_parameters(self) -> None:
@@ -193,6 +194,24 @@ def _refuse_rows_as_edges(loss: str, edge_index: Any, h_s: Any, looked_at: bool)
             f"{loss}: edge_index must hold edges [2, E]; got {describe(edge_index)}. Pass a mask, "
             "row numbers or labels by name: index= or labels=."
         )
+
+
+def first_pass(loss: str, what: str, moved: bool) -> bool:
+    """Whether a pass in which a loss moves its own state is outside of a backward pass.
+
+    ``torch.utils.checkpoint`` computes a loss again in the backward pass. With
+    ``use_reentrant=False``, its state has moved in the first pass (``moved``), and the gradient
+    would be another one's. Otherwise the first pass records nothing, and moves nothing.
+    """
+    if torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1:
+        return True
+    if moved:
+        raise RuntimeError(
+            f"{loss}: it is computed again in the backward pass, as by torch.utils.checkpoint, but "
+            f"{what} moved when it was computed first. Call the loss outside of the checkpoint, "
+            "and leave the model inside."
+        )
+    return False
 
 
 def zero_of_parameters(module: nn.Module, like: Tensor) -> Tensor:

@@ -54,6 +54,21 @@ def joint_norm(gradients: Sequence[Tensor | None]) -> Tensor:
     return norm
 
 
+def node_beside(loss: Tensor, layers: list[Tensor]) -> str | None:
+    """The name of the autograd node that made a layer and, as another output, leads to the loss."""
+    nodes = {h.grad_fn for h in layers}
+    seen, waiting = set(), [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node in nodes:
+            return type(node).__name__
+        seen.add(node)
+        waiting += [before for before, _ in node.next_functions]
+    return None
+
+
 def _scaled(loss: Tensor, places: Sequence[Any], scale: float) -> list[Tensor | None]:
     if not loss.requires_grad:
         return [None for _ in places]

@@ -215,8 +215,8 @@ def _joined(
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            kept = ctx.saved_tensors[: ctx.kept]
-            tensors, scalars = iter(ctx.saved_tensors[ctx.kept :]), iter(ctx.scalars)
+            saved = ctx.saved_tensors  # once: a checkpoint gives them once
+            kept, tensors, scalars = saved[: ctx.kept], iter(saved[ctx.kept :]), iter(ctx.scalars)
             args = [next(tensors) if is_tensor else next(scalars) for is_tensor in ctx.tensors]
             # Compiled graphs refuse a second backward pass themselves.
             once = torch.compiler.is_compiling() or not torch.is_grad_enabled()

@@ -7,6 +7,7 @@ of the contrastive losses are in ``contrast_primitives.py``.
 import torch
 from torch import Tensor
 
+from graphkd._precision import recorded
 from graphkd.graph import Edges
 from graphkd.ops import chunked, reference, scatter, segments
 from graphkd.ops.backends import Ways, mean_of, programs_for_gpus, run, run_rows
@@ -270,6 +271,7 @@ def star_products(
     loss: str, rows: Tensor, h: Tensor, leaves: Tensor, backend: str, chunk_size: int | None
 ) -> Tensor:
     """⟨row_c, h_l⟩ for every row c and the leaves l of its list, in the shape of the leaves."""
+    leaves = recorded(leaves)
     ways: Ways = {
         "reference": lambda: reference.star_products(rows, h, leaves),
         "chunked": lambda: chunked.star_products(rows, h, leaves, chunk_size),

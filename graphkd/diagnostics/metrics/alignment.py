@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphkd._checks import check_flag
 from graphkd._precision import full_precision
 from graphkd.diagnostics._gate import matched_sides
 from graphkd.diagnostics._moments import side_moments
-from graphkd.diagnostics.alignment import check_debiased, cka, disparity
+from graphkd.diagnostics.alignment import cka, disparity
 from graphkd.diagnostics.metrics._streamed import OfMoments
 
 
@@ -54,7 +55,7 @@ class LinearCKA(_OfSpaces):
 
     def __init__(self, *, debiased: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_debiased("LinearCKA", debiased)
+        check_flag("LinearCKA: debiased", debiased)
         self.debiased = debiased
 
     def compute(self) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_devices, check_matrix, check_row_ids, describe
-from graphkd._precision import full_precision, traced
+from graphkd._precision import full_precision, recorded, traced
 from graphkd.functional._rows import group_numbers, reduce_rows, sample_rows, select_rows
 from graphkd.ops.contrast_primitives import nce
 from graphkd.similarity import unit_rows
@@ -44,7 +44,7 @@ def contrast_with_banks(
         shift = _number(count - 1, p).log() + _log_z(width, temperature, log_z, p)
 
         def one_way(anchors: Tensor, bank: Tensor) -> Tensor:
-            bank = bank.detach().to(p.dtype)
+            bank = recorded(bank.detach()).to(p.dtype)
             keys = bank if drawn is None else bank.index_select(0, drawn)
             positives = bank.index_select(0, nodes)
             args = unit_rows(anchors), positives, keys, own, shift, temperature
@@ -92,7 +92,7 @@ def node_ids(loss: str, ids: Any, num_nodes: int, like: Tensor, index: Tensor | 
         ids = torch.arange(num_nodes, device=like.device)
     remedy = f"Pass batch.n_id; without ids, the rows must be all {num_nodes} nodes in their order."
     check_row_ids(loss, "ids", ids, like, "node ids", remedy)
-    nodes = select_rows(loss, ids, index).long()
+    nodes = select_rows(loss, recorded(ids), index).long()
     outside = (nodes < 0) | (nodes >= num_nodes)
     if not traced() and bool(outside.any()):
         raise IndexError(

@@ -11,6 +11,7 @@ from torch import Tensor
 from graphkd._checks import (
     check_count,
     check_devices,
+    check_flag,
     check_matrix,
     check_positive,
     check_temperature,
@@ -50,6 +51,7 @@ def check_gcrd_options(
 ) -> None:
     """Raise on an option of G-CRD that is out of range."""
     check_temperature(f"{loss}: temperature", temperature)
+    check_flag(f"{loss}: symmetric", symmetric)
     how = PairOptions(**pairs)
     how.check(loss)
     if teacher_temperature is not None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_node_ids, check_row_ids, describe
-from graphkd._precision import exact, full_precision
+from graphkd._precision import exact, full_precision, recorded
 from graphkd.functional._options import check_blocked_options, check_weights
 from graphkd.functional._rows import count_groups, group_numbers, matched_rows, refuse_weight
 from graphkd.ops.primitives import grouped_gap, star_products
@@ -149,7 +149,8 @@ def levels(
     with full_precision(s.device):
         if graph_weight:
             u, v = (_directions(h, graph) for h in projected or (s, t))
-            terms.append(graph_weight * (u - v).square().mean(dim=1).sum() / count)
+            gaps = (u - v).square().mean(dim=1)
+            terms.append((graph_weight * gaps.sum() / count).to(s.dtype))
         if cluster_weight and clusters is not None:
             gaps = _cluster_gaps(loss, s, t, graph, clusters, backend, chunk_size)
             terms.append(cluster_weight / 2 * gaps.sum() / count)
@@ -168,8 +169,12 @@ def _require(loss: str, name: str, ids: Any, weight: str) -> None:
 
 
 def _directions(h: Tensor, group: Tensor) -> Tensor:
-    """The unit vector along the sum of each group's rows; zero rows fill up to N."""
-    return unit_rows(torch.zeros_like(h).index_add(0, group, h))
+    """The unit vector along the sum of each group's rows; zero rows fill up to N.
+
+    Many rows far from the origin sum up to nearly the same on both sides.
+    """
+    exactly = exact(h)
+    return unit_rows(torch.zeros_like(exactly).index_add(0, group, exactly))
 
 
 def _cluster_gaps(
@@ -185,7 +190,7 @@ def _cluster_gaps(
     # Clusters of two graphs are different, even if they have the same number.
     cluster = group_numbers(graph * max(graph.size(0), 1) + group_numbers(clusters))
     home = torch.full_like(graph, -1).scatter(0, cluster, graph)
-    u, v = _directions(s, cluster), _directions(t, cluster)
+    u, v = (_directions(h, cluster).to(h.dtype) for h in (s, t))
     return grouped_gap(loss, u, v, home, backend, chunk_size)
 
 
@@ -198,7 +203,8 @@ def _path_divergences(
             f"{loss}: paths must have at least two nodes each, shape [P, k + 1]; got "
             f"{describe(paths)}. Draw longer ones."
         )
-    start, others = paths[:, 0].long(), paths[:, 1:].long()
+    paths = recorded(paths.long())
+    start, others = paths[:, 0], paths[:, 1:]
     # In float64: near convergence, the loss depends on small differences of inner products.
     z_s, z_t = (
         star_products(loss, h.index_select(0, start), h, others, backend, chunk_size)

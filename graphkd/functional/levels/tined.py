@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from graphkd._checks import check_choice, check_matrix, describe
+from graphkd._checks import check_choice, check_flag, check_matrix, describe
 from graphkd._precision import exact, full_precision, upcast
 from graphkd.functional._options import check_blocked_options
 from graphkd.functional._rows import matched_rows, refuse_weight
@@ -180,8 +180,7 @@ def dirichlet_energy(
 def _check_energy_options(
     loss: str, normalized: bool, backend: str, chunk_size: int | None
 ) -> None:
-    if not isinstance(normalized, bool):
-        raise ValueError(f"{loss}: normalized must be True or False; got {describe(normalized)}.")
+    check_flag(f"{loss}: normalized", normalized)
     check_blocked_options(loss, backend=backend, chunk_size=chunk_size)
 
 

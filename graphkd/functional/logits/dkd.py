@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_positive, check_row_ids
-from graphkd._precision import exact, full_precision, traced
+from graphkd._precision import exact, full_precision, recorded, traced
 from graphkd.functional._options import check_reduction, check_weights
 from graphkd.functional._rows import matched_logits, reduce_rows, row_weights, select_rows
 from graphkd.ops.row_primitives import soft_targets
@@ -94,7 +94,7 @@ def dkd_loss(
             "others. Use KDLoss."
         )
     check_row_ids(loss, "y", y, z_s, "class ids", "Pass data.y.view(-1), one class per node.")
-    y = select_rows(loss, y, chosen)
+    y = select_rows(loss, recorded(y), chosen)
     weight = row_weights(loss, weight, z_s, chosen)
     with full_precision(s.device):
         (own_s, others_s), (own_t, others_t) = (

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from graphkd._checks import check_positive
+from graphkd._checks import check_positive, check_temperature
 from graphkd._precision import exact, full_precision
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import resolve_index, row_weights
@@ -20,9 +20,8 @@ from graphkd.functional.neighbours.reliability import check_reliability
 def check_krd_options(
     loss: str, *, temperature: float, reduction: str, alpha: float | Tensor = 1.0
 ) -> None:
-    """Raise on an option that is out of range; an α in a tensor was checked before."""
-    if not isinstance(alpha, Tensor):
-        check_positive(f"{loss}: alpha", alpha)
+    """Raise on an option that is out of range."""
+    check_temperature(f"{loss}: alpha", alpha)
     check_positive(f"{loss}: temperature", temperature)
     check_reduction(loss, reduction)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from graphkd._checks import describe
+from graphkd._checks import check_flag
 from graphkd._precision import exact, full_precision
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import matched_rows, reduce_rows, row_weights
@@ -13,8 +13,7 @@ from graphkd.functional.pairs._moment_forms import of_one_width, over_largest, s
 def check_cka_options(loss: str, *, debiased: bool, reduction: str) -> None:
     """Raise on an option of CKA that is out of range."""
     check_reduction(loss, reduction)
-    if not isinstance(debiased, bool):
-        raise ValueError(f"{loss}: debiased must be True or False; got {describe(debiased)}.")
+    check_flag(f"{loss}: debiased", debiased)
 
 
 def cka_loss(

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from graphkd._checks import check_count, check_positive
@@ -93,7 +94,8 @@ def correlation_congruence_loss(
     s, t, chosen = matched_rows(loss, h_s, h_t, index)
     weight = row_weights(loss, weight, h_s, chosen)
     # The constant term is the same on both sides.
-    series = s.new_tensor([_coefficient(gamma, power) for power in range(1, order + 1)])
+    coefficients = [_coefficient(gamma, power) for power in range(1, order + 1)]
+    series = torch.tensor(coefficients, dtype=s.dtype, device=s.device)
     # torch.compile cannot trace a Function that gets one tensor twice.
     both = series, series.clone()
     with full_precision(s.device):

@@ -106,7 +106,9 @@ def combine(
         weight = select_rows(loss, recorded(upcast(weight)), resolve_index(loss, index, weight))
     if weights is None:
         weights = [1 / len(values)] * len(values)
-    by_value: Sequence[Any] = weights.unbind(-1) if isinstance(weights, Tensor) else weights
+    by_value: Sequence[Any] = (
+        recorded(weights).unbind(-1) if isinstance(weights, Tensor) else weights
+    )
     if isinstance(weights, Tensor) and weights.dim() == 2:
         rows = weight if values[0].dim() == 0 else values[0]
         if rows is not None and weights.size(0) != rows.size(0):

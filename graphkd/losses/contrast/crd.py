@@ -13,7 +13,7 @@ from graphkd.functional._rows import row_weights
 from graphkd.functional.contrast.banks import contrast_with_banks, move_entries, node_ids
 from graphkd.functional.contrast.crd import check_crd_options
 from graphkd.heads import HeadSpec
-from graphkd.losses._base import ProjectedLoss
+from graphkd.losses._base import ProjectedLoss, first_pass
 from graphkd.similarity import unit_rows
 
 
@@ -119,6 +119,7 @@ class CRDLoss(ProjectedLoss):
             chunk_size=chunk_size,
         )
         self.num_nodes, self.momentum = num_nodes, momentum
+        self._moved = False
         shape = (num_nodes, self.width)
         _check_size(loss, shape)
         self.register_buffer("bank_s", _first_entries(loss, "bank_s", bank_s, shape))
@@ -158,6 +159,8 @@ class CRDLoss(ProjectedLoss):
                 f"{s.size(1)}. Pass proj_dim={s.size(1)}."
             )
         moves = rows and self.training and torch.is_grad_enabled() and self.momentum < 1
+        if moves:
+            self._moved = first_pass(loss, "its banks", self._moved)
         # The backward pass may read all entries as they are now. Drawn entries are a copy already.
         count = self.options["num_negatives"]
         held = moves and (count is None or count >= self.num_nodes - 1)

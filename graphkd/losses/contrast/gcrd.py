@@ -13,7 +13,7 @@ from graphkd.functional.contrast.gcrd import check_gcrd_options, checked_keys, c
 from graphkd.functional.contrast.positives import resolve_positives
 from graphkd.functional.contrast.targets import checked_targets, soft_targets
 from graphkd.heads import HEADS, HeadSpec, changes_nothing
-from graphkd.losses._base import ProjectedLoss
+from graphkd.losses._base import ProjectedLoss, first_pass
 from graphkd.losses.contrast.queue import KeyQueue
 from graphkd.ops.reference.soft_infonce import Targets
 
@@ -145,6 +145,7 @@ class GCRDLoss(ProjectedLoss):
         if queue_size is not None:
             kept = None if self._keys_are_targets() else dim_t
             self.queue = KeyQueue(type(self).__name__, queue_size, self.width, kept)
+            self._moved = False
         self._check_heads()
 
     def _check_heads(self) -> None:
@@ -220,6 +221,9 @@ class GCRDLoss(ProjectedLoss):
                 f"{loss}: a queue does not know the labels of its keys, and would take a row's "
                 "positives for negatives; got labels= or positives=. Leave queue_size out."
             )
+        moves = self.training and torch.is_grad_enabled()
+        if moves:
+            self._moved = first_pass(loss, "its queue", self._moved)
         nodes = self.queue.selected_ids(ids, h_s, chosen)
         more, others = self.queue.others(t, nodes)
         if extra_keys is not None:
@@ -232,6 +236,6 @@ class GCRDLoss(ProjectedLoss):
         if soft is not None:
             soft = Targets(soft.temperature, soft.rows, others)
         value = contrast(s, t, None, weight, *formula, more, generator, how, soft)
-        if self.training and torch.is_grad_enabled():
+        if moves:
             self.queue.put(t, nodes, None if soft is None else soft.rows)
         return value

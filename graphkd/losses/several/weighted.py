@@ -1,6 +1,7 @@
 """A weighted sum of losses, optionally balanced. Each loss gets the arguments that it names."""
 
 import difflib
+import inspect
 import math
 import warnings
 from numbers import Real
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from graphkd._checks import describe, tensors_in
 from graphkd.distributed import OwnBuffers
 from graphkd.functional.several._combine import located
-from graphkd.losses._base import arguments_of
-from graphkd.losses._gradients import gradients_at, joint_norm, through_float16
+from graphkd.losses._base import arguments_of, first_pass
+from graphkd.losses._gradients import gradients_at, joint_norm, node_beside, through_float16
 
 # The names that a call may use even if no loss of this sum takes them.
 VOCABULARY = {
@@ -102,11 +103,11 @@ class WeightedSum(nn.Module):
             for name, term in losses.items()
         }
         self.losses = nn.ModuleDict({name: term[1] for name, term in losses.items()})
-        self._takes = {name: arguments_of(term[1]) for name, term in losses.items()}
+        self._takes = {name: _arguments_of(name, term[1]) for name, term in losses.items()}
         # The task's average is kept for each term: both move in the same steps.
         self.register_buffer("task_norms", torch.zeros(len(losses)))
         self.register_buffer("term_norms", torch.zeros(len(losses)))
-        self._warned = False
+        self._warned = self._moved = False
 
     def extra_repr(self) -> str:
         """Weights and balancing, for ``repr``."""
@@ -114,12 +115,18 @@ class WeightedSum(nn.Module):
         return weights + (f", balance=True, decay={self.decay}" if self.balance else "")
 
     def forward(
-        self, *, task_loss: Tensor | None = None, **arguments: Any
+        self, *unnamed: Any, task_loss: Tensor | None = None, **arguments: Any
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each loss before its weight."""
+        if unnamed:
+            raise TypeError(
+                f"WeightedSum takes arguments by name; got {', '.join(map(describe, unnamed))} "
+                "without one. Call it as objective(h_s=h_s, h_t=h_t, z_s=z_s, z_t=z_t)."
+            )
         self._refuse_unknown(arguments)
         self._warn_of_all_rows(arguments)
         if self.balance and self.training and torch.is_grad_enabled():
+            self._moved = first_pass("WeightedSum(balance=True)", "its averages", self._moved)
             observed = self._observed
             if torch.compiler.is_compiling():  # what is compiled may free what a gradient needs
                 observed = torch.compiler.disable(observed)  # type: ignore[no-untyped-call]
@@ -261,6 +268,19 @@ def _check_name(name: str) -> None:
         )
 
 
+def _arguments_of(name: str, loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The arguments that a term takes and needs; raises if its forward does not say."""
+    takes, needs = arguments_of(loss)
+    forward = inspect.signature(loss.forward).parameters.values()
+    if {*takes} <= {"task_loss"} and any(one.kind is one.VAR_KEYWORD for one in forward):
+        what = "takes **. Write them out: def forward(self, h_s, h_t)."
+        if isinstance(loss, WeightedSum):
+            what = "is a sum itself. Put its terms into this one, with the products of the weights."
+        got = f"got {type(loss).__name__}, which {what}"
+        raise TypeError(f"WeightedSum: term {name!r} must name its arguments; {got}")
+    return takes, needs
+
+
 def checked_weight(what: str, term: Any) -> float:
     """The weight of a term; raises unless the term is a pair of a number and a Module."""
     if isinstance(term, tuple) and len(term) == 2 and isinstance(term[1], nn.Module):
@@ -321,7 +341,7 @@ def _gradient_norm(name: str, loss: Tensor, layers: list[Tensor], half: bool) ->
     gradients, scale = gradients_at(loss, layers, half)
     found = [gradient for gradient in gradients if gradient is not None]
     if not found:
-        beside = _node_beside(loss, layers)
+        beside = node_beside(loss, layers)
         raise ValueError(
             f"WeightedSum: balance=True compares gradients at h_s, but {name} does not depend on "
             + (
@@ -333,18 +353,3 @@ def _gradient_norm(name: str, loss: Tensor, layers: list[Tensor], half: bool) ->
             )
         )
     return joint_norm(found) / scale
-
-
-def _node_beside(loss: Tensor, layers: list[Tensor]) -> str | None:
-    """The name of the autograd node that made a layer and, as another output, leads to the loss."""
-    nodes = {h.grad_fn for h in layers}
-    seen, waiting = set(), [loss.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node in nodes:
-            return type(node).__name__
-        seen.add(node)
-        waiting += [before for before, _ in node.next_functions]
-    return None

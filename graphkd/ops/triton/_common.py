@@ -36,6 +36,11 @@ INTERPRETED: bool = not isinstance(tiles.row_products, triton.JITFunction)
 MULTIPLIES_FLOAT64 = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 5)
 
 
+def in_memory(x: Tensor) -> Tensor:
+    """The tensor as a program reads it: its numbers in a row, none of them negated by a flag."""
+    return x.resolve_neg().contiguous()
+
+
 def dot_mode(precision: str, dtype: torch.dtype) -> str:
     """How ``add_product`` multiplies: ``precision`` names the operands' type for float32 inputs."""
     if dtype == torch.float64 and not MULTIPLIES_FLOAT64:

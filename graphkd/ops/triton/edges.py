@@ -9,7 +9,7 @@ from torch import Tensor
 
 from graphkd.graph import Edges
 from graphkd.ops._autograd import primitive
-from graphkd.ops.triton._common import edge_blocks, gradient_for, launching
+from graphkd.ops.triton._common import edge_blocks, gradient_for, in_memory, launching
 from graphkd.ops.triton.kernels import edges as kernels
 from graphkd.similarity import KERNELS, Kernel, kernel_rows
 
@@ -42,7 +42,7 @@ def _forward(
     src_ptr: Tensor,
     kernel: str,
 ) -> Tensor:
-    x_src, x_dst, src, dst = (x.contiguous() for x in (x_src, x_dst, src, dst))
+    x_src, x_dst, src, dst = (in_memory(x) for x in (x_src, x_dst, src, dst))
     num_edges, width = src.numel(), x_src.size(1)
     values = x_src.new_empty(num_edges)
     if num_edges == 0:
@@ -81,7 +81,7 @@ def _backward(
     need_src: bool,
     need_dst: bool,
 ) -> tuple[Tensor, Tensor]:
-    x_src, x_dst, grad = x_src.contiguous(), x_dst.contiguous(), grad.contiguous()
+    x_src, x_dst, grad = (in_memory(x) for x in (x_src, x_dst, grad))
     leaving = dst.contiguous(), order.contiguous(), src_ptr.contiguous()
     entering = src.contiguous(), order, ptr.contiguous()
     with launching(x_src):

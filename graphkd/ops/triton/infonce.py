@@ -12,6 +12,7 @@ from graphkd.ops._autograd import primitive
 from graphkd.ops.triton._common import (
     dot_mode,
     gradient_for,
+    in_memory,
     launching,
     product_blocks,
     row_products,
@@ -76,7 +77,7 @@ def _keys(q: Tensor, more: Tensor, drawn: Tensor | None) -> tuple[Tensor, Tensor
 def _forward(
     p: Tensor, q: Tensor, more: Tensor, drawn: Tensor | None, temperature: float, precision: str
 ) -> Tensor:
-    p, q = p.contiguous(), q.contiguous()
+    p, q = in_memory(p), in_memory(q)
     n, width = p.shape
     peak, total = p.new_empty(n), p.new_empty(n)
     if n == 0:
@@ -123,7 +124,7 @@ def _backward(
     need_p: bool,
     need_q: bool,
 ) -> tuple[Tensor, Tensor]:
-    p, q, values = p.contiguous(), q.contiguous(), values.contiguous()
+    p, q, values = (in_memory(x) for x in (p, q, values))
     grad_p, grad_q = gradient_for(p, need_p), gradient_for(q, need_q)
     if p.size(0) == 0:
         return grad_p, grad_q

@@ -17,6 +17,7 @@ from graphkd.ops.triton._common import (
     difference_blocks,
     dot_mode,
     gradient_for,
+    in_memory,
     launching,
     product_blocks,
     row_products,
@@ -50,7 +51,7 @@ class _Rows(NamedTuple):
 
 
 def _rows(x: Tensor, gamma: Tensor, kernel: str, mode: str) -> _Rows:
-    x = x.contiguous()
+    x = in_memory(x)
     low = mode != "ieee" and KERNELS[kernel].statistic == "dot" and len(x) > 0
     return _Rows(x, row_products(x, x) if low else x, gamma.to(x))
 
