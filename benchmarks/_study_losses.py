@@ -7,6 +7,7 @@ from _study_tables import (
     FOLDER,
     counted,
     dropdown,
+    in_points,
     interval,
     pair_names,
     places,
@@ -34,6 +35,7 @@ PAGES = {
     "tined": "levels/index",
     "vqgraph": "levels/index",
 }
+COLLAPSED = 20.0  # points of standard deviation, which a few seeds at chance have
 STUDY = "{doc}`the study </study>`"
 
 
@@ -60,18 +62,34 @@ def block(method: str, found: list[Found]) -> str:
     ]
     if not of:
         return prose(f"{STUDY.replace('the', 'The')} lists it; no pair has been run to the end.")
+    of.sort(key=lambda pair: not in_points(pair[1]))
+    scored = [pair for pair in of if in_points(pair[1])]
     rows = []
     for name in (method, second(method)):
         # Against no distillation, a sum shows what KD gains.
         bases = (NONE, "kd") if name == method else (None, "kd")
-        counts = [counted(against(of, name, base)) if base else "" for base in bases]
+        counts = [counted(against(scored, name, base)) if base else "" for base in bases]
         rows += [[label(name), *counts]] if any(counts) else []
     text = f"""In how many pairs of {STUDY} it is *above* · *not told apart from* · *below* the
     other, at p < 0.05, corrected for the methods of the pair; all settings were chosen on
-    validation rows. What is not told apart may differ by as much as its interval holds. Bold marks
-    p < 0.05."""
-    counts = table(["", "no distillation", "KD"], rows)
-    return joined(prose(text), counts, dropdown("Pair by pair", table(*differing(method, of))))
+    validation rows. What is not told apart may differ by as much as its interval holds."""
+    both = (table(*half) for half in (differing(method, of), chosen(method, of)))
+    return joined(
+        prose(text),
+        table(["", "no distillation", "KD"], rows),
+        dropdown("Pair by pair", joined(prose(how_to_read(of)), *both)),
+    )
+
+
+def how_to_read(of: list[tuple[Found, Column]]) -> str:
+    errors = sorted({one.header["dataset"].rpartition(":")[2] for one, column in of
+                     if not in_points(column)})  # fmt: skip
+    but = f", but on {', '.join(errors)} minus the error, which is not counted above"
+    collapsed = any(column.cells["kd"].sd > COLLAPSED for _, column in of if "kd" in column.cells)
+    wide = f" The widest are of a pair in which seeds collapsed; {STUDY} says why."
+    return f"""Scores are per cent{but if errors else ""}. Brackets are 95 % intervals, each on its
+    own: one may exclude 0 where p, corrected, is above 0.05. Bold marks p below
+    it.{wide if collapsed else ""}"""
 
 
 def by_level(cells: dict[str, Cell], method: str) -> Iterator[dict[str, Cell]]:
@@ -98,7 +116,7 @@ def against(of: list[tuple[Found, Column]], method: str, base: str) -> list[Diff
 
 
 def differing(method: str, of: list[tuple[Found, Column]]) -> tuple[list[str], list[list[str]]]:
-    heads, rows = ["data, student", "teacher", "alone", label(method), "− none"], []
+    heads, rows = ["data, student", label(method), "− none"], []
     heads += ["− KD"] if method != "kd" else []
     beside = second(method)
     both = any(beside in column.cells for _, column in of)
@@ -107,9 +125,16 @@ def differing(method: str, of: list[tuple[Found, Column]]) -> tuple[list[str], l
         cell = column.cells[method]
         none, kd = (differences(column.cells, base) for base in (NONE, "kd"))
         size = places(cell.mean)
-        row = [name, score(column.teaching) if column.teaching else ""]
-        row += [score(column.cells[NONE]), score(cell), interval(none.get(method), size)[0]]
+        row = [name, score(cell), interval(none.get(method), size)[0]]
         row += [interval(kd.get(method), size)[0]] if method != "kd" else []
         row += [interval(kd.get(beside), size)[0]] if both else []
-        rows.append([*row, setting(cell.options)])
-    return [*heads, "chosen"], rows
+        rows.append(row)
+    return heads, rows
+
+
+def chosen(method: str, of: list[tuple[Found, Column]]) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [name, setting(column.cells[method].options)]
+        for name, (_, column) in zip(pair_names(of), of, strict=True)
+    ]
+    return ["data, student", "chosen"], rows

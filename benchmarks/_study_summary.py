@@ -1,9 +1,7 @@
 """What docs/study.md says of all data sets together, and its marked blocks."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 from _study_tables import (
     FOLDER,
@@ -181,27 +179,10 @@ def details(found: list[Found]) -> str:
     an option, and there are values beyond it: {edge} of {len(cells)} methods, {free} of
     {len(models)} models alone. Of {single} models alone, an option has kept its first value in
     all trials, and is not counted."""
-    rows = [[label(name), *row] for name, row in costs(found)]
     machines = sorted({f"graphkd {h['graphkd']}, torch {h['torch']}, PyG {h['torch_geometric']}, "
                        f"Python {h['python']}, {h['machine']}"
                        for h in (one.header for one in found)})  # fmt: skip
-    cost = """Seconds of an epoch over those of the student alone, set-up and scoring included:
-    medians over seeds, then over pairs. One thread each; runs shared their machine."""
-    return joined(
-        prose(rule), prose(at_edge), prose(cost),
-        dropdown("Cost of an epoch", table(["method", "ratio", "pairs"], rows)) if rows else "",
-        prose(f"Run with {'; '.join(machines)}."),
-    )  # fmt: skip
-
-
-def costs(found: list[Found]) -> Iterator[tuple[str, list[str]]]:
-    columns = [column for one in found for column in one.columns if NONE in column.cells]
-    for method in ["kd", *methods(columns)]:
-        ratios = [column.cells[method].seconds / column.cells[NONE].seconds
-                  for column in columns if method in column.cells]  # fmt: skip
-        ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
-        if ratios:
-            yield method, [f"{median(ratios):.1f}×", f"{len(ratios)}"]
+    return joined(prose(rule), prose(at_edge), prose(f"Run with {'; '.join(machines)}."))
 
 
 def trials(found: list[Found]) -> str:
