@@ -269,6 +269,26 @@ CITATION = Path(__file__).resolve().parents[1] / "CITATION.cff"
 FILLERS = {"a", "an", "from", "like", "on", "the", "what", "you"}
 
 
+def entry(kind: str, key: str, fields: dict[str, str]) -> str:
+    """A BibTeX entry."""
+    lines = [f"  {name} = {{{text}}}," for name, text in fields.items()]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+def own_entry(cited: dict[str, Any]) -> str:
+    """The entry of the package itself."""
+    authors = [
+        f"{{{a['name']}}}" if "name" in a else f"{a['family-names']}, {a['given-names']}"
+        for a in cited["authors"]
+    ]
+    fields = {
+        "title": "{" + cited["title"] + "}",
+        "author": " and ".join(authors),
+        "note": f"Version {cited['version']}",
+    }
+    return entry("misc", cited["title"].partition(":")[0], fields)
+
+
 def bibtex(paper: dict[str, Any]) -> str:
     """The entry of a paper, as CITATION.cff describes it."""
     authors, arxiv = paper["authors"], re.search(r"arxiv\.org/abs/(\S+)", paper["url"])
@@ -285,21 +305,20 @@ def bibtex(paper: dict[str, Any]) -> str:
         preprint = f"arXiv preprint arXiv:{arxiv[1]}" if arxiv else ""
         kind, fields["journal"] = "article", paper.get("journal", preprint)
     fields["url"] = paper["url"]
-    lines = [f"  {name} = {{{text}}}," for name, text in fields.items()]
-    key = f"{authors[0]['family-names'].lower()}{paper['year']}{word}"
-    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+    return entry(kind, f"{authors[0]['family-names'].lower()}{paper['year']}{word}", fields)
 
 
 class Bibliography(SphinxDirective):
-    """Every paper of CITATION.cff: what of it is here, and its BibTeX entry."""
+    """The package and every paper of CITATION.cff: what of it is here, and its BibTeX entry."""
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(CITATION)
+        cited = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
+        entries = [("graphkd", own_entry(cited))]
+        entries += [(paper["notes"], bibtex(paper)) for paper in cited["references"]]
         found: list[nodes.Node] = []
-        for paper in yaml.safe_load(CITATION.read_text(encoding="utf-8"))["references"]:
-            entry = bibtex(paper)
-            found += [nodes.rubric("", paper["notes"]), nodes.literal_block(entry, entry)]
-            found[-1]["language"] = "bibtex"
+        for title, text in entries:
+            found += [nodes.rubric("", title), nodes.literal_block(text, text, language="bibtex")]
         return found
 
 
