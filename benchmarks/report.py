@@ -53,8 +53,9 @@ STUDY = {
 }
 
 
-INTRO = """What the commands in the repository measured. Times on a CPU depend on the machine and on
-what else it does; read them against one another."""
+INTRO = """What the commands in the repository measured. They run in a clone, and not in an
+installed package. Times on a CPU depend on the machine and on what else it does; read them against
+one another."""
 # The pages of results: a title, and what makes their sections.
 RESULTS = {
     "results": (

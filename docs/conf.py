@@ -13,6 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 from sphinx_gallery.sorting import ExplicitOrder
 
@@ -40,6 +41,7 @@ exclude_patterns = ["_build", "gallery/*"]
 # The reference, from the docstrings -----------------------------------------------------------
 
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autosummary_generate = True
@@ -82,6 +84,58 @@ WHAT = "when it helps, options that matter, pitfalls"
 OF_LOSSES = {name: f"{WHAT} <{url}" for name, url in guides().items()}
 autosummary_context = {"guides": OF_LOSSES | OTHER_GUIDES}
 
+AS_THERE = re.compile(r"^( +)([\w, ]+): As in the function\.(.*)$")
+
+
+def arguments(function: Any) -> dict[str, list[str]]:
+    """What a function's docstring says of each argument, line by line."""
+    lines = (inspect.getdoc(function) or "").splitlines()
+    package = ".".join(getattr(function, "__module__", "").split(".")[:2])
+    found: dict[str, list[str]] = {}
+    names: list[str] = []
+    for line in lines[lines.index("Args:") + 1 :] if "Args:" in lines else []:
+        if not line.startswith("    "):
+            break
+        if line.startswith("     "):
+            text = line.strip()
+        else:
+            head, _, text = line.strip().partition(": ")
+            names = head.split(", ")
+        # Functions name their neighbours without a module, which is not the class's.
+        text = re.sub(r":func:`(\w+)`", rf":func:`~{package}.\1`", text)
+        for name in names:
+            found.setdefault(name, []).append(text)
+    return found
+
+
+def say_options(app: Any, what: str, name: str, kind: Any, _: Any, text: list[str]) -> None:
+    """Put the function's words where a Module says of an argument: as in the function.
+
+    A Module's function has its name: ``GCRDLoss``, ``gcrd_loss``.
+    """
+    if what != "class" or not any(AS_THERE.match(line) for line in text):
+        return
+    packages = (graphkd.functional, graphkd.diagnostics)
+    alike = {key.replace("_", ""): value for x in packages for key, value in vars(x).items()}
+    said = arguments(alike.get(kind.__name__.lower()))
+    lines = []
+    for line in text:
+        if found := AS_THERE.match(line):
+            indent, names, rest = found.groups()
+            for argument in names.split(", "):
+                if argument not in said:
+                    raise ExtensionError(
+                        f"{name} says of {argument}: as in the function. No function of its name "
+                        "documents it."
+                    )
+                first, *more = said[argument]
+                lines += [f"{indent}{argument}: {first}", *(f"{indent}    {x}" for x in more)]
+            lines += [f"{indent}   {rest}"] if rest else []
+        else:
+            lines.append(line)
+    text[:] = lines
+
+
 # The pages -------------------------------------------------------------------------------------
 
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
@@ -97,7 +151,10 @@ html_extra_path = ["llms.txt", "../tests/api.txt"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
-WITHOUT_SIDEBAR = ("index", "tutorial", "architecture", "changelog", "results*", "study*")
+WITHOUT_SIDEBAR = (
+    "index", "tutorial", "architecture", "changelog", "contributing", "released_code", "security",
+    "results*", "study*",
+)  # fmt: skip
 html_context = {"default_mode": "auto"}
 html_sidebars = {page: [] for page in WITHOUT_SIDEBAR}
 html_theme_options = {
@@ -212,6 +269,26 @@ CITATION = Path(__file__).resolve().parents[1] / "CITATION.cff"
 FILLERS = {"a", "an", "from", "like", "on", "the", "what", "you"}
 
 
+def entry(kind: str, key: str, fields: dict[str, str]) -> str:
+    """A BibTeX entry."""
+    lines = [f"  {name} = {{{text}}}," for name, text in fields.items()]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+def own_entry(cited: dict[str, Any]) -> str:
+    """The entry of the package itself."""
+    authors = [
+        f"{{{a['name']}}}" if "name" in a else f"{a['family-names']}, {a['given-names']}"
+        for a in cited["authors"]
+    ]
+    fields = {
+        "title": "{" + cited["title"] + "}",
+        "author": " and ".join(authors),
+        "note": f"Version {cited['version']}",
+    }
+    return entry("misc", cited["title"].partition(":")[0], fields)
+
+
 def bibtex(paper: dict[str, Any]) -> str:
     """The entry of a paper, as CITATION.cff describes it."""
     authors, arxiv = paper["authors"], re.search(r"arxiv\.org/abs/(\S+)", paper["url"])
@@ -228,21 +305,20 @@ def bibtex(paper: dict[str, Any]) -> str:
         preprint = f"arXiv preprint arXiv:{arxiv[1]}" if arxiv else ""
         kind, fields["journal"] = "article", paper.get("journal", preprint)
     fields["url"] = paper["url"]
-    lines = [f"  {name} = {{{text}}}," for name, text in fields.items()]
-    key = f"{authors[0]['family-names'].lower()}{paper['year']}{word}"
-    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+    return entry(kind, f"{authors[0]['family-names'].lower()}{paper['year']}{word}", fields)
 
 
 class Bibliography(SphinxDirective):
-    """Every paper of CITATION.cff: what of it is here, and its BibTeX entry."""
+    """The package and every paper of CITATION.cff: what of it is here, and its BibTeX entry."""
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(CITATION)
+        cited = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
+        entries = [("graphkd", own_entry(cited))]
+        entries += [(paper["notes"], bibtex(paper)) for paper in cited["references"]]
         found: list[nodes.Node] = []
-        for paper in yaml.safe_load(CITATION.read_text(encoding="utf-8"))["references"]:
-            entry = bibtex(paper)
-            found += [nodes.rubric("", paper["notes"]), nodes.literal_block(entry, entry)]
-            found[-1]["language"] = "bibtex"
+        for title, text in entries:
+            found += [nodes.rubric("", title), nodes.literal_block(text, text, language="bibtex")]
         return found
 
 
@@ -253,3 +329,4 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_notebook)
     app.connect("builder-inited", pack_examples)
     app.connect("viewcode-follow-imported", source_of)
+    app.connect("autodoc-process-docstring", say_options, priority=400)  # napoleon's is 500

@@ -3,6 +3,7 @@
 The blocks of CONTRIBUTING are files; ``test_contributing.py`` puts them into a copy and runs them.
 """
 
+import inspect
 import re
 import runpy
 import sys
@@ -62,6 +63,26 @@ def test_the_notebook_is_the_tutorial(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     assert text.startswith("# Tutorial")
     assert not re.search(r"```|\{func\}|\.md\)|<a ", text)
+
+
+def test_class_pages_have_the_options_in_the_functions_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    conf = __import__("conf")
+
+    def on_page(name: str, text: list[str]) -> str:
+        conf.say_options(None, "class", f"graphkd.{name}", getattr(graphkd, name), None, text)
+        return "\n".join(text)
+
+    classes = [x for x in graphkd.__all__ if isinstance(getattr(graphkd, x), type)]
+    pages = {x: on_page(x, inspect.getdoc(getattr(graphkd, x)).splitlines()) for x in classes}
+    assert not [name for name, page in pages.items() if "As in the function" in page]
+    words = r"^    num_negatives: Draw this many keys .*\n(        \S.*\n)+    max_samples: Draw "
+    assert re.search(words, pages["GCRDLoss"], re.MULTILINE)
+    with pytest.raises(Exception, match=r"graphkd\.GCRDLoss says of nothing"):
+        on_page("GCRDLoss", ["Args:", "    nothing: As in the function."])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

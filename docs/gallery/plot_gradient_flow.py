@@ -36,7 +36,7 @@ def flow(loss, shown, start=start):
         optimizer.step()
 
 
-# Pages of the losses show these figures by their numbers, so the order of the calls counts.
+# One figure for each loss, from the start to the teacher. Pages of the losses show them, too.
 def strip(name, loss):
     _, panels = plt.subplots(1, 5, figsize=(9, 1.95), layout="constrained")
     frames = [*flow(loss, (0, 20, 100, 300)), ("teacher", teacher)]
@@ -70,9 +70,13 @@ strip("attention transfer", lambda h: G.attention_transfer_loss(h, teacher))
 #
 # :func:`G-CRD <graphkd.functional.gcrd_loss>` wants each row to be nearer in angle to its own
 # teacher row than to the others. It spreads a group out that the teacher keeps together, the more
-# the lower its temperature: the first strip has 0.5, the second the paper's 0.075.
+# the lower its temperature. At a temperature of 0.5:
 
 strip("G-CRD, τ = 0.5", lambda h: G.gcrd_loss(h, teacher, temperature=0.5))
+
+# %%
+# At the paper's temperature of 0.075, the groups are spread out further:
+
 strip("G-CRD, τ = 0.075", lambda h: G.gcrd_loss(h, teacher, temperature=0.075))
 
 # %%
