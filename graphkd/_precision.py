@@ -41,14 +41,15 @@ def followed() -> bool:
 
 
 def refuse_tangents(*args: Any) -> None:
-    """Raise in forward mode: what is written by hand has gradients, and no tangents."""
+    """Raise in forward mode: what runs in blocks has gradients, and no tangents."""
     forward_ad: Any = torch.autograd.forward_ad
     if torch.compiler.is_compiling() or forward_ad._current_level < 0:
         return
     if any(isinstance(x, Tensor) and forward_ad.unpack_dual(x).tangent is not None for x in args):
         raise NotImplementedError(
-            "graphkd: this loss has no forward-mode derivative (torch.func.jvp, jacfwd, dual "
-            "tensors); got a tangent. Along a direction, take (gradient * direction).sum()."
+            "graphkd: a loss that runs in blocks has no forward-mode derivative (torch.func.jvp, "
+            "jacfwd, dual tensors); got a tangent. Pass backend='reference', or take (gradient * "
+            "direction).sum()."
         )
 
 
@@ -66,7 +67,6 @@ def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
     needed = any(isinstance(x, Tensor) and x.requires_grad for x in args)
     compiling = torch.compiler.is_compiling()
     plain = compiling or not torch._C._are_functorch_transforms_active()
-    refuse_tangents(*args)
     if plain and not needed:
         return function.forward(*args)
     # What ``apply`` does first, for defaults and for torch.func, takes as long as some operations.

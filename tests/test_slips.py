@@ -288,7 +288,14 @@ def test_terms_and_arguments_that_cannot_be_handed_on() -> None:
     slip(TypeError, "by name; got float32 tensor of shape (9, 4)", whole, Z_S, Z_T)
     slip(TypeError, "index...sparse_coo bool tensor...to_dense", G.kd_loss, Z_S, Z_T,
          index=MASK.to_sparse())  # fmt: skip
-    slip(TypeError, "y...sparse_coo int64...to_dense", G.dkd_loss, Z_S, Z_T, Y.to_sparse())
+    slip(
+        TypeError,
+        "y must be an int64...sparse_coo int64...to_dense",
+        G.dkd_loss,
+        Z_S,
+        Z_T,
+        Y.to_sparse(),
+    )
     slip(TypeError, "temperature...to_dense", G.kd_loss, Z_S, Z_T,
          temperature=torch.ones(N).to_sparse())  # fmt: skip
     for wrong in ("False", 0.1):

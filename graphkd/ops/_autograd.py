@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphkd._precision import differentiated, full_precision, has_rows, quick, traced
+from graphkd._precision import (
+    differentiated,
+    full_precision,
+    has_rows,
+    quick,
+    refuse_tangents,
+    traced,
+)
 
 
 def operator(
@@ -233,6 +240,7 @@ def _joined(
     def apply_to(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
         recording = torch.is_grad_enabled()
         needs = recording and a.requires_grad, recording and b.requires_grad
+        refuse_tangents(a, b)
         # torch.compile cannot trace a Function that gets one tensor twice.
         output = differentiated(Primitive, *needs, a, b.view_as(b) if b is a else b, *extras)
         values: Tensor = output[0] if keeps else output

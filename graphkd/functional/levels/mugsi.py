@@ -169,7 +169,7 @@ def _require(loss: str, name: str, ids: Any, weight: str) -> None:
 
 
 def _directions(h: Tensor, group: Tensor) -> Tensor:
-    """The unit vector along the sum of each group's rows; zero rows fill up to N.
+    """The unit vector along the sum of each group's rows, in float64; zero rows fill up to N.
 
     Many rows far from the origin sum up to nearly the same on both sides.
     """
@@ -190,8 +190,8 @@ def _cluster_gaps(
     # Clusters of two graphs are different, even if they have the same number.
     cluster = group_numbers(graph * max(graph.size(0), 1) + group_numbers(clusters))
     home = torch.full_like(graph, -1).scatter(0, cluster, graph)
-    u, v = (_directions(h, cluster).to(h.dtype) for h in (s, t))
-    return grouped_gap(loss, u, v, home, backend, chunk_size)
+    u, v = (_directions(h, cluster) for h in (s, t))
+    return grouped_gap(loss, u, v, home, backend, chunk_size).to(s.dtype)
 
 
 def _path_divergences(
