@@ -125,9 +125,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: results/compiled.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    torch.compiler.config.force_disable_caches = (
-        True  # the first step compiles, whatever ran before
-    )
+    # The first step compiles, whatever ran before.
+    torch.compiler.config.force_disable_caches = True
     console, records = Console(highlight=False), []
     board = Table("step", "rows", "as it is", "compiled", "speed", "first step")
     for label, n, build in cases(args.quick):

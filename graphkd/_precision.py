@@ -40,6 +40,11 @@ def followed() -> bool:
     )
 
 
+def in_backward() -> bool:
+    """Whether a backward pass is running, in which a checkpoint repeats what it left out."""
+    return torch._C._current_graph_task_id() != -1
+
+
 def refuse_tangents(*args: Any) -> None:
     """Raise in forward mode: what runs in blocks has gradients, and no tangents."""
     forward_ad: Any = torch.autograd.forward_ad

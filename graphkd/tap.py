@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from graphkd._checks import describe, tensors_in
+from graphkd._precision import in_backward
 
 
 def _kept_and_handed(value: Any, seen: list[tuple[Tensor, tuple[Tensor, Tensor]]]) -> Any:
@@ -95,7 +96,7 @@ class _Capture:
                     f"none of them has all rows; got {type(module).__name__} on one of them. Use "
                     "one device or DistributedDataParallel, or return the rows from the model."
                 )
-            if torch._C._current_graph_task_id() != -1:
+            if in_backward():
                 return handed  # a checkpoint repeats the layer in the backward pass
         self.outputs[:] = [kept]
         self.versions = [] if compiling else _versions(kept)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from graphkd._checks import check_flag, check_pair, check_widths, describe
-from graphkd._precision import full_precision, has_rows, upcast
+from graphkd._precision import full_precision, has_rows, in_backward, upcast
 from graphkd.distributed import OwnBuffers, meet, refuse, reporting
 from graphkd.functional._rows import matched_rows, resolve_index, select_rows
 from graphkd.graph import resolve_edges
@@ -203,7 +203,7 @@ def first_pass(loss: str, what: str, moved: bool) -> bool:
     ``use_reentrant=False``, its state has moved in the first pass (``moved``), and the gradient
     would be another one's. Otherwise the first pass records nothing, and moves nothing.
     """
-    if torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1:
+    if torch.compiler.is_compiling() or not in_backward():
         return True
     if moved:
         raise RuntimeError(
