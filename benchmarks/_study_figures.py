@@ -16,6 +16,8 @@ from _study_gcrd import (
 )
 from _study_headline import PICTURE as HEADLINE
 from _study_headline import draw_headline, shown
+from _study_lead import PICTURE as LEAD
+from _study_lead import draw_lead
 from _study_parts import figures as figures_of_parts
 from _study_settings import PICTURE as WEIGHTS
 from _study_settings import draw_weights, searched
@@ -61,6 +63,7 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
             _save(diagram(strict, lenient.critical), figures / "study_ranks.svg")
         if pairs := shown(folder):
             _save(draw_headline(pairs), figures / HEADLINE)
+            _save(draw_lead(pairs), figures / LEAD)
         if pairs := searched(folder):
             _save(draw_weights(pairs), figures / WEIGHTS)
         variants = ablated(folder)

@@ -1,11 +1,11 @@
-"""What README and the study's page begin with: students alone, distilled, and their teachers."""
+"""What the study's page begins with: students alone, distilled, and their teachers."""
 
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from _study_lead import counts
 from _study_tables import FOLDER, interval, pair_names, places, table
-from _tables import prose
 from study.report import decimal, score
 from study.statistics import COMPARED, NONE, Column, Found, difference, label, read
 
@@ -22,28 +22,14 @@ MARKS = {NONE: ("o", GREY, 0), "kd": ("s", COLOURS[1], -0.15), "gcrd": ("^", COL
 
 
 def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
-    """The marked blocks of README and of the study's page; none without results."""
+    """Marked blocks of the study's page, "study counts" also of README; none without results."""
     found = shown(folder)
     if not found:
         return {}
-    return {"study in a sentence": sentence(found), "study headline": headline(found)}
-
-
-def sentence(found: list[tuple[Found, Column]]) -> str:
-    """The three pairs in which KD gains most, said to be these."""
-
-    def gain(pair: tuple[str, Column]) -> float:
-        return pair[1].cells["kd"].mean - pair[1].cells[NONE].mean
-
-    parts = []
-    named = zip(pair_names(found), (column for _, column in found), strict=True)
-    for name, column in sorted(named, key=gain, reverse=True)[:3]:
-        alone, kd = (score(column.cells[method]) for method in (NONE, "kd"))
-        teacher = decimal(column.teaching.mean, places(column.teaching.mean))
-        parts.append(f"{name}: {alone} alone, {kd} with KD, teacher {teacher}")
-    return prose(
-        f"Mean ± standard deviation where KD gains most, of {len(found)} pairs: {'; '.join(parts)}."
-    )
+    return {
+        "study counts": counts(found),
+        "study headline": headline(found),
+    }
 
 
 def shown(folder: Path) -> list[tuple[Found, Column]]:

@@ -97,12 +97,12 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = __import__("_study_figures")
     figures.draw_study(tmp_path, tmp_path)
     drawn = {f"_static/{path.name}" for path in tmp_path.glob("*.svg")}
-    headline = __import__("_study_headline")  # README has it
+    headline = __import__("_study_headline")
     table = headline.headline_blocks(tmp_path)["study headline"]
     assert "| Two:Half, GCN | 95.0 | 82.0 ± 1.6 | 92.0 ± 1.6 | 95.2 ± 3.5 |" in " ".join(
         table.replace("\u00a0", " ").split()
     )
-    drawn.remove(f"_static/{headline.PICTURE}")
+    drawn -= {f"_static/{__import__(name).PICTURE}" for name in ("_study_headline", "_study_lead")}
     drawn.remove(f"_static/{__import__('_study_settings').PICTURE}")  # docs/tuning.md has it
     chart = __import__("_study_chart")  # docs/losses/index.md has it
     drawn.remove(f"_static/{chart.PICTURE}")
@@ -110,6 +110,21 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         check_chart(chart.draw_chart(statistics.read(tmp_path)))
     assert drawn == {word for text in blocks.values() for word in text.split() if ".svg" in word}
     assert summary.study_blocks(tmp_path / "none") == {}
+
+
+def test_counts_against_the_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher 15 points ahead, of which KD brings a third, and one that is two points ahead."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    gains = {"teacher": 15.0, "none": 0.0, "kd": 5.0, "gcrd": 8.0, "kd+gcrd": 7.5}
+    file(tmp_path, {name: [80.0 + gain] * 5 for name, gain in gains.items()}, "Far", ("MLP",))
+    gains |= {"teacher": 2.0, "kd": 1.5}
+    file(tmp_path, {name: [80.0 + gain] * 5 for name, gain in gains.items()}, "Near", ("GCN",))
+    counts = __import__("_study_headline").headline_blocks(tmp_path)["study counts"]
+    assert " ".join(counts.split()) == (
+        "In 1 of 2 pairs the teacher is 4 points or more ahead. KD brings a half of its lead or "
+        "more, in the mean, in 0 of them, G-CRD in 1, and their sum in 1. In 1 it is less than 3 "
+        "points ahead; there KD brings 1.5 points at most."
+    )
 
 
 def test_report_runs_nothing(

@@ -1,0 +1,103 @@
+"""What distillation brings, against how far the teacher is ahead: a figure, and counts."""
+
+from typing import TYPE_CHECKING
+
+from _tables import prose
+from study.statistics import NONE, Column, Difference, Found, difference, label
+
+from graphkd.diagnostics.plots._axes import GREY, open_frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PICTURE = "study_lead.svg"
+METHODS = ["kd", "gcrd"]
+FAR, NEAR = 4, 3  # points: a teacher is far ahead, or near
+LOW, HIGH = -5, 50  # of the figure, in points
+TICKS = [-5, -2, -1, 0, 1, 2, 5, 10, 20, 40]
+MARKERS = "os^Dv<>P"
+
+Pair = tuple[Found, Column]
+
+
+def lead(column: Column) -> Difference:
+    """Teacher minus student alone."""
+    return difference(column.teaching.scores, column.cells[NONE].scores)
+
+
+def gain(column: Column, method: str) -> Difference:
+    """Student distilled minus student alone."""
+    return difference(column.cells[method].scores, column.cells[NONE].scores)
+
+
+def counts(found: list[Pair]) -> str:
+    """In how many pairs a teacher that is far ahead brings a half of its lead or more."""
+    columns = [column for _, column in found]
+    far = [column for column in columns if lead(column).mean >= FAR]
+    half = {
+        name: sum(gain(column, name).mean >= lead(column).mean / 2 for column in far)
+        for name in (*METHODS, "kd+gcrd")
+    }
+    near = [gain(column, "kd").mean for column in columns if lead(column).mean < NEAR]
+    little = near and (
+        f"In {len(near)} it is less than {NEAR} points ahead; there KD brings {max(near):.1f} "
+        "points at most."
+    )
+    return prose(
+        f"In {len(far)} of {len(found)} pairs the teacher is {FAR} points or more ahead. KD brings "
+        f"a half of its lead or more, in the mean, in {half['kd']} of them, G-CRD in "
+        f"{half['gcrd']}, and their sum in {half['kd+gcrd']}. {little or ''}"
+    )
+
+
+def draw_lead(found: list[Pair]) -> "Figure":
+    """A panel for each method. On the diagonal, a student has all of its teacher's lead."""
+    from matplotlib import color_sequences
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, 3.5), layout="constrained")
+    axes = figure.subplots(1, len(METHODS), sharey=True)
+    # A data set has one colour, whatever its setting.
+    sets = list(dict.fromkeys(column.dataset for _, column in found))
+    colours = dict(zip(sets, color_sequences["tab20"][::2] * 2, strict=False))
+    students = list(dict.fromkeys(column.student for _, column in found))
+    markers = dict(zip(students, MARKERS, strict=False))
+    for ax, method in zip(axes, METHODS, strict=True):
+        _frame(ax, label(method))
+        for _, column in found:
+            x, y = lead(column).mean, gain(column, method)
+            colour = colours[column.dataset]
+            ax.plot([x, x], [y.low, y.high], color=colour, linewidth=1.4)
+            marker = markers[column.student]
+            ax.plot(x, y.mean, marker, color=colour, markersize=6.5, markeredgecolor="white")
+            if y.mean < LOW:
+                ax.annotate(f"{y.mean:.0f}".replace("-", "−") + " ", (x, LOW), ha="right",
+                            va="bottom", color=colour)  # fmt: skip
+    axes[0].text(30, 34, "all of the lead", ha="right", color=GREY)
+    axes[0].set_ylabel("student distilled − alone, points")
+    figure.supxlabel("teacher − student alone, points", size=9)
+    marks = [(name, "s", colour) for name, colour in colours.items()]
+    marks += [(" ", "s", "white")] + [(name, mark, GREY) for name, mark in markers.items()]
+    handles = [
+        axes[0].plot([], [], marker=mark, color=colour, linestyle="", label=name)[0]
+        for name, mark, colour in marks
+    ]
+    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+    return figure
+
+
+def _frame(ax: "Axes", title: str) -> None:
+    """Axes that are linear to two points and logarithmic from there, both alike."""
+    from matplotlib.ticker import NullLocator
+
+    ax.set_xscale("symlog", linthresh=2, linscale=0.6)
+    ax.set_yscale("symlog", linthresh=2, linscale=0.6)
+    ax.set(xlim=(0, HIGH), ylim=(LOW, HIGH), xticks=[t for t in TICKS if t >= 0], yticks=TICKS)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
+        axis.set_minor_locator(NullLocator())
+    ax.plot([0, HIGH], [0, HIGH], color="#d1d5db", linewidth=3, zorder=0)
+    ax.axhline(0, color=GREY, linewidth=1, zorder=0)
+    ax.set_title(title, loc="left", size=10)
+    open_frame(ax)
