@@ -21,6 +21,7 @@ from _study_lead import draw_lead
 from _study_parts import figures as figures_of_parts
 from _study_settings import PICTURE as WEIGHTS
 from _study_settings import draw_weights, searched
+from _study_similarity import draw_preserved, measured
 from _study_tables import FOLDER, methods, picture, sure
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -71,7 +72,7 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
             _save(draw_temperature(variants), figures / PICTURE)
         if repeated(variants)[0]:
             _save(draw_variants(variants), figures / VARIANTS)
-        for name, figure in figures_of_parts(folder).items():
+        for name, figure in (draw_preserved(measured(folder)) | figures_of_parts(folder)).items():
             _save(figure, figures / name)
 
 

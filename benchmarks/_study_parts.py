@@ -1,26 +1,18 @@
-"""What the study's other pages say: similarity to the teacher, robustness, and cost."""
+"""What the study's pages say of robustness and of cost."""
 
 import json
-import math
 import re
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
-from _study_tables import FOLDER, dropdown, listed, table, wide
+from _study_tables import FOLDER, dropdown, table, wide
 from _tables import image, joined, prose, read
-from study import plan, robustness, similarity
-from study.report import decimal
+from study import robustness
 from study.robustness import Curves
 from study.statistics import NONE, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Columns = dict[str, similarity.Column]  # by title
-PRESERVED = "study_preservation.svg"
-# Below so many methods, a rank correlation says nothing.
-FEWEST = 5
 
 
 def title(header: dict, teacher: str, student: str) -> str:
@@ -32,79 +24,6 @@ def lines_of(path: Path) -> tuple[dict, list[dict]]:
     """The header of a file and all of its lines."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return lines[0], lines
-
-
-# Similarity ---------------------------------------------------------------------------------------
-
-
-def measured(folder: Path = FOLDER) -> Columns:
-    """The columns whose test runs were measured, in the cells' files or in those of the part."""
-    found: Columns = {}
-    for path in sorted([*folder.glob("*.jsonl"), *(folder / "similarity").glob("*.jsonl")]):
-        header, lines = lines_of(path)
-        for pair, column in similarity.columns(lines).items():
-            found.setdefault(title(header, *pair), {}).update(column)
-    return {name: ordered(column) for name, column in found.items()}
-
-
-def ordered(column: similarity.Column) -> similarity.Column:
-    planned = [name for name in (NONE, *plan.METHODS, *plan.FOR_MLP) if name in column]
-    return {name: column[name] for name in dict.fromkeys([*planned, *column])}
-
-
-def similarity_blocks(folder: Path = FOLDER) -> dict[str, str]:
-    columns = measured(folder)
-    if not columns:
-        return {}
-    return {"similarity": joined(prediction(columns), *preserved(columns))}
-
-
-def preserved(columns: Columns) -> list[str]:
-    """What each method preserves, by column."""
-    some = {name: one for name, one in columns.items() if has_local(one)}
-    figure = f"_static/{PRESERVED}"
-    parts = [wide(image(figure, "Local against global preservation by method"))] if some else []
-    for name, column in columns.items():
-        rows = []
-        for method, runs in column.items():
-            cells = [f"{fmean(runs['accuracy']):.1f}"]
-            cells += [spread(runs[measure]) for measure in similarity.MEASURES]
-            rows.append([label(method), *cells])
-        head = ["method", "score", *similarity.MEASURES.values()]
-        parts.append(dropdown(name, table(head, rows)))
-    return parts
-
-
-def has_local(column: similarity.Column) -> bool:
-    return all(not math.isnan(x) for runs in column.values() for x in runs["local"])
-
-
-def spread(values: list[float]) -> str:
-    if any(map(math.isnan, values)):
-        return "–"
-    mean, low, high = similarity.interval(values)
-    return f"{decimal(mean, 2)} [{decimal(low, 2)}, {decimal(high, 2)}]"
-
-
-def prediction(columns: Columns) -> str:
-    """Whether a student that is more like its teacher is better."""
-    many = {name: one for name, one in columns.items() if len(one) >= FEWEST}
-    rows = []
-    for name, column in many.items():
-        cells = []
-        for measure in similarity.MEASURES:
-            if any(math.isnan(x) for runs in column.values() for x in runs[measure]):
-                cells.append("–")
-                continue
-            one = similarity.rank_correlation(column, measure)
-            cells.append(f"{decimal(one.value, 2)} [{decimal(one.low, 2)}, {decimal(one.high, 2)}]")
-        rows.append([name, str(len(column)), *cells])
-    seeds = sorted({len(runs["accuracy"]) for one in columns.values() for runs in one.values()})
-    text = f"""Spearman's rank correlation of a measure with the score, over the methods of a pair,
-    no distillation among them, each at its mean over {listed(seeds)} seeds, with the interval
-    that holds 95 % of 2,000 bootstrap samples of the methods. Measures are calibrated: 0 is what
-    random matchings of the rows have, 1 is equality."""
-    return joined(prose(text), table(["", "methods", *similarity.MEASURES.values()], rows))
 
 
 # Robustness ---------------------------------------------------------------------------------------
@@ -214,11 +133,8 @@ def faster(speed: dict[str, float]) -> str:
 
 
 def figures(folder: Path = FOLDER) -> dict[str, "Figure"]:
-    """The figures of these pages, by file name."""
+    """The figures of robustness, by file name."""
     drawn = {}
-    local = {name: one for name, one in measured(folder).items() if has_local(one)}
-    if local:
-        drawn[PRESERVED] = similarity.figure(local, label)
     for name, (by, _) in robust(folder).items():
         for when, curves in by.items():
             drawn[curve_file(name, when)] = robustness.figure(curves, "score", name_of)

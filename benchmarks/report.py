@@ -19,8 +19,9 @@ from _speed_tables import speed_section
 from _study_gcrd import gcrd_blocks
 from _study_headline import headline_blocks
 from _study_losses import loss_blocks, pages_of_losses
-from _study_parts import cost_blocks, inference_blocks, robustness_blocks, similarity_blocks
+from _study_parts import cost_blocks, inference_blocks, robustness_blocks
 from _study_settings import settings_blocks
+from _study_similarity import similarity_blocks
 from _study_summary import study_blocks
 from _tables import (
     balancing_section,

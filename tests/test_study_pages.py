@@ -1,6 +1,8 @@
 """The pages of the study's other parts, from planted lines."""
 
+import itertools
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,25 +124,30 @@ def test_weights_that_were_tried(tmp_path: Path) -> None:
 
 
 def test_similarity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The score falls as the first measure rises, and knows nothing of the second."""
-    scores = {f"gcrd[temperature={t}]": [90.0 - 10 * t] * 5 for t in (0.1, 0.2, 0.5, 1.0)}
-    file(tmp_path, MADE | scores)
-    likeness = {method: values[0] for method, values in scores.items()}
-
-    def with_measures(line: dict) -> dict:
-        if line.get("phase") == "test" and line.get("method") in likeness:
-            value = 1 - likeness[line["method"]] / 100
-            names = ("cka", "global", "local")
-            line["similarity"] = dict.fromkeys(names, value) | {"overlap": 0.5}
-            line["similarity"] |= {f"{name}_null": 0.0 for name in (*names, "overlap")}
-        return line
-
-    rewritten(tmp_path / "Made-transductive.jsonl", with_measures)
-    page = __import__("_study_parts")
+    """The score falls as the measures of rows rise; neighbours are the same for all methods."""
+    (tmp_path / "similarity").mkdir()
+    methods = {"none": 0.5, "kd": 0.2, "gcrd": 0.4, "kd+gcrd": 0.3}
+    for name, shift in {"One": 0.0, "Two": 0.1, "Papers": 0.2}.items():
+        lines: list[dict] = [{"dataset": name, "setting": "transductive"}]
+        for (method, value), seed in itertools.product(methods.items(), range(5)):
+            rows = {"cka": value, "global": value + shift * (method == "kd"), "overlap": 0.5}
+            rows |= {"local": None if name == "Papers" else value}
+            line = {"teacher": "GAT", "model": "GCN", "method": method, "phase": "test"}
+            chance = {f"{key}_null": 0.0 for key in rows}
+            lines.append(line | {"seed": seed, "test": 100 - value, "similarity": rows | chance})
+        path = tmp_path / "similarity" / f"{name}-transductive.jsonl"
+        path.write_text("\n".join(map(json.dumps, lines)))
+    page = __import__("_study_similarity")
     monkeypatch.setattr(page, "FEWEST", 4)
     text = flat(page.similarity_blocks(tmp_path)["similarity"])
-    assert "| Made, GAT → GCN | 4 | −1.00 [−1.00, −1.00]" in text
-    assert "| G-CRD, temperature 1.0 | 80.0 | 0.20 [0.20, 0.20] |" in text
+    assert "| One, GAT → GCN | 4 | −1.00 [−1.00, −1.00]" in text
+    assert "| KD | 99.8 | 0.20 [0.20, 0.20] |" in text
+    assert "| CKA | **−1.00 [−1.00, −1.00]** | **−0.30 [−0.30, −0.30]** |" in text
+    # KD's changes are 0, 0.1 and 0.2 less than -0.3; 4.30265 is Student's t for three.
+    assert 4.30265 * 0.1 / math.sqrt(3) == pytest.approx(0.248, abs=5e-4)
+    (row,) = [line for line in text.split("| global") if "[−0.45, 0.05]" in line]
+    assert "| −0.20 [−0.45, 0.05] |" in row
+    assert "which 2 have a local structure" in text
     assert page.similarity_blocks(tmp_path / "none") == {}
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PERMUTATIONS = 10
 NEAREST = 10  # neighbours
 MOST = 10_000  # rows among which neighbours are looked for: a sample, if there are more
+ACROSS = 3  # panels of a figure
 MEASURES = {
     "cka": "CKA", "global": "global structure", "local": "local structure", "overlap": "neighbours",
 }  # fmt: skip
@@ -115,7 +116,7 @@ class Correlation(NamedTuple):
     value: float
     low: float
     high: float
-    units: int  # that were ranked, or columns
+    units: int  # that were ranked
 
 
 def rank_correlation(column: Column, measure: str) -> Correlation:
@@ -128,6 +129,11 @@ def rank_correlation(column: Column, measure: str) -> Correlation:
     drawn = np.random.default_rng(0).integers(points.shape[1], size=(2000, points.shape[1]))
     low, high = np.nanquantile(_spearman(*points[:, drawn]), (0.025, 0.975))
     return Correlation(float(_spearman(*points)), float(low), float(high), points.shape[1])
+
+
+def spearman(column: Column, measure: str) -> float:
+    """Spearman's correlation of a measure with accuracy, over the methods that have it."""
+    return float(_spearman(*_means(column, measure)))
 
 
 def _means(column: Column, measure: str) -> np.ndarray:
@@ -145,15 +151,6 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
 
 
-def over_columns(every: Iterable[Column], measure: str) -> Correlation:
-    """The mean of the columns' correlations, with its 95 % interval by Student's t.
-
-    Here the unit is a column, so that it speaks of columns like these.
-    """
-    found = [float(_spearman(*_means(column, measure))) for column in every]
-    return Correlation(*interval(found), len(found))
-
-
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
     """The mean and its 95 % interval by Student's t, which a single value does not have."""
     n, mean = len(values), fmean(values)
@@ -165,19 +162,25 @@ def figure(by_column: Mapping[str, Column], label: Callable[[str], str] = str) -
     """Local against global preservation, a panel for each column by its title.
 
     Args:
-        by_column: The columns by their titles.
+        by_column: The columns by their titles, all with the same methods, so that one legend serves
+            them.
         label: Gives the name of a method for readers.
     """
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(5.2 * len(by_column), 4.2), layout="constrained")
-    panels = drawn.subplots(1, len(by_column), squeeze=False)[0]
-    for ax, (title, column) in zip(panels, by_column.items(), strict=True):
+    across = min(len(by_column), ACROSS)
+    down = math.ceil(len(by_column) / across)
+    drawn = Figure(figsize=(11.3, 0.6 + down * (3 if across > 1 else 4.2)), layout="constrained")
+    panels = [*drawn.subplots(down, across, squeeze=False).flat]
+    for ax, (title, column) in zip(panels, by_column.items(), strict=False):
         local, whole = (
             {label(method): runs[name] for method, runs in column.items()}
             for name in ("local", "global")
         )
-        diagnostics.plot_preservation(local, whole, ax=ax).set_title(title)
-    for ax in panels[:-1]:  # one legend serves all
+        diagnostics.plot_preservation(local, whole, ax=ax).set_title(title, size=10)
+        legend = ax.get_legend_handles_labels()
         ax.get_legend().remove()
+    for ax in panels[len(by_column) :]:
+        ax.set_axis_off()
+    drawn.legend(*legend, loc="outside right center", frameon=False)
     return drawn
