@@ -154,6 +154,9 @@ class TeacherStore:
             overwrite: Replace a store at ``path``, once the new one is complete.
             progress: Show a progress bar.
 
+        Warns:
+            UserWarning: If the teacher's outputs hold NaN.
+
         Raises:
             TypeError: If teacher, batches or outputs are not of these types.
             ValueError: If a value overflows ``dtype``, rows and ids do not match, or ``path``

@@ -1,6 +1,8 @@
 """TeacherStore: its rows equal the live teacher's outputs, however they were delivered."""
 
 import pickle
+import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -223,20 +225,21 @@ def test_a_value_that_overflows_is_an_error(tmp_path, dtype, factor) -> None:
     assert store[:].z.isfinite().all()
 
 
-def test_nan_and_infinity_are_kept(tmp_path) -> None:
-    data, teacher = karate(), gcn()
-    for value in (torch.nan, torch.inf):
-        store = build(
-            tmp_path / str(value),
-            teacher,
-            data,
-            torch.float16,
-            tap=None,
-            forward=lambda model, batch, value=value: torch.full((34, 2), value),
-        )
-        torch.testing.assert_close(
-            store[:].z, torch.full((34, 2), value, dtype=torch.float16), equal_nan=True
-        )
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(torch.nan, pytest.warns(UserWarning, match="z holds NaN")), (torch.inf, nullcontext())],
+)
+def test_nan_and_infinity_are_kept_and_nan_is_told(tmp_path, value, expected) -> None:
+    """Infinite logits are those of masked classes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with expected:
+            store = build(
+                tmp_path, gcn(), karate(), torch.float16, tap=None,
+                forward=lambda model, batch: torch.full((34, 2), value),
+            )  # fmt: skip
+    rows = torch.full((34, 2), value, dtype=torch.float16)
+    torch.testing.assert_close(store[:].z, rows, equal_nan=True)
 
 
 class Reader:

@@ -5,6 +5,7 @@ import datetime
 import importlib
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -108,9 +109,16 @@ class Teacher:
         return found
 
     def cast(self, name: str, rows: Tensor) -> Tensor:
-        """The rows in the kept dtype, on the CPU; raises if a number does not fit."""
+        """The rows in the kept dtype, on the CPU; raises if a number does not fit, warns of NaN."""
         cast = rows.to(self.dtype)
-        if not cast.isfinite().all() and (rows.isfinite() & ~cast.isfinite()).any():
+        if cast.isfinite().all():
+            return cast.cpu()
+        if rows.isnan().any():
+            warnings.warn(
+                f"{_WHERE}: {name} holds NaN, and every loss on such a row will be NaN.",
+                stacklevel=2,
+            )
+        if (rows.isfinite() & ~cast.isfinite()).any():
             largest = rows[rows.isfinite()].abs().max().item()
             raise ValueError(
                 f"{_WHERE}: {name} reaches {largest:.4g}, which {self.dtype} cannot hold (at most "
