@@ -5,7 +5,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from _study_lead import counts
-from _study_tables import FOLDER, interval, pair_names, places, table
+from _study_tables import FOLDER, in_points, interval, pair_names, places, table
 from study.report import decimal, score
 from study.statistics import COMPARED, NONE, Column, Found, difference, label, read
 
@@ -33,12 +33,12 @@ def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
 
 
 def shown(folder: Path) -> list[tuple[Found, Column]]:
-    """The pairs that have all that is shown."""
+    """The pairs that have all that is shown, and scores in per cent."""
     return [
         (one, column)
         for one in read(folder)
         for column in one.columns
-        if {*SHOWN} <= column.cells.keys() and column.teaching is not None
+        if {*SHOWN} <= column.cells.keys() and in_points(column)
     ]
 
 

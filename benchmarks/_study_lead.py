@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from _study_tables import counted
 from _tables import prose
-from study.statistics import NONE, Column, Difference, Found, difference, label
+from study.statistics import NONE, Column, Difference, Found, difference, differences, label
 
 from graphkd.diagnostics.plots._axes import GREY, open_frame
 
@@ -32,7 +33,7 @@ def gain(column: Column, method: str) -> Difference:
 
 
 def counts(found: list[Pair]) -> str:
-    """In how many pairs a teacher that is far ahead brings a half of its lead or more."""
+    """In how many pairs a teacher that is far ahead brings a half of its lead or more, and p."""
     columns = [column for _, column in found]
     far = [column for column in columns if lead(column).mean >= FAR]
     half = {
@@ -40,15 +41,23 @@ def counts(found: list[Pair]) -> str:
         for name in (*METHODS, "kd+gcrd")
     }
     near = [gain(column, "kd").mean for column in columns if lead(column).mean < NEAR]
-    little = near and (
-        f"In {len(near)} it is less than {NEAR} points ahead; there KD brings {max(near):.1f} "
-        "points at most."
-    )
+    little = f"""In {len(near)} it is less than {NEAR} points ahead; there KD brings
+    {max(near, default=0):.1f} points at most."""
     return prose(
-        f"In {len(far)} of {len(found)} pairs the teacher is {FAR} points or more ahead. KD brings "
-        f"a half of its lead or more, in the mean, in {half['kd']} of them, G-CRD in "
-        f"{half['gcrd']}, and their sum in {half['kd+gcrd']}. {little or ''}"
+        f"""In {len(far)} of {len(found)} pairs the teacher is {FAR} points or more ahead. KD brings
+        a half of its lead or more, in the mean, in {half["kd"]} of them, G-CRD in {half["gcrd"]},
+        and their sum in {half["kd+gcrd"]}. {little if near else ""} At p < 0.05, KD is above no
+        distillation in {told(columns, "kd", NONE)}; G-CRD above KD in
+        {told(columns, "gcrd", "kd")}; the sum above KD in {told(columns, "kd+gcrd", "kd")}."""
     )
+
+
+def told(columns: list[Column], method: str, other: str) -> str:
+    """In how many pairs a method is above another, and below it."""
+    above, _, below = counted([differences(one.cells, other)[method] for one in columns]).split(
+        " · "
+    )
+    return f"{above}, and below it in {below}"
 
 
 def draw_lead(found: list[Pair]) -> "Figure":

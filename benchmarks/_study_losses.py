@@ -55,10 +55,10 @@ def loss_blocks(folder: Path = FOLDER) -> dict[str, str]:
 
 def block(method: str, found: list[Found]) -> str:
     of = [
-        (one, column._replace(cells=cells))
+        (one, column._replace(cells=cells, student=f"{column.student}{rows}"))
         for one in found
         for column in one.columns
-        for cells in by_level(column.cells, method)
+        for rows, cells in by_level(column.cells, method)
     ]
     if not of:
         return prose(f"{STUDY.replace('the', 'The')} lists it; no pair has been run to the end.")
@@ -92,7 +92,7 @@ def how_to_read(of: list[tuple[Found, Column]]) -> str:
     it.{wide if collapsed else ""}"""
 
 
-def by_level(cells: dict[str, Cell], method: str) -> Iterator[dict[str, Cell]]:
+def by_level(cells: dict[str, Cell], method: str) -> Iterator[tuple[str, dict[str, Cell]]]:
     """The cells whose rows are nodes, and those whose rows are graphs, if they have the method.
 
     There its name is bare. No distillation and KD compare no such rows, and go with both.
@@ -100,9 +100,9 @@ def by_level(cells: dict[str, Cell], method: str) -> Iterator[dict[str, Cell]]:
     nodes = {name: cell for name, cell in cells.items() if "@" not in name}
     graphs = {name.partition("@")[0]: cell for name, cell in cells.items() if "@" in name}
     if method in nodes:
-        yield nodes
+        yield "", nodes
     if method in graphs:
-        yield nodes | graphs
+        yield ", graphs", nodes | graphs
 
 
 def second(method: str) -> str:

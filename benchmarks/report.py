@@ -50,7 +50,8 @@ STUDY = {
     ROOT / "docs" / "study_gcrd.md": gcrd_blocks,
     ROOT / "docs" / "study_similarity.md": similarity_blocks,
     ROOT / "docs" / "study_robustness.md": robustness_blocks,
-    ROOT / "docs" / "tuning.md": settings_blocks,
+    ROOT / "docs" / "tuning.md": lambda: settings_blocks() | headline_blocks(),
+    ROOT / "docs" / "losses" / "index.md": headline_blocks,
 }
 
 
