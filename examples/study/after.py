@@ -53,7 +53,8 @@ def jobs_of(column: Cell, args: argparse.Namespace, cells: Results) -> list[Job]
             groups = ablation.variants("node" if level == "node" else "graph").values()
             methods = [name for group in groups for name in group]
         case "similarity":
-            methods = ["none", *unmeasured(by, cells)]
+            methods = ["none", *(args.methods or unmeasured(by, cells))]
+            return [by._replace(method=name) for name in methods]
         case "robustness":
             jobs = [alone._replace(model=teacher, is_teacher=True), alone]
             methods = robustness.METHODS
