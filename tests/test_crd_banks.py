@@ -120,6 +120,19 @@ def test_training_compiles_and_moves_the_same_entries() -> None:
         torch.testing.assert_close(loss.bank_s, twin.bank_s)
 
 
+def test_compiled_code_reads_the_entries_as_they_were() -> None:
+    """Inductor leaves out a copy of the banks by `clone`, and the backward pass reads moved ones."""
+    loss = moving().double()
+    compiled = torch.compile(copy.deepcopy(loss), fullgraph=True)
+    h_s = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
+    h_t, weight = torch.randn(9, 7).double(), torch.rand(9).double()
+    found, expected = (
+        torch.autograd.grad(one(h_s, h_t, torch.arange(9), weight=weight), h_s)
+        for one in (compiled, loss)
+    )
+    torch.testing.assert_close(found, expected)
+
+
 def test_one_node_has_no_negatives() -> None:
     loss = graphkd.CRDLoss(3, 3, 1, head="identity")
     h = torch.randn(1, 3, requires_grad=True)

@@ -167,8 +167,8 @@ class CRDLoss(ProjectedLoss):
         value = contrast_with_banks(
             s,
             t,
-            self.bank_s.clone() if held else self.bank_s,
-            self.bank_t.clone() if held else self.bank_t,
+            _copied(self.bank_s) if held else self.bank_s,
+            _copied(self.bank_t) if held else self.bank_t,
             nodes,
             weight,
             generator=generator,
@@ -178,6 +178,11 @@ class CRDLoss(ProjectedLoss):
             move_entries(self.bank_s, s, nodes, self.momentum)
             move_entries(self.bank_t, t, nodes, self.momentum)
         return value
+
+
+def _copied(bank: Tensor) -> Tensor:
+    """All entries, drawn: a compiler may leave out a clone, and then read what has moved since."""
+    return bank.index_select(0, torch.arange(bank.size(0), device=bank.device))
 
 
 def _check_momentum(loss: str, momentum: Any) -> None:
