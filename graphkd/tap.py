@@ -42,18 +42,37 @@ def _kept_and_handed(value: Any, seen: list[tuple[Tensor, tuple[Tensor, Tensor]]
     if isinstance(value, (tuple, list)):
         pairs = [_kept_and_handed(part, seen) for part in value]
         sides = [kept for kept, _ in pairs], [handed for _, handed in pairs]
-        make, named = type(value), hasattr(value, "_fields")
-        return tuple(make(*side) if named else make(side) for side in sides)
+        return tuple(_sequence(value, side) for side in sides)
     if isinstance(value, dict):
         kept, handed = _shallow(value), _shallow(value)
         for key, part in value.items():
             kept[key], handed[key] = _kept_and_handed(part, seen)
         return kept, handed
     if hasattr(value, "__dataclass_fields__"):
-        names = [field.name for field in dataclasses.fields(value) if field.init]
-        kept, handed = _kept_and_handed({name: getattr(value, name) for name in names}, seen)
-        return dataclasses.replace(value, **kept), dataclasses.replace(value, **handed)
+        sides = copy.copy(value), copy.copy(value)  # its constructor may compute something anew
+        for field in dataclasses.fields(value):
+            parts = _kept_and_handed(getattr(value, field.name), seen)
+            for side, part in zip(sides, parts, strict=True):
+                object.__setattr__(side, field.name, part)  # also of a frozen one
+        return sides
     return value, value.clone() if hasattr(value, "clone") else value
+
+
+def _sequence(value: Any, parts: list[Any]) -> Any:
+    """A sequence of the value's type. The constructor of a subclass may take something else."""
+    make: Any = type(value)
+    if isinstance(value, list) and make is not list:
+        new = copy.copy(value)
+        new[:] = parts
+        return new
+    if hasattr(value, "_fields"):
+        return make(*parts)
+    try:
+        return make(parts)
+    except TypeError:
+        new = tuple.__new__(make, parts)
+        vars(new).update(vars(value))
+        return new
 
 
 def _shallow(value: dict[Any, Any]) -> dict[Any, Any]:

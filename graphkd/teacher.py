@@ -14,13 +14,18 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def _stay_in_eval(module: ModuleT, mode: bool = True) -> ModuleT:
-    if any(parameter.requires_grad for parameter in module.parameters()):
+    caller = sys._getframe(1)
+    by_outer = caller.f_code is nn.Module.train.__code__
+    # Of a part without parameters, such as dropout, the module around it says whether it learns.
+    bare = next(module.parameters(), None) is None
+    whole = caller.f_locals["self"] if by_outer and bare else module
+    if any(parameter.requires_grad for parameter in whole.parameters()):
         for part in module.modules():
             vars(part).pop("train", None)
         return module.train(mode)
     for part in module.modules():  # torch.compile's wrapper has set the flag of the module inside
         part.training = False
-    if mode and sys._getframe(1).f_code is not nn.Module.train.__code__:  # not by an outer module
+    if mode and not by_outer:
         warnings.warn(
             f"freeze: {type(module).__name__} stays in eval mode, because it is frozen, or is a "
             "copy of what was; got .train(). To train it, call .requires_grad_(True) before "
@@ -35,8 +40,8 @@ def freeze(teacher: ModuleT) -> ModuleT:
 
     ``.train()`` of an outer module, which holds the teacher and the student, does not switch the
     teacher's dropout or BatchNorm on again. Nor does it in a copy, or after pickling. To train the
-    teacher or a copy of it, call ``.requires_grad_(True)`` and then ``.train()``. ``.train()`` on
-    the teacher itself, without the former, has no effect and warns.
+    teacher, a copy of it, or layers of a copy, call ``.requires_grad_(True)`` and then
+    ``.train()``. ``.train()`` on the teacher itself, without the former, has no effect and warns.
 
     What :func:`torch.jit.script` makes of a frozen teacher is a new module and is not frozen; call
     :func:`torch.jit.freeze` on it.

@@ -121,7 +121,7 @@ def test_training_compiles_and_moves_the_same_entries() -> None:
 
 
 def test_compiled_code_reads_the_entries_as_they_were() -> None:
-    """Inductor leaves out a copy of the banks by `clone`, and the backward pass reads moved ones."""
+    """Inductor leaves out a clone of the banks: the backward pass would read moved entries."""
     loss = moving().double()
     compiled = torch.compile(copy.deepcopy(loss), fullgraph=True)
     h_s = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)

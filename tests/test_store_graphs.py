@@ -244,6 +244,12 @@ def test_what_a_build_refuses(tmp_path) -> None:
             "must be a tensor; got tuple",
             {"forward": lambda m, b: (m(b.x, b.edge_index), 1)},
         ),
+        (
+            TypeError,
+            "must be a tensor; got a dict of 'logits'",
+            {"forward": lambda m, b: {"logits": m(b.x, b.edge_index)}},
+        ),
+        (TypeError, "got None", {"forward": lambda m, b: setattr(b, "z", m(b.x, b.edge_index))}),
         (ValueError, "two-dimensional", {"forward": lambda m, b: m(b.x, b.edge_index)[:, 0]}),
         (RuntimeError, "has not run", {"forward": lambda m, b: torch.ones(34, 1)}),
         (

@@ -98,6 +98,28 @@ class Record:
     second: Tensor
 
 
+@dataclasses.dataclass
+class Shifted:
+    """A constructor that changes what it is given, with a name that is no attribute."""
+
+    first: Tensor
+    by: dataclasses.InitVar[int]
+
+    def __post_init__(self, by: int) -> None:
+        self.first = self.first + by
+        self.shift = by
+
+
+class Both(tuple[Tensor, ...]):
+    def __new__(cls, first: Tensor, second: Tensor) -> "Both":
+        return super().__new__(cls, (first, second))
+
+
+class Several(list[Tensor]):
+    def __init__(self, *parts: Tensor) -> None:
+        super().__init__(parts)
+
+
 def replaced(output: dict[str, Tensor]) -> Tensor:
     output["first"] = output["first"] + 1
     return output["first"]
@@ -117,6 +139,9 @@ CONTAINERS = {
     "dict": (lambda h: {"first": h}, replaced, lambda o: o["first"]),
     "OrderedDict": (lambda h: OrderedDict(first=h), replaced, lambda o: o["first"]),
     "dataclass": (lambda h: Record(h, 2 * h), lambda o: F.relu_(o.first), lambda o: o.first),
+    "own constructor": (lambda h: Shifted(h, 1), lambda o: o.first * o.shift, lambda o: o.first),
+    "own tuple": (lambda h: Both(h, h), lambda o: F.relu_(o[0]), lambda o: o[0]),
+    "own list": (lambda h: Several(h, h), lambda o: F.relu_(o.pop(0)), lambda o: o[0]),
     "nested": (lambda h: {"a": [h]}, lambda o: F.relu_(o["a"][0]), lambda o: o["a"][0]),
     "Data": (lambda h: Data(x=h), set_x, lambda o: o.x),
 }

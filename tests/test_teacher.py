@@ -61,6 +61,18 @@ def test_a_frozen_teacher_and_its_copies_train_again_when_told_to(clone) -> None
     assert not other.training
 
 
+def test_layers_without_parameters_follow_the_module_around_them() -> None:
+    """Those that a student took learn with it; those of a teacher, listed anew, stay."""
+    net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(), nn.BatchNorm1d(8, affine=False))
+    teacher = freeze(net)
+    student = copy.deepcopy(teacher)[:3].requires_grad_(True).train()
+    assert all(part.training for part in student)
+    layers = nn.ModuleList(teacher).train()
+    assert not any(part.training for part in layers)
+    nn.ModuleDict({"teacher": teacher, "student": student}).train()
+    assert not any(part.training for part in teacher)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_model_is_refused_and_a_frozen_one_can_be_scripted() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.Dropout())

@@ -164,13 +164,16 @@ def test_balancing_moves_in_training_only_and_survives_a_checkpoint() -> None:
     with torch.no_grad():
         objective.train()(task_loss=task, **data)
     assert objective.factors() == factors
-    other = copy.deepcopy(WeightedSum(
-        kd=(1.0, KDLoss()), at=(1.0, AttentionTransferLoss()), balance=True
-    ))  # fmt: skip
+    other = copy.deepcopy(objective)
+    other.reset_parameters()
+    assert [factor.item() for factor in other.factors().values()] == [1.0, 1.0]
     other.load_state_dict(objective.state_dict())
     assert other.factors() == factors
     assert pickle.loads(pickle.dumps(objective)).factors() == factors
     assert repr(other) == repr(objective)
+    halved = [c.item() for c in copy.deepcopy(other).half().factors().values()]
+    assert halved == pytest.approx([c.item() for c in factors.values()], rel=1e-3)
+    assert all(c.dtype == torch.float32 for c in other.double().factors().values())
 
 
 class Constant(nn.Module):

@@ -93,7 +93,8 @@ class Teacher:
             if isinstance(output, dict):
                 types = ", ".join(map(repr, output))
                 output = output.get(node_type, f"a dict of {types}")
-            if name[0] == "z" and h is not None and (output is None or isinstance(output, str)):
+            lacking = output is None or isinstance(output, str)
+            if name[0] == "z" and h is not None and lacking and node_type is not None:
                 continue  # this type has embeddings only
             if hasattr(output, "full_tensor"):  # a DTensor, of a sharded teacher
                 output = output.full_tensor()
@@ -114,10 +115,8 @@ class Teacher:
         if cast.isfinite().all():
             return cast.cpu()
         if rows.isnan().any():
-            warnings.warn(
-                f"{_WHERE}: {name} holds NaN, and every loss on such a row will be NaN.",
-                stacklevel=2,
-            )
+            text = f"{_WHERE}: {name} holds NaN, and every loss on such a row will be NaN."
+            warnings.warn(text, stacklevel=2)
         if (rows.isfinite() & ~cast.isfinite()).any():
             largest = rows[rows.isfinite()].abs().max().item()
             raise ValueError(

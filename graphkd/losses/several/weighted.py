@@ -135,17 +135,20 @@ class WeightedSum(nn.Module):
             terms = self._terms(arguments)
         factors = self.factors() if self.balance else dict.fromkeys(terms, 1.0)
         weighted = [self.weights[name] * factors[name] * term for name, term in terms.items()]
-        total = weighted[0]
-        for term in weighted[1:]:
-            total = total + term
+        total: Tensor = sum(weighted[1:], weighted[0])
         return total, {name: term.detach() for name, term in terms.items()}
+
+    def reset_parameters(self) -> None:
+        """Forget the averages; the losses' heads have methods of their own."""
+        for averages in (self.task_norms, self.term_norms):
+            averages.zero_()
 
     def factors(self) -> dict[str, Tensor]:
         """The balancing factor :math:`c_k` of each term; 1 before the first average."""
         return dict(zip(self.losses, self._ratios().clamp(_LEAST, _MOST), strict=True))
 
     def _ratios(self) -> Tensor:
-        return (self.task_norms / self.term_norms).nan_to_num(nan=1.0)
+        return (self.task_norms.float() / self.term_norms.float()).nan_to_num(nan=1.0)
 
     def _term(self, name: str, loss: nn.Module, arguments: dict[str, Any]) -> Tensor:
         takes, needs = self._takes[name]
@@ -229,8 +232,7 @@ class WeightedSum(nn.Module):
 
     def _warn_at_bounds(self) -> None:
         """Warn once of a factor at a bound, where reading it makes no step wait for a GPU."""
-        here = self.term_norms.device.type == "cpu"
-        if self._warned or torch.compiler.is_compiling() or not here:
+        if self._warned or torch.compiler.is_compiling() or self.term_norms.device.type != "cpu":
             return
         for name, ratio in zip(self.losses, self._ratios().tolist(), strict=True):
             if not self._warned and not _LEAST <= ratio <= _MOST:
