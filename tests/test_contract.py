@@ -86,6 +86,10 @@ def test_empty_and_repeated_index(loss: Loss, options: dict) -> None:
     torch.testing.assert_close(rows[0], rows[1])
 
 
+class Named(torch.Tensor):
+    """As libraries around torch make them, to know an image from a mask."""
+
+
 @every(variants=True, backends=True)
 def test_layouts_do_not_matter(loss: Loss, options: dict) -> None:
     h_s, h_t, edge_index = loss.inputs()
@@ -100,6 +104,9 @@ def test_layouts_do_not_matter(loss: Loss, options: dict) -> None:
     negative = torch._neg_view(-h_s.detach()).requires_grad_()  # as of a conjugate's imaginary part
     value = loss.call(negative, torch._neg_view(-h_t), edge_index, **options)
     torch.testing.assert_close(backward(value, negative), gradient)
+    named = h_s.detach().clone().as_subclass(Named).requires_grad_()
+    value = loss.call(named, h_t.clone().as_subclass(Named), edge_index, **options)
+    torch.testing.assert_close(backward(value, named).as_subclass(torch.Tensor), gradient)
     row = torch.randn(1, h_s.size(1), dtype=h_s.dtype)
     expanded = row.expand(9, -1).requires_grad_()
     value = loss.call(expanded, h_t, edge_index, **options)

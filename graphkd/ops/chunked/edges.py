@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import has_torch_function_unary
 
 from graphkd._precision import exact, full_precision
 from graphkd.graph import Edges
@@ -225,8 +226,12 @@ def _rows(
 
 
 def _sparse(kernel: Kernel, x: Tensor) -> bool:
-    """Whether sparse products serve: for inner products, on devices where torch has them."""
-    return kernel.statistic == "dot" and x.device.type in ("cpu", "cuda")
+    """Whether sparse products serve: for inner products, on devices where torch has them.
+
+    A subclass of Tensor would make sparse matrices of its own, and torch cannot have these.
+    """
+    plain = x.device.type in ("cpu", "cuda") and not has_torch_function_unary(x)
+    return plain and kernel.statistic == "dot"
 
 
 def _csr(ptr: Tensor, ends: Tensor, values: Tensor, width: int) -> Tensor:
