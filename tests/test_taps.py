@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Normal
 from torch_geometric.data import Data
 
 from graphkd import GCRDLoss, KDLoss, Tap, TeacherStore, WeightedSum
@@ -142,6 +143,7 @@ CONTAINERS = {
     "own constructor": (lambda h: Shifted(h, 1), lambda o: o.first * o.shift, lambda o: o.first),
     "own tuple": (lambda h: Both(h, h), lambda o: F.relu_(o[0]), lambda o: o[0]),
     "own list": (lambda h: Several(h, h), lambda o: F.relu_(o.pop(0)), lambda o: o[0]),
+    "object": (lambda h: Normal(h, 1.0), lambda o: F.relu_(o.loc), lambda o: o.loc),
     "nested": (lambda h: {"a": [h]}, lambda o: F.relu_(o["a"][0]), lambda o: o["a"][0]),
     "Data": (lambda h: Data(x=h), set_x, lambda o: o.x),
 }
