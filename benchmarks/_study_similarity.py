@@ -105,7 +105,7 @@ def changes(columns: Columns) -> str:
     rows = []
     for measure, named in similarity.MEASURES.items():
         agrees = {name: similarity.spearman(one, measure) for name, one in every.items()}
-        rows.append([named, over_sets(agrees)])
+        rows.append([named, over_sets(agrees, most=1.0)])
         for pair in CHANGES:
             rows[-1].append(over_sets({x: change(y, measure, *pair) for x, y in every.items()}))
     head = ["", "rank correlation", *(" − ".join(map(short, pair)) for pair in CHANGES)]
@@ -147,8 +147,11 @@ def sets_with_local(columns: Columns) -> int:
     return len({dataset(name) for name, column in columns.items() if has_local(column)})
 
 
-def over_sets(values: dict[str, float]) -> str:
-    """The mean over data sets, with its interval, of the columns that have a value."""
+def over_sets(values: dict[str, float], most: float = math.inf) -> str:
+    """The mean over data sets, with its interval, of the columns that have a value.
+
+    A correlation's interval ends at 1 at most.
+    """
     by_set = defaultdict(list)
     for name, value in values.items():
         if not math.isnan(value):
@@ -156,6 +159,7 @@ def over_sets(values: dict[str, float]) -> str:
     if len(by_set) < 2:
         return "–"
     mean, low, high = similarity.interval([*map(fmean, by_set.values())])
+    low, high = max(low, -most), min(high, most)
     text = f"{decimal(mean, 2)} [{decimal(low, 2)}, {decimal(high, 2)}]"
     return f"**{text}**" if low > 0 or high < 0 else text
 
