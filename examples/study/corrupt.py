@@ -11,6 +11,8 @@ from torch_geometric import seed_everything
 from torch_geometric.data import Data
 from torch_geometric.utils import add_random_edge, dropout_edge, mask_feature
 
+from .graphs import are_yes_or_no
+
 # Corruptions draw other numbers than models, which are seeded by the run's seed itself.
 APART = 100_000
 
@@ -56,12 +58,12 @@ def labels(data: Data, share: float) -> None:
     """
     data.y = data.y.clone()
     known = (data.train_mask | data.val_mask).nonzero().view(-1)
-    if data.y.dim() == 1 and not data.y.is_floating_point():
+    if data.y.dim() == 1:
         known = known[data.y[known] >= 0]
         wrong = known[torch.randperm(known.numel())[: round(share * known.numel())]]
         classes = int(data.y.max()) + 1
         data.y[wrong] = (data.y[wrong] + torch.randint(1, classes, wrong.shape)) % classes
-    elif data.y.dim() == 2:
+    elif are_yes_or_no(data.y):
         turned = torch.rand(known.numel(), data.y.size(1)) < share
         data.y[known] = torch.where(turned, 1 - data.y[known], data.y[known])
     else:

@@ -18,13 +18,14 @@ from torch_geometric.data import Data, HeteroData
 from . import graphs, hetero, points
 from .corrupt import corrupted
 from .files import read
-from .graphs import PARTS
+from .graphs import PARTS, are_yes_or_no
 from .methods import named
-from .splits import shuffled, split
+from .splits import known, shuffled, split
 
 LABELLED = 20  # nodes of a class, if there is no split
 # Wider features become the components of a truncated SVD.
 WIDEST, COMPONENTS = 5000, 256
+FEWEST = 10  # graphs, if they have to be divided
 HOPS = 2  # of the features that SIGN precomputes
 
 
@@ -57,8 +58,8 @@ class Problem(NamedTuple):
 
     @property
     def many(self) -> bool:
-        """Whether there are many graphs."""
-        return len(self.learn) > 1
+        """Whether there are many graphs, as there are if each has a label."""
+        return len(self.learn) > 1 or self.per_graph
 
     @property
     def tasks(self) -> set[str]:
@@ -77,11 +78,26 @@ def rows(data: Data, part: str) -> Tensor | slice:
     return data[f"{part}_mask"] if f"{part}_mask" in data else slice(None)
 
 
-def features(x: Tensor) -> Tensor:
-    """Rows that sum to 1 if they are bags of words, and that are not too wide."""
+def features(name: str, x: Tensor) -> Tensor:
+    """Rows of numbers that sum to 1 if they are bags of words, and that are not too wide."""
+    x = (x.view(-1, 1) if x.dim() == 1 else x).float()
+    if x.layout != torch.strided:
+        x = x.to_dense() if x.size(1) <= WIDEST else x.to_sparse_coo().coalesce()
+    graphs.finite(name, "x", x)
+    if x.is_sparse:
+        return reduced(_shares(x))
     if (x >= 0).all() and (x == 0).float().mean() > 0.9:
         x = T.NormalizeFeatures()(Data(x=x)).x
     return reduced(x)
+
+
+def _shares(x: Tensor) -> Tensor:
+    """The rows of a sparse matrix, which sum to 1 if they are bags of words."""
+    values, (row, _) = x.values(), x.indices()
+    if values.numel() > 0.1 * x.numel() or (values < 0).any():
+        return x
+    sums = torch.zeros(x.size(0)).index_add_(0, row, values).clamp(min=1)  # as NormalizeFeatures
+    return torch.sparse_coo_tensor(x.indices(), values / sums[row], x.shape)
 
 
 def reduced(x: Tensor) -> Tensor:
@@ -90,7 +106,7 @@ def reduced(x: Tensor) -> Tensor:
         return x
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return x @ torch.svd_lowrank(x, q=COMPONENTS)[2]
+        return x @ torch.svd_lowrank(x, q=min(COMPONENTS, len(x)))[2]
 
 
 @lru_cache(maxsize=2)
@@ -101,15 +117,25 @@ def load(name: str, root: str) -> dict[str, list[Any]]:
         SystemExit: If no such set is known, or its files are neither there nor to be had.
     """
     parts = read(name, root)
-    return {part: [_ready(graph) for graph in of_part] for part, of_part in parts.items()}
+    if not all(parts.values()):
+        raise SystemExit(
+            f"{name}: no graphs are in {' and '.join(p for p in parts if not parts[p])}."
+        )
+    return {part: [_ready(name, graph) for graph in of_part] for part, of_part in parts.items()}
 
 
-def _ready(graph: Any) -> Any:
+def _ready(name: str, graph: Any) -> Any:
     """A graph as models take it: whatever is the same under every seed."""
+    if not isinstance(graph, Data | HeteroData):
+        raise SystemExit(f"{name} holds no graphs of nodes, but {type(graph).__name__}.")
     if isinstance(graph, HeteroData):
-        for name, x in graph.collect("x", allow_empty=True).items():
-            graph[name].x = features(x)
-        return hetero.prepared(graph)
+        for store in graph.node_stores:
+            if "x" in store and 0 in store.x.shape[1:]:
+                store.num_nodes = store.num_nodes
+                del store.x
+            elif "x" in store:
+                store.x = features(name, store.x)
+        return hetero.prepared(graph, name)
     return points.neighbours(graph) if points.unconnected(graph) else graph
 
 
@@ -129,26 +155,60 @@ def problem(name: str, root: str, seed: int, setting: str = "transductive") -> P
     first = next(iter(parts.values()))[0]
     of_types = isinstance(first, HeteroData)
     if "all" in parts and len(parts["all"]) == 1 and not of_types:
-        return _one_graph(name, root, seed, setting, changes)
+        return _checked(name, _one_graph(name, root, seed, setting, changes))
     if changes:
         raise SystemExit(f"{name} is not one graph of one node type: it cannot be corrupted.")
     if of_types:
-        return _typed_graph(name, parts, seed, setting)
+        return _checked(name, _typed_graph(name, parts, seed, setting))
     if setting != "transductive":
         raise SystemExit(f"{name} has many graphs: its test graphs are unseen in any case.")
-    if points.are_classified(first) and "all" not in parts:
-        return _blocks(parts, seed)
-    return _many_graphs(name, root, seed)
+    if points.are_classified(first) and {*parts} == {*PARTS}:
+        return _checked(name, _blocks(parts, seed))
+    return _checked(name, _many_graphs(name, root, seed))
+
+
+def _checked(name: str, found: Problem) -> Problem:
+    """The same with the scale of its labels, if they are numbers.
+
+    Raises:
+        SystemExit: If a part has no labels, or training rows have those of one class only.
+    """
+    parts = {"train": found.learn, **found.held}
+    of_part = {p: torch.cat([data.y[rows(data, p)] for data in parts[p]]) for p in parts}
+    if empty := [part for part, y in of_part.items() if not known(y).any()]:
+        raise SystemExit(f"{name}: too few rows have labels, none in {' and '.join(empty)}.")
+    y = of_part["train"]
+    if y.dim() == 1 and (classes := y[known(y)]).min() == classes.max():
+        raise SystemExit(
+            f"{name}: all training rows have class {classes[0]}, and -1 means unknown: "
+            "number its classes from 0."
+        )
+    if found.kind != "regression":
+        return found
+    center = y.float().nanmean(dim=0)
+    spread = (y - center).square().nanmean(dim=0).sqrt()
+    return found._replace(center=center, spread=spread.where(spread > 0, 1.0))
+
+
+def _split(name: str, data: Data, seed: int, labelled: int) -> Data:
+    """As splits.split; a class outside all parts, as of unknown nodes, is no class of the task."""
+    for what in ("y", *(f"{part}_mask" for part in PARTS)):
+        if what in data and len(data[what]) != data.num_nodes:
+            raise SystemExit(f"{name}: it is one graph, but `{what}` has no row for each node.")
+    data = split(data, seed, labelled)
+    if data.y.dim() == 1:
+        data.y = data.y.where(data.train_mask | data.val_mask | data.test_mask, -1)
+    return data
 
 
 def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str, float]) -> Problem:
     labelled = 5 if name == "Digits" else LABELLED
-    plain = split(_prepared(name, root), seed, labelled)
+    plain = _split(name, _prepared(name, root), seed, labelled)
     if changes:
         plain = corrupted(plain, changes, seed)
         whole = _add_hops(copy.copy(plain))
     else:
-        whole = split(_with_hops(name, root), seed, labelled)
+        whole = _split(name, _with_hops(name, root), seed, labelled)
     kind, outputs = _task(whole.y)
     if setting == "transductive":
         return Problem(kind, outputs, [whole], {"val": [whole], "test": [whole]})
@@ -164,10 +224,11 @@ def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str,
 @lru_cache(maxsize=2)
 def _prepared(name: str, root: str) -> Data:
     data = copy.copy(load(name, root)["all"][0])
-    data.y = data.y.view(-1) if data.y.dim() == 2 and data.y.size(1) == 1 else data.y
-    if data.x is None:  # what a node's degree and its neighbours' say
-        data = T.LocalDegreeProfile()(data)
-    data.x = features(data.x)
+    graphs.complete(name, [data])
+    data.y = graphs.of_nodes(data.y)
+    if data.x is None or 0 in data.x.shape[1:]:  # what a node's degree and its neighbours' say
+        data = T.LocalDegreeProfile()(data.update({"x": None}))
+    data.x = features(name, data.x)
     return data
 
 
@@ -181,7 +242,7 @@ def _typed_graph(name: str, graphs: dict[str, list[Any]], seed: int, setting: st
     if setting != "transductive" or len(graphs.get("all", ())) != 1:
         raise SystemExit(f"{name} has several node types: it has to be one graph, transductive.")
     (data,) = graphs["all"]
-    data = hetero.with_labels(data, split(hetero.labels(data), seed, LABELLED))
+    data = hetero.with_labels(data, _split(name, hetero.labels(data), seed, LABELLED))
     kind, outputs = _task(data.y)
     return Problem(kind, outputs, [data], {"val": [data], "test": [data]})
 
@@ -215,27 +276,19 @@ def _many_graphs(name: str, root: str, seed: int) -> Problem:
     every = [graph for part in parts.values() for graph in part]
     per_graph = all(graph.y.size(0) == 1 for graph in every)
     kind, outputs = _task(torch.cat([graph.y for graph in every]))
-    if "all" in parts:
-        parts = graphs.divided(parts["all"], seed, per_graph)
+    if "val" not in parts:
+        if len(every) < FEWEST:
+            raise SystemExit(f"{name} has {len(every)} graphs: to divide them takes {FEWEST}.")
+        parts = graphs.divided(parts, seed, per_graph)
     learn, held = parts["train"], {part: parts[part] for part in ("val", "test")}
     # If nodes have labels, one graph has many of them; an epoch shall have ten steps.
     batch = 64 if per_graph else max(1, min(64, len(learn) // 10))
-    found = Problem(kind, outputs, learn, held, per_graph, batch)
-    if kind != "regression":
-        return found
-    y = torch.cat([graph.y for graph in learn])
-    center = y.nanmean(dim=0)
-    spread = (y - center).square().nanmean(dim=0).sqrt()
-    return found._replace(center=center, spread=spread.where(spread > 0, 1.0))
+    return Problem(kind, outputs, learn, held, per_graph, batch)
 
 
 def _task(y: Tensor) -> tuple[str, int]:
     """What labels ask for, and how many outputs that takes."""
-    known = y[~y.isnan()] if y.is_floating_point() else y
     if y.dim() == 2:
-        both = bool(((known == 0) | (known == 1)).all())
-        return ("multilabel" if both else "regression"), y.size(1)
-    if y.is_floating_point() and not (known == known.round()).all():
-        return "regression", 1
-    outputs = int(known.max()) + 1
+        return ("multilabel" if are_yes_or_no(y) else "regression"), y.size(1)
+    outputs = int(y.max()) + 1
     return ("binary" if outputs == 2 else "multiclass"), outputs

@@ -34,6 +34,7 @@ METRICS = {
     "multiclass": "accuracy, %", "binary": "ROC-AUC, %", "regression": "minus RMSE",
     "segmentation": "mean IoU, %",
 }  # fmt: skip
+NO_AREA = "No label has both values among the rows that are scored."
 BATCH_TO_SCORE, NODES_TO_SCORE = 1024, 2**18  # graphs and nodes of a batch, at most
 
 
@@ -91,6 +92,8 @@ def score(z: Tensor, y: Tensor, problem: Problem) -> float:
                 z, y, num_classes=z.size(1), average="micro", ignore_index=-1
             )
         case "binary":
+            if y[y >= 0].unique().numel() < 2:
+                raise FloatingPointError(NO_AREA)
             found = binary_auroc(z[:, 1] - z[:, 0], y, ignore_index=-1)
         case "segmentation":
             found = multiclass_jaccard_index(z, y, num_classes=z.size(1), ignore_index=-1)
@@ -112,7 +115,7 @@ def _mean_area(z: Tensor, y: Tensor) -> float:
         if y_k[known].unique().numel() == 2:
             areas.append(binary_auroc(z_k[known], y_k[known].long()).item())
     if not areas:
-        raise SystemExit("No label has both values among the rows that are scored.")
+        raise FloatingPointError(NO_AREA)
     return sum(areas) / len(areas)
 
 
@@ -144,9 +147,9 @@ def evaluate(model: nn.Module, problem: Problem, batches: list[Data], part: str)
     return score(torch.cat(z), torch.cat(y), problem)
 
 
-def batched(graphs: list[Data]) -> list[Data]:
+def batched(graphs: list[Data], problem: Problem) -> list[Data]:
     """The batches of a part to score."""
-    if len(graphs) == 1:
+    if not problem.many:
         return graphs
     most = NODES_TO_SCORE // max(graph.num_nodes for graph in graphs)
     return [*DataLoader(graphs, max(1, min(most, BATCH_TO_SCORE)))]
@@ -155,7 +158,10 @@ def batched(graphs: list[Data]) -> list[Data]:
 def scores(model: nn.Module, problem: Problem) -> dict[str, float]:
     """The scores of the test parts."""
     parts = {part: graphs for part, graphs in problem.held.items() if part != "val"}
-    return {part: evaluate(model, problem, batched(graphs), part) for part, graphs in parts.items()}
+    return {
+        part: evaluate(model, problem, batched(graphs, problem), part)
+        for part, graphs in parts.items()
+    }
 
 
 def fit(
@@ -178,7 +184,7 @@ def fit(
         [*model.parameters(), *heads], lr=training.lr, weight_decay=training.weight_decay
     )
     tap = None if taught is None else graphkd.Tap(model, model.layers[taught.level])
-    validation = batched(problem.held["val"])
+    validation = batched(problem.held["val"], problem)
     loader: Any = _batches(problem, taught).loader() if problem.many else problem.learn
     losses = {} if taught is None else {"loss": taught.loss}
     checkpoint = Checkpoint(kept, model=model, optimizer=optimizer, **losses)

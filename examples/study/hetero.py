@@ -21,7 +21,7 @@ from torch_geometric.nn.resolver import normalization_resolver
 
 import graphkd
 
-from . import methods
+from . import graphs, methods
 
 # Data ---------------------------------------------------------------------------------------------
 
@@ -65,13 +65,27 @@ def papers() -> HeteroData:
     return T.ToUndirected()(data)
 
 
-def prepared(data: HeteroData) -> HeteroData:
+def prepared(data: HeteroData, name: str) -> HeteroData:
     """A graph with node ids, features that are mostly 0 as sparse matrices, and `adj_t` by type.
 
     Models multiply with sparse matrices: on DBLP five times as fast, and no edge needs a row of its
-    own. If a type is the end of no edges, all edges get their reverse.
+    own. If a type is the end of no edges, all edges get their reverse. A type without edges goes.
+
+    Raises:
+        SystemExit: If no edges are left, or the classified type has none.
     """
     data = copy.copy(data)
+    if len(data.node_types) == 1 and hasattr(data, "train_y"):  # PyG's Entities has them beside it
+        for key in ("train_idx", "train_y", "test_idx", "test_y"):
+            data.node_stores[0][key] = getattr(data, key)
+            delattr(data, key)
+    if not data.num_edges:
+        raise SystemExit(f"{name} has several node types, but no edges to learn from.")
+    joined = {end for src, _, dst in data.edge_types for end in (src, dst)}
+    if (target := classified(data)) not in joined:
+        raise SystemExit(f"{name}: nodes of the type {target} have labels, but no edges.")
+    for lonely in {*data.node_types} - joined:
+        del data[lonely]
     if {edge_type[2] for edge_type in data.edge_types} != set(data.node_types):
         data = T.ToUndirected()(data)
     for store in data.node_stores:
@@ -105,11 +119,11 @@ def labels(data: HeteroData) -> Data:
     if "train_y" in store:  # labels of training and test nodes by their numbers
         result.y = torch.full((store.num_nodes,), -1)
         for part in ("train", "test"):
-            result.y[store[f"{part}_idx"]] = store[f"{part}_y"]
+            result.y[store[f"{part}_idx"]] = store[f"{part}_y"].long()
             result[f"{part}_mask"] = torch.zeros(store.num_nodes, dtype=torch.bool)
             result[f"{part}_mask"][store[f"{part}_idx"]] = True
         return result
-    result.y = store.y.view(-1) if store.y.dim() == 2 and store.y.size(1) == 1 else store.y
+    result.y = graphs.of_nodes(store.y)
     return result.update({key: store[key] for key in store if key.endswith("_mask")})
 
 

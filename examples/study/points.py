@@ -117,7 +117,7 @@ def parts(name: str, root: str) -> dict[str, list[Data]]:
 
 def are_classified(data: Data) -> bool:
     """Whether a graph is of points with a class each."""
-    return "pos" in data and data.y is not None and data.y.shape == (data.num_nodes,)
+    return "pos" in data and isinstance(data.y, Tensor) and data.y.shape == (data.num_nodes,)
 
 
 def unconnected(data: Data) -> bool:
