@@ -9,10 +9,13 @@ Files lie in ROOT/CLASS, those of ogb in ROOT/NAME.
 """
 
 import inspect
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch_geometric.datasets
 from sklearn.datasets import load_digits
@@ -53,6 +56,26 @@ GENERATED: dict[str, Callable[[], dict[str, list[Any]]]] = {
 }
 
 
+# The modules that the extra "datasets" installs.
+EXTRA = {"h5py", "ogb", "pandas", "rdkit"}
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Sets that PyG draws at random are the same in every process, and later draws as ever."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            random.seed(0)
+            np.random.seed(0)
+            torch.manual_seed(0)
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@_seeded()
 def read(name: str, root: str) -> dict[str, list[Any]]:
     """The graphs of a data set: under "all", or by part if it comes in parts.
 
@@ -82,20 +105,38 @@ def read(name: str, root: str) -> dict[str, list[Any]]:
         if missing := sorted(asked - given.keys()):
             raise SystemExit(f"{name} needs more than a name: {', '.join(missing)}.")
         make = _telling(make, name)
-        # "CSL" has no parts, and gives all of its graphs for each.
-        if "split" in needs and needs["split"].default in ("train", "trainval") and own != "CSL":
-            return {part: [*make(**given, split=part)] for part in PARTS}
-        dataset = make(**given)
+        return _parts(make, needs, given)
     except ImportError as error:
-        raise SystemExit(
-            f"{name} could not be read: {error}. Run: pip install 'graphkd[datasets]'"
-        ) from None
+        module = (error.name or "").partition(".")[0]
+        what = "'graphkd[datasets]'" if module in EXTRA else module or "what is missing"
+        raise SystemExit(f"{name} could not be read: {error}. Run: pip install {what}") from None
     except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
-        why = str(error) or f"{kind} has no {own}"
+        why = " ".join(str(error).split()) or f"{kind} has no {own}"
         raise SystemExit(
             f"{name} could not be read: {why}. Its files belong in {Path(root) / kind}."
         ) from None
-    return {"all": [*dataset]}
+
+
+def _parts(make: type, needs: Any, given: dict[str, Any]) -> dict[str, list[Any]]:
+    """The graphs of a class of data sets, called with what it needs."""
+    default = {name: parameter.default for name, parameter in needs.items()}
+    # "CSL" has no parts, and gives all of its graphs for each.
+    if default.get("split", "") in ("train", "trainval", None) and given.get("name") != "CSL":
+        try:
+            return {part: [*make(**given, split=part)] for part in PARTS}
+        except ValueError:
+            if default["split"] is not None:
+                raise  # else the class may know other parts, or none
+    if default.get("train") is True:
+        return {"train": [*make(**given)], "test": [*make(**given, train=False)]}
+    dataset = make(**given)
+    # TUDataset leaves out attributes, without which some sets have no features.
+    lacks = {
+        flag: True
+        for what, flag in {"x": "use_node_attr", "edge_attr": "use_edge_attr"}.items()
+        if flag in needs and len(dataset) and 0 in getattr(dataset[0].get(what), "shape", ())[1:]
+    }
+    return {"all": [*(make(**given, **lacks) if lacks else dataset)]}
 
 
 def _telling(make: type, name: str) -> type:
@@ -118,6 +159,10 @@ def _telling(make: type, name: str) -> type:
 
 
 def _ogb(name: str, root: str) -> dict[str, list[Any]]:
+    if name == "ogbn-mag":
+        raise SystemExit("ogbn-mag has several node types: use OGB_MAG.")
+    if not name.startswith(("ogbn-", "ogbg-")):
+        raise SystemExit(f"{name}: of ogb's sets, those of nodes (ogbn-) and graphs (ogbg-) fit.")
     from ogb.graphproppred import PygGraphPropPredDataset
     from ogb.nodeproppred import PygNodePropPredDataset
 
