@@ -82,7 +82,7 @@ def prepared(data: HeteroData, name: str) -> HeteroData:
     if not data.num_edges:
         raise SystemExit(f"{name} has several node types, but no edges to learn from.")
     joined = {end for src, _, dst in data.edge_types for end in (src, dst)}
-    if (target := classified(data)) not in joined:
+    if (target := classified(data, name)) not in joined:
         raise SystemExit(f"{name}: nodes of the type {target} have labels, but no edges.")
     for lonely in {*data.node_types} - joined:
         del data[lonely]
@@ -99,7 +99,7 @@ def prepared(data: HeteroData, name: str) -> HeteroData:
         return adjacency(data)
 
 
-def classified(data: HeteroData) -> str:
+def classified(data: HeteroData, name: str = "a graph") -> str:
     """The node type that has labels.
 
     Raises:
@@ -108,7 +108,7 @@ def classified(data: HeteroData) -> str:
     found = [name for name in data.node_types if {"y", "train_y"} & {*data[name].keys()}]
     if len(found) != 1:
         have = f"{' and '.join(found)} have" if found else "no node type has"
-        raise SystemExit(f"One node type of a graph has to be classified, but {have} labels.")
+        raise SystemExit(f"One node type of {name} has to be classified, but {have} labels.")
     return found[0]
 
 
