@@ -1,6 +1,8 @@
 """How the study reads data sets by name: parts, random sets, attributes, what cannot be read."""
 
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +76,12 @@ def test_parts_that_need_not_be_asked_for(monkeypatch: pytest.MonkeyPatch, accep
     assert files.read("Made", "") == (parts if accepts else {"all": [None]})
 
 
+def test_the_advice_to_install_the_extra_is_for_what_it_holds() -> None:
+    text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text()
+    (extra,) = re.findall(r"^datasets = \[(.*)\]$", text, re.M)
+    assert {*re.findall(r'"(\w+)', extra)} == files.EXTRA
+
+
 @pytest.mark.parametrize(
     ("module", "advice"),
     [("rdkit.Chem", "'graphkd\\[datasets\\]'"), ("rdflib", "rdflib"), (None, "what is missing")],
@@ -89,7 +97,15 @@ def test_a_missing_module_is_named(
         files.read("Made", "")
 
 
-@pytest.mark.parametrize("name", ["ogbn-mag", "ogbl-ppa", "ogbn-nothing", "ogbx"])
-def test_other_sets_of_ogb_are_refused_in_a_line(name: str) -> None:
-    with pytest.raises(SystemExit, match=rf"^{name}[^\n]*$"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ogbn-mag", "use OGB_MAG"),
+        ("ogbl-ppa", "those of nodes"),
+        ("ogbn-nothing", "Available datasets"),
+        ("ogbx", "those of nodes"),
+    ],
+)
+def test_other_sets_of_ogb_are_refused_in_a_line(name: str, message: str) -> None:
+    with pytest.raises(SystemExit, match=rf"^{name}[^\n]*{message}[^\n]*$"):
         files.read(name, "")

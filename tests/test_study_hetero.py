@@ -70,8 +70,8 @@ def test_labels_in_other_forms() -> None:
     assert found.train_mask.nonzero().view(-1).tolist() == [1, 4, 7]
     assert found.y[[4, 1, 7, 14, 11, 17, 0]].tolist() == [1, 1, 1, 0, 1, 1, -1]
     graph["author"].y = torch.zeros(30)
-    with pytest.raises(SystemExit, match="paper and author have labels"):
-        hetero.classified(graph)
+    with pytest.raises(SystemExit, match=r"of Academic has .* paper and author have labels"):
+        hetero.prepared(graph, "Academic")
 
 
 def test_what_is_not_asked_for_is_not_computed() -> None:
