@@ -190,7 +190,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.part != "cells":
         after.run(args, columns_of(args), limits_of)
         return
-    names = args.datasets or ["Digits"]
+    names = [*dict.fromkeys(args.datasets or ["Digits"])]
     results = [
         schedule.Results(args.out, name, args.setting, limits_of(name, args)) for name in names
     ]

@@ -1,23 +1,22 @@
 """Jobs run in processes, each run a line of JSON in the file of its data set.
 
-One process writes: a study that was killed goes on where it was, and a last line that was cut is
-dropped. A job waits for the choices that it needs, its student's, its teacher's and KD's, and for
-its teacher's runs, whose outputs it takes.
+One process writes, under a lock: a study that was killed goes on where it was, and a last line that
+was cut is dropped. A job waits for the choices that it needs, its student's, its teacher's and
+KD's, and for its teacher's runs, whose outputs it takes.
 """
 
 import json
 import os
 import platform
-import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from multiprocessing import get_all_start_methods, get_context
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch_geometric
+from filelock import FileLock, Timeout
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,14 +28,15 @@ from rich.progress import (
 
 import graphkd
 
-from . import work
+from . import pool, work
 from .methods import beside_kd
 from .work import Job, Known, Limits, Line, chosen
 
 Lines = dict[Job, list[Line]]
 # A run's outcome depends on these limits; the others say how much is run.
 FIXED = ("epochs", "patience", "max_samples")
-_queue: Any = None  # of a worker, for the lines of its runs
+# What tells the runs of a job apart, in the cells and in their parts.
+MADE = ("given", "phase", "when", "kind", "share", "options", "seed")
 
 
 class Results:
@@ -52,11 +52,30 @@ class Results:
         if self.path.exists():
             self._read()
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other studies from writing the file, and read what they have written until now.
+
+        Raises:
+            SystemExit: If another study holds it.
+        """
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            raise SystemExit(
+                f"Another study writes {self.path}: wait until it ends, or pass another --out."
+            ) from None
+        with held:
+            if self.path.exists():
+                self._read()
+            yield
+
     def _read(self) -> None:
         text = self.path.read_text()
         whole = text[: text.rfind("\n") + 1]
         self.whole = len(whole.encode())
-        self.header, self.lines = parsed(whole)
+        self.header, self.lines = parsed(whole, self.path)
         self.given = {line.get("given") for lines in self.lines.values() for line in lines}
         now = self.limits._asdict()
         if self.header and any(self.header["limits"][name] != now[name] for name in FIXED):
@@ -92,15 +111,43 @@ class Results:
         }  # fmt: skip
 
 
-def parsed(text: str) -> tuple[Line, Lines]:
-    """The last header and the lines of each job; a last line that was cut is left out."""
-    header, lines = {}, defaultdict(list)
-    for line in map(json.loads, text[: text.rfind("\n") + 1].splitlines()):
-        if "limits" in line:
-            header = line
-        elif "known" not in line:
-            own = {name: line.pop(name) for name in Job._fields if name in line}
-            lines[Job(header["dataset"], header["setting"], **own)].append(line)
+def parsed(text: str, path: Path | str = "The text") -> tuple[Line, Lines]:
+    """The last header and the lines of each job; a last line that was cut is left out.
+
+    A run that stands there twice counts once.
+
+    Raises:
+        SystemExit: If a line is none of a study; it names the path.
+    """
+    header: Line = {}
+    lines: Lines = defaultdict(list)
+    seen = set()
+    for number, one in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
+        try:
+            line = json.loads(one)
+            if "limits" in line:
+                header = line
+            elif "known" not in line:
+                own = {name: line.pop(name) for name in Job._fields if name in line}
+                job = Job(header["dataset"], header["setting"], **own)
+                run = (job, *(json.dumps(line.get(name)) for name in MADE))
+                if run not in seen:
+                    lines[job].append(line)
+                seen.add(run)
+        except (ValueError, KeyError, TypeError):
+            raise SystemExit(f"{path}, line {number}: this is no line of a study.") from None
+    return header, lines
+
+
+def cells(path: Path) -> tuple[Line, Lines]:
+    """What `parsed` gives of a file, if its runs are trials and tests.
+
+    Raises:
+        SystemExit: If they are not, as those of the part about robustness.
+    """
+    header, lines = parsed(path.read_text(), path)
+    if any("phase" not in line for runs in lines.values() for line in runs):
+        raise SystemExit(f"{path} has neither trials nor tests, so there are no tables of it.")
     return header, lines
 
 
@@ -141,7 +188,7 @@ def run(
     count: Callable[[Job, Limits], int] = work.count,
     needs: Callable[[Job], Any] | None = None,
 ) -> None:
-    """Run what is missing of the jobs, with a bar.
+    """Run what is missing of the jobs, with a bar, while no other study writes the files.
 
     Args:
         jobs: What is run.
@@ -150,7 +197,24 @@ def run(
         remaining: Yields a job's missing lines, from those it has and from what it needs.
         count: How many lines a job has in the end.
         needs: What a job needs; without it, what the lines of the same files say.
+
+    Raises:
+        SystemExit: If another study writes one of the files.
     """
+    with ExitStack() as stack:
+        for one in results:
+            stack.enter_context(one.locked())
+        _run([*dict.fromkeys(jobs)], results, processes, remaining, count, needs)
+
+
+def _run(
+    jobs: list[Job],
+    results: list[Results],
+    processes: int,
+    remaining: Callable[..., Iterator[Line]],
+    count: Callable[[Job, Limits], int],
+    needs: Callable[[Job], Any] | None,
+) -> None:
     of = {(one.dataset, one.setting): one for one in results}
 
     def lines(job: Job) -> Lines:
@@ -178,62 +242,4 @@ def run(
                 for line in remaining(job, lines(job)[job], needed(job), limits(job)):
                     keep(job, line)
         else:
-            _run_in_processes(jobs, lines, limits, processes, keep, remaining, needed)
-
-
-def _run_in_processes(
-    jobs: list[Job],
-    lines: Callable[[Job], Lines],
-    limits: Callable[[Job], Limits],
-    processes: int,
-    keep: Callable[[Job, Line], None],
-    remaining: Callable[..., Iterator[Line]],
-    needed: Callable[[Job], Any],
-) -> None:
-    forks = "forkserver" in get_all_start_methods()
-    context = get_context("forkserver" if forks else "spawn")
-    if forks:  # torch is imported once
-        context.set_forkserver_preload([f"{__package__}.work"])
-    queue = context.Manager().Queue()
-    waiting, running = [*jobs], {}
-    with ProcessPoolExecutor(processes, context, _start, (queue,)) as pool:
-        try:
-            while waiting or running:
-                while not queue.empty():
-                    keep(*queue.get())
-                for job in [*waiting]:
-                    teacher = Job(job.dataset, job.setting, job.teacher, is_teacher=True)
-                    if len(running) == processes or teacher in [*waiting, *running.values()]:
-                        continue  # its students need not train it again
-                    if (found := needed(job)) is not None:
-                        waiting.remove(job)
-                        given = (job, lines(job)[job], found, limits(job))
-                        mine = pool.submit(_work, remaining, *given)
-                        running[mine] = job
-                for finished in wait(running, 0.5, FIRST_COMPLETED).done:
-                    finished.result()
-                    while not queue.empty():
-                        keep(*queue.get())
-                    del running[finished]
-        except BaseException:
-            for process in pool._processes.values():
-                process.terminate()
-            raise
-
-
-def _start(queue: Any) -> None:
-    global _queue
-    _queue = queue
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
-    torch.set_num_threads(1)
-
-
-def _work(
-    remaining: Callable[..., Iterator[Line]],
-    job: Job,
-    lines: list[Line],
-    needed: Any,
-    limits: Limits,
-) -> None:
-    for line in remaining(job, lines, needed, limits):
-        _queue.put((job, line))
+            pool.run(jobs, lines, limits, processes, keep, remaining, needed)

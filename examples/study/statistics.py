@@ -31,7 +31,7 @@ from scipy import stats
 
 from . import plan, schedule, search, work
 from .methods import BALANCED, LABELS, named
-from .schedule import Lines, parsed
+from .schedule import Lines
 from .work import Job, Limits, Line
 
 NONE = "none"  # the student alone, as a method
@@ -139,7 +139,7 @@ def read(folder: Path) -> list[Found]:
     """What the files of a folder hold, those without a tested run left out."""
     found = []
     for path in folder.glob("*.jsonl"):
-        header, lines = parsed(path.read_text())
+        header, lines = schedule.cells(path)
         facts = path.with_suffix(".json")
         one = summary(header, lines, json.loads(facts.read_text()) if facts.exists() else {})
         found += [one] if one.seeds else []
@@ -181,12 +181,12 @@ def cell(job: Job, lines: Lines, kind: str = "multiclass") -> Cell | None:
     if not tried:
         return None
     best = search.best(tried)
-    runs = [
-        line
+    runs = {
+        line["seed"]: line
         for line in mine
         if line["phase"] == "test" and search.point(axes, line["options"]) == best
-    ]
-    good = [line for line in runs if math.isfinite(line.get("test") or math.nan)]
+    }
+    good = [line for line in runs.values() if math.isfinite(line.get("test") or math.nan)]
     edges = search.at_edge(axes, tried)
     varied = {name for name, *places in zip(axes, *tried, strict=True) if len({*places}) > 1}
     timed = [line["seconds"] / line["epochs"] for line in good if line.get("epochs")]

@@ -112,13 +112,13 @@ def axes(job: Job, known: Known) -> search.Axes:
 
 def tried(lines: list[Line], space: search.Axes, limits: Limits) -> dict[search.Point, float]:
     """The mean validation score of each point whose seeds have all been run, in order."""
-    found: dict[search.Point, list[float]] = {}
+    found: dict[search.Point, dict[int, float]] = {}
     for line in lines:
         if line["phase"] == "trial" and line["seed"] < limits.tuning_seeds:
-            value = -float("inf") if line["validation"] is None else line["validation"]
-            found.setdefault(search.point(space, line["options"]), []).append(value)
+            value = -inf if line["validation"] is None else line["validation"]
+            found.setdefault(search.point(space, line["options"]), {})[line["seed"]] = value
     complete = {point: x for point, x in found.items() if len(x) == limits.tuning_seeds}
-    return {point: round(sum(x) / len(x), 4) for point, x in complete.items()}
+    return {point: round(sum(x.values()) / len(x), 4) for point, x in complete.items()}
 
 
 def chosen(job: Job, lines: list[Line], known: Known, limits: Limits) -> dict[str, Any] | None:
@@ -277,7 +277,9 @@ def taught(job: Job, seed: int, known: Known, limits: Limits) -> tuple[data.Prob
     return _taught(teacher, json.dumps(known.teacher), seed, limits)
 
 
-@lru_cache(maxsize=16)
+# A trial's seeds come again with the next trial. What a result's other seeds need is read once, and
+# the teacher's outputs of each may be as large as memory allows.
+@lru_cache(maxsize=plan.TUNING_SEEDS)
 def _taught(
     job: Job, options_text: str, seed: int, limits: Limits
 ) -> tuple[data.Problem, methods.Teacher]:
