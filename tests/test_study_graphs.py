@@ -242,7 +242,7 @@ def test_nodes_of_many_graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert len(tests) == 6 + 5 * 3
     assert all(0 <= line["test"] <= 100 for line in tests)
     assert plan.methods_for("MLP", many_graphs=True) == plan.METHODS
-    with pytest.raises(SystemExit, match="krd is for data sets of one graph"):
+    with pytest.raises(SystemExit, match="krd does not fit Communities: it needs one graph of one"):
         run(monkeypatch, tmp_path, "Communities", "--methods", "krd")
 
 

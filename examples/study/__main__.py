@@ -21,12 +21,13 @@ These are the cells of the study. Other parts begin from the settings that they 
 
 import argparse
 import os
+import re
 from itertools import product
 from pathlib import Path
 
 import torch
 
-from . import Help, ablation, after, data, facts, methods, plan, report, schedule
+from . import Help, ablation, after, data, facts, fits, methods, plan, report, schedule
 from .methods import beside_kd
 from .work import Job, Limits
 
@@ -61,15 +62,15 @@ def columns_of(args: argparse.Namespace) -> list[ablation.Cell]:
 def jobs_of(dataset: str, setting: str, args: argparse.Namespace) -> list[Job]:
     """What is run on a data set, in an order in which a job's needs come before it."""
     problem, teachers, students = models_of(dataset, args)
+    fits.check(args.methods or plan.METHODS, problem, dataset, args.max_samples)
     jobs = [Job(dataset, setting, teacher, is_teacher=True) for teacher in teachers]
     jobs += [Job(dataset, setting, student) for student in students]
     if not args.methods:
         jobs += [Job(dataset, setting, student, method=plan.NONE_TWICE) for student in students]
     for teacher in teachers:
         for student in students:
-            wanted = args.methods or plan.methods_for(student, problem.many)
-            if problem.many:
-                plan.check_many(wanted)
+            planned = plan.methods_for(student, problem.many)
+            wanted = args.methods or [x for x in planned if fits.lacking(x, problem) is None]
             needs_kd = any(map(beside_kd, wanted))
             ordered = dict.fromkeys([*(["kd"] if needs_kd else []), *wanted])
             jobs += [
@@ -80,8 +81,17 @@ def jobs_of(dataset: str, setting: str, args: argparse.Namespace) -> list[Job]:
     return jobs
 
 
+def whole(text: str) -> int:
+    """A number of runs, epochs, rows or processes."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"it is a whole number of at least 1, not {text}")
+    return int(text)
+
+
 def a_method(text: str) -> str:
     for part in methods.parts(plan.loss_of(text)):
+        if not re.fullmatch(r"\w+(\[\w+=[^],=[]+(,\w+=[^],=[]+)*\])?", part):
+            raise argparse.ArgumentTypeError(f"{part} is not LOSS or LOSS[NAME=VALUE,...]")
         name, _ = methods.named(part)
         if name not in methods.LOSSES:
             known = ", ".join(methods.LOSSES)
@@ -133,20 +143,24 @@ def parse() -> argparse.Namespace:
         help="rows that are compared if graphs have labels: those of nodes, of graphs, or one of "
         "both after the other (the default); AT and LSP compare nodes only, KD neither",
     )  # fmt: skip
-    add("--trials", type=int, default=plan.TRIALS, help="of each method")
+    add("--trials", type=whole, default=plan.TRIALS, help="of each method")
     add(
         "--teacher-trials",
-        type=int,
+        type=whole,
         metavar="TRIALS",
         help="of each teacher (default: as --trials)",
     )
-    add("--tuning-seeds", type=int, default=plan.TUNING_SEEDS, help="of a trial")
-    add("--seeds", type=int, default=plan.SEEDS, help="of a result")
+    add("--tuning-seeds", type=whole, default=plan.TUNING_SEEDS, help="of a trial")
+    add("--seeds", type=whole, default=plan.SEEDS, help="of a result")
     node, graph = plan.LENGTHS["node"], plan.LENGTHS["graph"]
-    add("--epochs", type=int, help=f"at most (default: {node[0]}, for labels of graphs {graph[0]})")
-    add("--patience", type=int, help=f"epochs without a gain (default: {node[1]}, {graph[1]})")
     add(
-        "--max-samples", type=int, default=1024,
+        "--epochs",
+        type=whole,
+        help=f"at most (default: {node[0]}, for labels of graphs {graph[0]})",
+    )
+    add("--patience", type=whole, help=f"epochs without a gain (default: {node[1]}, {graph[1]})")
+    add(
+        "--max-samples", type=whole, default=1024,
         help="rows that a loss over all pairs draws in a step",
     )  # fmt: skip
     add(
@@ -154,7 +168,10 @@ def parse() -> argparse.Namespace:
         help="measure what students have in common with their teachers as soon as they are tested",
     )  # fmt: skip
     add(
-        "--jobs", type=int, default=os.cpu_count(), help="processes of one thread, as many as cores"
+        "--jobs",
+        type=whole,
+        default=os.cpu_count(),
+        help="processes of one thread, as many as cores",
     )
     add("--root", default="data", help="the folder of all data sets; each has its own in it")
     add("--out", type=Path, default=Path("study"), help="folder of the results")

@@ -86,7 +86,8 @@ def needed(job: Job, cells: Results, part: str) -> Settled | Known | None:
 
 def first_run(jobs: list[Job], part: str) -> str:
     """The command whose results are lacking."""
-    methods = [] if part == "ablation" else [job.method for job in jobs if job.method]
+    named = {job.method: None for job in jobs if job.method not in (None, "none")}
+    methods = [] if part == "ablation" else [*named]
     flags = {
         "datasets": [job.dataset for job in jobs],
         "teachers": [job.teacher for job in jobs if job.teacher],

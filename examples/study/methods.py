@@ -85,6 +85,8 @@ def gcrd(c: Case, *, positives: str = "own", **o: Any) -> Term:
     The class is what the teacher predicts.
     """
     given: dict[str, Any] = {}
+    if positives not in ("own", "edges", "classes"):
+        raise ValueError(f"positives are own, edges or classes, not {positives}")
     if positives == "edges":
         given["positives"] = c.data.edge_index
     elif positives == "classes":
@@ -142,7 +144,8 @@ def llp(c: Case) -> Term:
 
 def vqgraph(c: Case) -> Term:
     """The codebook of a teacher that was trained without one: the centres of k-means."""
-    codes = KMeans(n_clusters=64, n_init=1, random_state=0).fit(c.teacher.h.float().cpu().numpy())
+    rows = c.teacher.h.float().cpu().numpy()
+    codes = KMeans(n_clusters=min(64, len(rows)), n_init=1, random_state=0).fit(rows)
     codebook = torch.from_numpy(codes.cluster_centers_).to(c.teacher.h)
     return Term(graphkd.VQGraphLoss(c.dim_s, c.dim_t, temperature=1.0), {"codebook": codebook})
 
@@ -203,7 +206,7 @@ FAMILY: dict[str, Callable[..., Term]] = {
 def sides(method: str, h: Tensor, z: Tensor, c: Case) -> tuple[Any, Any]:
     """The `h_s` and `h_t` of a method: the last hidden layers, or other layers that it compares."""
     x, teacher = c.data.x, c.teacher
-    match parts(method)[-1]:
+    match named(parts(method)[-1])[0]:
         case "tined":  # inputs and outputs of two operations in a row
             return (x, h, z), (x, teacher.h, teacher.z)
         case "fsp":  # first and last layer, of the same widths in both models
@@ -214,10 +217,26 @@ def sides(method: str, h: Tensor, z: Tensor, c: Case) -> tuple[Any, Any]:
 
 
 LOSSES = {**CORE, **FAMILY}
-# They are built from the whole graph, or from the teacher's outputs for all nodes, or compare other
-# layers than the last.
-ONE_GRAPH = {"dkd", "ft", "fsp", "simkd", "crd", "krd", "llp", "vqgraph", "mugsi", "tined"}
-ONE_GRAPH |= {"layers", "teachers"}
+# What losses, or arguments of any loss, need of a data set and of the rows that are compared.
+NEEDS = {
+    # They are built from it, or compare other layers than the last.
+    "one graph of one node type": {
+        "fsp", "crd", "krd", "llp", "mugsi", "tined", "layers", "positives=edges",
+        "nodes=labelled",
+    },
+    # They are built from the teacher's outputs for all nodes.
+    "one graph": {"dkd", "ft", "simkd", "vqgraph", "teachers", "positives=classes"},
+    # hetero.py gives edges to LSP alone, and balances nothing.
+    "one node type": {"ff_g2m", "gkd", "head=gcn", "balanced"},
+    "labels of nodes": {"ff_g2m"},  # it compares logits along edges
+    "one class for each row": {
+        "kd_std", "dkd", "dist", "ff_g2m", "krd", "teachers", "mugsi", "positives=classes",
+    },
+    "three classes or more": {"dkd"},
+    "many graphs": {"queue_size"},
+}  # fmt: skip
+# A sum cannot hold every loss beside these: they take other layers, or logits of two teachers.
+BESIDE = {"tined": {"kd"}, "fsp": {"kd"}, "layers": {"kd"}, "teachers": set()}
 
 # The values of the losses differ by orders of magnitude, and so do their weights. The ranges of the
 # paper's six were found by hand. Those of the others lie around the weight at which the loss pulls
@@ -261,8 +280,16 @@ def named(part: str) -> tuple[str, dict[str, Any]]:
 def _value(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except ValueError:
+    except (ValueError, SyntaxError):
         return text
+
+
+def needs(method: str) -> list[str]:
+    """What the method needs: the keys of NEEDS."""
+    own = {"balanced"} if method.startswith(BALANCED) else set()
+    for name, arguments in map(named, parts(method)):
+        own |= {name, *arguments, *(f"{key}={value}" for key, value in arguments.items())}
+    return [need for need, names in NEEDS.items() if names & own]
 
 
 def objective(
@@ -287,8 +314,10 @@ def terms(
     for part in parts(method):
         known = part == "kd" and beside_kd(method)
         setting, (name, arguments) = settings["kd" if known else method], named(part)
-        if arguments.pop("nodes", "all") == "labelled":
+        if (nodes := arguments.pop("nodes", "all")) == "labelled":
             given["index"] = case.data.train_mask
+        elif nodes != "all":
+            raise ValueError(f"nodes are all or labelled, not {nodes}")
         loss, more = LOSSES[name](case, **setting.options(), **arguments)
         found[name] = (1.0 if balance else setting.weight, loss)
         given.update(more)

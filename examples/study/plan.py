@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any, NamedTuple
 
-from .methods import BALANCED, CORE, ONE_GRAPH, RANGES, named, parts
+from .methods import BALANCED, CORE, RANGES, named, parts
 from .search import Axes, Axis
 
 TRIALS, TUNING_SEEDS, SEEDS = 20, 3, 10
@@ -135,14 +135,6 @@ def methods_for(student: str, many_graphs: bool = False) -> list[str]:
     return METHODS + (FOR_MLP if student == "MLP" and not many_graphs else [])
 
 
-def check_many(wanted: list[str]) -> None:
-    """Raise SystemExit if a method cannot learn from many graphs."""
-    for method in wanted:
-        for name, arguments in map(named, loss_of(method).split("+")):
-            if name in ONE_GRAPH or "positives" in arguments:
-                raise SystemExit(f"{method} is for data sets of one graph.")
-
-
 # What may compare rows of graphs, as well as rows of nodes. LSP needs edges, and AT's attention is
 # one among the nodes of a graph.
 OF_ROWS = ("fitnet", "glsp", "gcrd")
@@ -150,7 +142,10 @@ OF_ROWS = ("fitnet", "glsp", "gcrd")
 
 def levels(method: str, task: str, wanted: list[str]) -> list[str]:
     """The levels on which a method is tried; "node" for KD, which compares no such rows."""
-    name, _ = named(parts(loss_of(method))[-1])
-    if name == "kd" or task != "graph":
+    losses = [named(part) for part in parts(loss_of(method))]
+    if losses[-1][0] == "kd" or task != "graph":
         return ["node"]
-    return [level for level in wanted if level == "node" or name in OF_ROWS]
+    of_rows = all(
+        name in ("kd", *OF_ROWS) and arguments.get("head") != "gcn" for name, arguments in losses
+    )
+    return [level for level in wanted if level == "node" or of_rows]
