@@ -1,5 +1,6 @@
 """What the study refuses before it runs anything: methods, flags and parts that do not fit."""
 
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -10,7 +11,18 @@ import torch
 from torch_geometric.data import Data
 
 from examples.study import __main__ as study
-from examples.study import after, data, files, fits, methods, plan, schedule, work
+from examples.study import (
+    ablation,
+    after,
+    data,
+    files,
+    fits,
+    methods,
+    plan,
+    robustness,
+    schedule,
+    work,
+)  # fmt: skip
 from tests.test_study_hetero import academic
 
 EDGES = torch.stack([torch.arange(150), torch.arange(150).roll(1)])
@@ -170,3 +182,67 @@ def test_the_student_alone_is_no_method_to_run_first() -> None:
     alone = work.Job("Digits", "transductive", "MLP", "GAT", "none")
     message = after.first_run([alone, alone._replace(method="lsp")], "similarity")
     assert "--methods kd lsp," in message
+
+
+# Parts --------------------------------------------------------------------------------------------
+
+
+def variants(dataset: str, student: str, level: str = "node") -> dict[str, str]:
+    """The levels of the ablation's jobs, by method."""
+    args = Namespace(part="ablation", methods=None, setting="transductive", root="",
+                     max_samples=1024)  # fmt: skip
+    cells = schedule.Results(Path("nowhere"), dataset, "transductive", work.Limits("", ""))
+    column = ablation.Cell(dataset, "GAT", student, level)
+    return {job.method: job.level for job in after.jobs_of([column], args, cells)}
+
+
+def test_variants_that_do_not_fit_are_left_out() -> None:
+    whole = [*variants("Digits", "MLP")]
+    assert whole == ablation.names("node")
+    queue = set(ablation.names("graph")) - set(whole)
+    of_one_graph = {name for name in whole if "positives=" in name or "nodes=" in name}
+    assert {*variants("Nodes", "MLP")} == {*whole} - of_one_graph | queue
+    assert {*variants("Numbers", "MLP")} == {x for x in whole if "positives=classes" not in x}
+    types = variants("Types", "R-GCN")
+    assert types.keys() == {x for x in whole if "=edges" not in x and "=labelled" not in x
+                            and "balanced" not in x}  # fmt: skip
+    graphs = variants("Graphs", "GIN-35", "graph")
+    assert {*graphs} == {*whole} - of_one_graph | queue
+    for name, level in graphs.items():
+        assert level == ("node" if name in ("balanced:kd", "balanced:lsp") else "graph")
+
+
+@pytest.mark.parametrize("dataset", ["Types", "Nodes", "Graphs", "Tiles"])
+def test_robustness_is_of_one_graph(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dataset: str
+) -> None:
+    name = f"{dataset}-transductive.jsonl"
+    limits = {"epochs": 1, "patience": 1, "max_samples": 1}  # others than these flags have
+    header = {"dataset": dataset, "setting": "transductive", "limits": limits}
+    (tmp_path / name).write_text(json.dumps(header) + "\n")
+    flags = f"--part robustness --datasets {dataset}"
+    refused(monkeypatch, tmp_path, flags, f"{dataset} is not one graph of one node type")
+
+
+def test_labels_that_are_numbers_are_not_corrupted() -> None:
+    every, some = (robustness.corruptions("train", kind) for kind in ("multiclass", "regression"))
+    assert {*every} - {*some} == {("labels", share) for share in robustness.LEVELS["labels"]}
+    limits = work.Limits("", "", seeds=1, kind="regression")
+    job = work.Job("Numbers", "transductive", "MLP")
+    settled = work.Settled(work.Known(), {})
+    done = [
+        {"when": when, "kind": kind, "share": share, "seed": 0, "model": "MLP", "test": -1.0}
+        for when in ("test", "train")
+        for kind, share in robustness.corruptions(when, "regression")
+    ]
+    assert [*robustness.remaining(job, done, settled, limits)] == []
+    assert robustness.count(job, limits) == len(done)
+    assert "labels" not in robustness.curves(done, "GAT", "MLP", "train")
+
+
+def test_a_named_method_of_a_part_has_to_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    match = "krd does not fit Types: it needs one graph of one node type"
+    for part in ("ablation", "similarity"):
+        refused(monkeypatch, tmp_path, f"--part {part} --datasets Types", match, "krd")

@@ -69,3 +69,8 @@ def variants(task: str) -> dict[str, list[str]]:
     found["beside KD"] = BESIDE_KD
     found["balanced"] = [f"balanced:{name}" for name in ("kd", "gcrd", "kd+gcrd", "lsp", "fitnet")]
     return found
+
+
+def names(task: str) -> list[str]:
+    """The methods of `variants`."""
+    return [name for group in variants(task).values() for name in group]

@@ -7,8 +7,9 @@ resumed as the cells are, and may run while they do, as soon as what it needs ha
 import argparse
 from collections.abc import Callable, Iterator
 
-from . import ablation, robustness, schedule, work
+from . import ablation, data, fits, plan, robustness, schedule, work
 from .ablation import Cell
+from .data import Problem
 from .schedule import Results
 from .work import Job, Known, Limits, Line, Settled
 
@@ -23,13 +24,19 @@ def run(
     """Run the part `args.part` on the columns.
 
     Raises:
-        SystemExit: If the cells lack a setting that it needs; it says what to run first.
+        SystemExit: If a data set or a method does not fit, or if the cells lack a setting that it
+            needs; it says what to run first.
     """
     names = dict.fromkeys(column.dataset for column in columns)
+    for name in names:
+        check(name, args)
     folder, limits = args.out / args.part, {name: limits_of(name, args) for name in names}
     cells = {name: Results(args.out, name, args.setting, limits[name]) for name in names}
-    jobs = [job for column in columns for job in jobs_of(column, args, cells[column.dataset])]
-    needs = {job: needed(job, cells[job.dataset], args.part) for job in jobs}
+    needs = {
+        job: needed(job, cells[name], args.part)
+        for name in names
+        for job in jobs_of([one for one in columns if one.dataset == name], args, cells[name])
+    }
     if lacking := [job for job, found in needs.items() if found is None]:
         raise SystemExit(first_run(lacking, args.part))
     folder.mkdir(exist_ok=True)
@@ -42,23 +49,43 @@ def run(
     schedule.run([*needs], own, args.jobs, remaining, count, lambda job: needs[job])
 
 
-def jobs_of(column: Cell, args: argparse.Namespace, cells: Results) -> list[Job]:
-    """A part's jobs in a column."""
+def check(dataset: str, args: argparse.Namespace) -> None:
+    """Raise SystemExit if the part, or a method that is named, does not fit the data set."""
+    problem = data.problem(dataset, args.root, 0, args.setting)
+    if args.part == "robustness" and (problem.many or problem.task != "node"):
+        raise SystemExit(f"{dataset} is not one graph of one node type: it cannot be corrupted.")
+    fits.check(args.methods or [], problem, dataset, args.max_samples)
+
+
+def jobs_of(columns: list[Cell], args: argparse.Namespace, cells: Results) -> list[Job]:
+    """A part's jobs on a data set."""
+    problem = data.problem(cells.dataset, args.root, 0, args.setting)
+    return [job for column in columns for job in in_column(column, args, cells, problem)]
+
+
+def in_column(
+    column: Cell, args: argparse.Namespace, cells: Results, problem: Problem
+) -> list[Job]:
+    """A part's jobs in a column; of the ablation's variants, those that fit the data set."""
     dataset, teacher, student, level = column
     by = Job(dataset, args.setting, student, teacher, level=level)
     alone = by._replace(teacher=None, level="node")
     jobs = []
     match args.part:
         case "ablation":
-            groups = ablation.variants("node" if level == "node" else "graph").values()
-            methods = [name for group in groups for name in group]
+            every = [name for task in ("node", "graph") for name in ablation.names(task)]
+            methods = [name for name in every if fits.lacking(name, problem) is None]
         case "similarity":
-            methods = ["none", *(args.methods or unmeasured(by, cells))]
-            return [by._replace(method=name) for name in methods]
+            jobs = [by._replace(method="none")]
+            methods = unmeasured(by, cells)
         case "robustness":
             jobs = [alone._replace(model=teacher, is_teacher=True), alone]
             methods = robustness.METHODS
-    return jobs + [by._replace(method=name) for name in args.methods or methods]
+    for name in dict.fromkeys(args.methods or methods):
+        # What does not compare rows of graphs has been tuned for rows of nodes.
+        levels = plan.levels(name, problem.task, [level]) or ["node"]
+        jobs += [by._replace(method=name, level=one) for one in levels]
+    return jobs
 
 
 def unmeasured(by: Job, cells: Results) -> list[str]:

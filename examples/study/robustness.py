@@ -31,16 +31,22 @@ CLEAN = ("none", 0.0)
 Corruption = tuple[str, float]
 
 
-def corruptions(when: str) -> list[Corruption]:
-    """Kinds and shares. Labels are of no use in the test; clean data stand beside it."""
-    every = [(kind, share) for kind, shares in LEVELS.items() for share in shares]
-    if when == "train":
-        return every
-    return [CLEAN, *(one for one in every if one[0] != "labels")]
+def corruptions(when: str, task: str = "multiclass") -> list[Corruption]:
+    """Kinds and shares. Labels are of no use in the test; clean data stand beside it.
+
+    Args:
+        when: "test" or "train".
+        task: The `kind` of data.Problem. Labels that are numbers cannot be wrong by a share.
+    """
+    without = "labels" if when == "test" or task == "regression" else None
+    every = [
+        (kind, share) for kind, shares in LEVELS.items() if kind != without for share in shares
+    ]
+    return every if when == "train" else [CLEAN, *every]
 
 
 def count(job: Job, limits: Limits) -> int:
-    return limits.seeds * (len(corruptions("test")) + len(corruptions("train")))
+    return limits.seeds * sum(len(corruptions(when, limits.kind)) for when in ("test", "train"))
 
 
 def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> Iterator[Line]:
@@ -49,7 +55,8 @@ def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> 
     done = {(line["when"], line["kind"], line["share"], line["seed"]) for line in lines}
 
     def missing(when: str, seed: int) -> list[Corruption]:
-        return [one for one in corruptions(when) if (when, *one, seed) not in done]
+        every = corruptions(when, limits.kind)
+        return [one for one in every if (when, *one, seed) not in done]
 
     for seed in range(limits.seeds):
         if todo := missing("test", seed):
@@ -139,9 +146,12 @@ def curves(
                     found[kind, name][0.0].append(line["test"])
         elif line["when"] == when:
             found[line["kind"], name][line["share"]].append(line[score])
-    result: Curves = {kind: {} for kind in dict.fromkeys(kind for kind, _ in found)}
+    # A kind of which there are clean data only was not run, as that of labels on a regression.
+    run = {kind for (kind, _), scores in found.items() if scores.keys() != {0.0}}
+    result: Curves = {kind: {} for kind, _ in found if kind in run}
     for (kind, name), scores in found.items():
-        result[kind][name] = [Point(x, *interval(scores[x])) for x in sorted(scores)]
+        if kind in run:
+            result[kind][name] = [Point(x, *interval(scores[x])) for x in sorted(scores)]
     return result
 
 
