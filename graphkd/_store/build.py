@@ -93,9 +93,11 @@ class Teacher:
             if isinstance(output, dict):
                 types = ", ".join(map(repr, output))
                 output = output.get(node_type, f"a dict of {types}")
-            lacking = output is None or isinstance(output, str)
-            if name[0] == "z" and h is not None and lacking and node_type is not None:
-                continue  # this type has embeddings only
+            # The pair (h, None), or a node type without logits.
+            absent = output is None and self.tap is None
+            absent |= node_type is not None and isinstance(output, str | None)
+            if absent and name[0] == "z" and h is not None:
+                continue
             if hasattr(output, "full_tensor"):  # a DTensor, of a sharded teacher
                 output = output.full_tensor()
             if not isinstance(output, Tensor):
@@ -115,8 +117,7 @@ class Teacher:
         if cast.isfinite().all():
             return cast.cpu()
         if rows.isnan().any():
-            text = f"{_WHERE}: {name} holds NaN, and every loss on such a row will be NaN."
-            warnings.warn(text, stacklevel=2)
+            warnings.warn(f"{_WHERE}: {name} holds NaN; losses of such rows are NaN.", stacklevel=2)
         if (rows.isfinite() & ~cast.isfinite()).any():
             largest = rows[rows.isfinite()].abs().max().item()
             raise ValueError(
