@@ -113,7 +113,7 @@ def changes(columns: Columns) -> str:
     four methods agrees with that of their scores, in {len(every)} pairs. Pairs of a data set, in
     either setting, are averaged first; brackets hold 95 % by Student's t over the data sets, of
     which {sets_with_local(every)} have a local structure: it is not defined among nodes of several
-    types."""
+    types. Bold leaves 0 out, each interval on its own."""
     return joined(prose(text), table(head, rows))
 
 

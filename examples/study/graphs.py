@@ -5,6 +5,7 @@ class is a whole number, and -1 if it is unknown. Several labels, and numbers to
 columns of a matrix.
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -49,7 +50,9 @@ def uniform(name: str, parts: dict[str, list[Any]], hops: int) -> dict[str, list
         if per_graph and columns["edge_attr"] is not None:
             data.edge_attr = columns["edge_attr"][i]
     if not per_graph:
-        alike = [T.SIGN(hops)(graph) for graph in alike]
+        with warnings.catch_warnings():  # torch's sparse tensors are in beta state
+            warnings.simplefilter("ignore")
+            alike = [T.SIGN(hops)(graph) for graph in alike]
     rest = iter(alike)
     return {part: [next(rest) for _ in graphs] for part, graphs in parts.items()}
 

@@ -132,8 +132,12 @@ def rank_correlation(column: Column, measure: str) -> Correlation:
 
 
 def spearman(column: Column, measure: str) -> float:
-    """Spearman's correlation of a measure with accuracy, over the methods that have it."""
-    return float(_spearman(*_means(column, measure)))
+    """Spearman's correlation of a measure with accuracy, over the methods that have it.
+
+    NaN if fewer than two have it.
+    """
+    points = _means(column, measure)
+    return float(_spearman(*points)) if points.shape[1] > 1 else math.nan
 
 
 def _means(column: Column, measure: str) -> np.ndarray:
