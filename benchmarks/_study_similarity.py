@@ -54,7 +54,8 @@ def preserved(columns: Columns) -> list[str]:
     if of_many(local):
         parts.append(wide(image(f"_static/{PRESERVED}", "Local against global preservation")))
     if of_four(local):
-        parts.append(wide(image(f"_static/{PAIRS}", "The same of four methods in every pair")))
+        picture = wide(image(f"_static/{PAIRS}", "Local against global preservation in every pair"))
+        parts.append(dropdown("Local against global preservation, pair by pair", picture))
     for name, column in columns.items():
         rows = []
         for method, runs in column.items():
