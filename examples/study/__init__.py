@@ -6,7 +6,8 @@ Whatever imports any of it is told in a line if a package of the extra `examples
 import argparse
 from importlib.util import find_spec
 
-PACKAGES = ("matplotlib", "numpy", "rich", "scipy", "sklearn", "torchmetrics")  # of the extra
+# Of the extra.
+PACKAGES = ("filelock", "matplotlib", "numpy", "rich", "scipy", "sklearn", "torchmetrics")
 
 if missing := [name for name in PACKAGES if find_spec(name) is None]:
     raise SystemExit(

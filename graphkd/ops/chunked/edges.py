@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import has_torch_function_unary
+from torch.nn import Parameter
 
 from graphkd._precision import exact, full_precision
 from graphkd.graph import Edges
@@ -230,8 +230,8 @@ def _sparse(kernel: Kernel, x: Tensor) -> bool:
 
     A subclass of Tensor would make sparse matrices of its own, and torch cannot have these.
     """
-    plain = x.device.type in ("cpu", "cuda") and not has_torch_function_unary(x)
-    return plain and kernel.statistic == "dot"
+    plain = type(x) in (Tensor, Parameter)
+    return plain and kernel.statistic == "dot" and x.device.type in ("cpu", "cuda")
 
 
 def _csr(ptr: Tensor, ends: Tensor, values: Tensor, width: int) -> Tensor:
