@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from _study_tables import counted
+from _study_tables import counted, sure
 from _tables import prose
-from study.statistics import NONE, Column, Difference, Found, difference, differences, label
+from study.statistics import NONE, Column, Found, differences, label
 
 from graphkd.diagnostics.plots._axes import GREY, open_frame
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE = "study_lead.svg"
-METHODS = ["kd", "gcrd"]
-FAR, NEAR = 4, 3  # points: a teacher is far ahead, or near
+METHODS = ["kd", "gcrd"]  # of the figure
+SUMMED = [*METHODS, "kd+gcrd"]
+FAR = 4  # points: a teacher is far ahead
 LOW, HIGH = -5, 50  # of the figure, in points
 TICKS = [-5, -2, -1, 0, 1, 2, 5, 10, 20, 40]
 MARKERS = "os^Dv<>P"
@@ -22,42 +23,33 @@ MARKERS = "os^Dv<>P"
 Pair = tuple[Found, Column]
 
 
-def lead(column: Column) -> Difference:
-    """Teacher minus student alone."""
-    return difference(column.teaching.scores, column.cells[NONE].scores)
-
-
-def gain(column: Column, method: str) -> Difference:
-    """Student distilled minus student alone."""
-    return difference(column.cells[method].scores, column.cells[NONE].scores)
-
-
 def counts(found: list[Pair]) -> str:
     """In how many pairs a teacher that is far ahead brings a half of its lead or more, and p."""
     columns = [column for _, column in found]
-    far = [column for column in columns if lead(column).mean >= FAR]
-    half = {
-        name: sum(gain(column, name).mean >= lead(column).mean / 2 for column in far)
-        for name in (*METHODS, "kd+gcrd")
-    }
-    near = [gain(column, "kd").mean for column in columns if lead(column).mean < NEAR]
-    little = f"""In {len(near)} it is less than {NEAR} points ahead; there KD brings
-    {max(near, default=0):.1f} points at most."""
+    far = [column for column in columns if column.gap >= FAR]
+    half = {name: sum(brings_half(column, name) for column in far) for name in SUMMED}
+    others = [differences(column.cells, NONE)["kd"].mean for column in columns if column not in far]
+    ends = [f"{end:+.1f}".replace("-", "−") for end in (min(others), max(others))] if others else []
+    rest = f"; in the others KD changes the mean by {' to '.join(ends)} points" if ends else ""
     return prose(
-        f"""In {len(far)} of {len(found)} pairs the teacher is {FAR} points or more ahead. KD brings
-        a half of its lead or more, in the mean, in {half["kd"]} of them, G-CRD in {half["gcrd"]},
-        and their sum in {half["kd+gcrd"]}. {little if near else ""} At p < 0.05, KD is above no
-        distillation in {told(columns, "kd", NONE)}; G-CRD above KD in
-        {told(columns, "gcrd", "kd")}; the sum above KD in {told(columns, "kd+gcrd", "kd")}."""
+        f"""In {len(far)} of {len(found)} pairs the teacher is {FAR} points or more ahead. There KD
+        brings a half of its lead or more (p < 0.05) in {half["kd"]}, G-CRD in {half["gcrd"]}, and
+        their sum in {half["kd+gcrd"]}{rest}. At p < 0.05, KD is above no distillation in
+        {told(columns, "kd", NONE)}; G-CRD above KD in {told(columns, "gcrd", "kd")}; the sum above
+        KD in {told(columns, "kd+gcrd", "kd")}."""
     )
+
+
+def brings_half(column: Column, method: str) -> bool:
+    gain = differences(column.cells, NONE)[method]
+    return sure(gain) and gain.mean >= column.gap / 2
 
 
 def told(columns: list[Column], method: str, other: str) -> str:
     """In how many pairs a method is above another, and below it."""
-    above, _, below = counted([differences(one.cells, other)[method] for one in columns]).split(
-        " · "
-    )
-    return f"{above}, and below it in {below}"
+    gains = [differences(one.cells, other)[method] for one in columns]
+    above, _, below = counted(gains).split(" · ")
+    return f"{above} and below it in {below}"
 
 
 def draw_lead(found: list[Pair]) -> "Figure":
@@ -75,7 +67,7 @@ def draw_lead(found: list[Pair]) -> "Figure":
     for ax, method in zip(axes, METHODS, strict=True):
         _frame(ax, label(method))
         for _, column in found:
-            x, y = lead(column).mean, gain(column, method)
+            x, y = column.gap, differences(column.cells, NONE)[method]
             colour = colours[column.dataset]
             ax.plot([x, x], [y.low, y.high], color=colour, linewidth=1.4)
             marker = markers[column.student]

@@ -79,7 +79,7 @@ def _span(values: list[float]) -> str:
 
 def _short(value: float) -> str:
     """Two digits, without an exponent."""
-    return f"{float(f'{value:.2g}'):,.10g}"
+    return f"{float(f'{value:.2g}'):,.10f}".rstrip("0").rstrip(".")
 
 
 def best_at(cell: Cell) -> dict[float, float]:

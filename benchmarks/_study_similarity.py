@@ -113,8 +113,9 @@ def changes(columns: Columns) -> str:
     text = f"""Over data sets: what a loss changes in a measure, and how a measure's order of the
     four methods agrees with that of their scores, in {len(every)} pairs. Pairs of a data set, in
     either setting, are averaged first; brackets hold 95 % by Student's t over the data sets, of
-    which {sets_with_local(every)} have a local structure: it is not defined among nodes of several
-    types. Bold leaves 0 out, each interval on its own."""
+    which there are {len({*map(dataset, every)})}; {sets_with_local(every)} have a local structure,
+    which is not defined among nodes of several types. Bold leaves 0 out, each interval on its
+    own."""
     return joined(prose(text), table(head, rows))
 
 
@@ -129,6 +130,12 @@ def of_four(columns: Columns) -> Columns:
 
 def of_many(columns: Columns) -> Columns:
     return {name: column for name, column in columns.items() if len(column) >= FEWEST}
+
+
+def of_most(columns: Columns) -> Columns:
+    """The one column that has most methods, if these are many."""
+    many = of_many(columns)
+    return dict([max(many.items(), key=lambda item: len(item[1]))]) if many else {}
 
 
 def dataset(name: str) -> str:
@@ -169,10 +176,10 @@ def over_sets(values: dict[str, float], most: float = math.inf) -> str:
 
 
 def draw_preserved(columns: Columns) -> "dict[str, Figure]":
-    """Local against global preservation: pairs with many methods, and four methods in all pairs."""
+    """Local against global preservation: the pair of most methods, and four in all pairs."""
     local = {name: one for name, one in columns.items() if has_local(one)}
     return {
         file: similarity.figure(shown, label)
-        for file, shown in ((PRESERVED, of_many(local)), (PAIRS, of_four(local)))
+        for file, shown in ((PRESERVED, of_most(local)), (PAIRS, of_four(local)))
         if shown
     }

@@ -49,7 +49,7 @@ def _kept_and_handed(value: Any, seen: list[tuple[Tensor, tuple[Tensor, Tensor]]
             kept[key], handed[key] = _kept_and_handed(part, seen)
         return kept, handed
     if hasattr(value, "__dataclass_fields__"):
-        names = [field.name for field in dataclasses.fields(value)]
+        names = [one.name for one in dataclasses.fields(value) if hasattr(value, one.name)]
     elif hasattr(value, "clone"):
         return value, value.clone()
     else:
@@ -78,7 +78,8 @@ def _sequence(value: Any, parts: list[Any]) -> Any:
         return make(parts)
     except TypeError:
         new = tuple.__new__(make, parts)
-        vars(new).update(vars(value))
+        if hasattr(value, "__dict__"):
+            vars(new).update(vars(value))
         return new
 
 

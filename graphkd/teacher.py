@@ -13,11 +13,12 @@ from graphkd._checks import describe
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
-def _stay_in_eval(module: ModuleT, mode: bool = True) -> ModuleT:
+def _stay_in_eval(module: ModuleT, frozen: int, mode: bool = True) -> ModuleT:
     caller = sys._getframe(1)
     by_outer = caller.f_code is nn.Module.train.__code__
-    # Of a part without parameters, such as dropout, the module around it says whether it learns.
-    bare = next(module.parameters(), None) is None
+    # A part without parameters, such as dropout, was frozen itself, or is a copy of what was. Then
+    # the module around it says whether it learns.
+    bare = next(module.parameters(), None) is None and id(module) != frozen
     whole = caller.f_locals["self"] if by_outer and bare else module
     if any(parameter.requires_grad for parameter in whole.parameters()):
         for part in module.modules():
@@ -72,5 +73,5 @@ def freeze(teacher: ModuleT) -> ModuleT:
     teacher.eval().requires_grad_(False)
     for module in teacher.modules():
         # A partial, unlike a closure, follows the module through deepcopy and pickle.
-        module.train = partial(_stay_in_eval, module)  # type: ignore[method-assign]
+        module.train = partial(_stay_in_eval, module, id(module))  # type: ignore[method-assign]
     return teacher

@@ -16,6 +16,7 @@ from examples.study import (
     after,
     data,
     files,
+    fit,
     fits,
     methods,
     plan,
@@ -246,3 +247,11 @@ def test_a_named_method_of_a_part_has_to_fit(
     match = "krd does not fit Types: it needs one graph of one node type"
     for part in ("ablation", "similarity"):
         refused(monkeypatch, tmp_path, f"--part {part} --datasets Types", match, "krd")
+
+
+def test_a_part_without_a_score_is_known_before_anything_runs() -> None:
+    y = torch.arange(8) % 2
+    problem = data.Problem("binary", 2, [], {"val": [Data(y=y)], "test": [Data(y=y.clamp(min=1))]})
+    assert fit.part_without_area(problem) == "test"
+    assert fit.part_without_area(problem._replace(kind="multiclass")) is None
+    assert fit.part_without_area(problem._replace(held={"val": [Data(y=y)]})) is None

@@ -113,10 +113,6 @@ def test_there_are_no_tables_of_corruptions(tmp_path: Path) -> None:
         report.show(tmp_path)
 
 
-def test_the_teachers_outputs_of_a_trials_seeds_are_kept_and_no_more() -> None:
-    assert work._taught.cache_info().maxsize == plan.TUNING_SEEDS
-
-
 # Processes ----------------------------------------------------------------------------------------
 
 SLOW = """

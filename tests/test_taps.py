@@ -105,6 +105,7 @@ class Shifted:
 
     first: Tensor
     by: dataclasses.InitVar[int]
+    later: Tensor = dataclasses.field(init=False)
 
     def __post_init__(self, by: int) -> None:
         self.first = self.first + by
@@ -112,6 +113,8 @@ class Shifted:
 
 
 class Both(tuple[Tensor, ...]):
+    __slots__ = ()
+
     def __new__(cls, first: Tensor, second: Tensor) -> "Both":
         return super().__new__(cls, (first, second))
 

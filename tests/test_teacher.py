@@ -67,8 +67,11 @@ def test_layers_without_parameters_follow_the_module_around_them() -> None:
     teacher = freeze(net)
     student = copy.deepcopy(teacher)[:3].requires_grad_(True).train()
     assert all(part.training for part in student)
-    layers = nn.ModuleList(teacher).train()
-    assert not any(part.training for part in layers)
+    nn.Sequential(*teacher, nn.Linear(8, 2)).train()
+    assert not any(part.training for part in teacher)
+    bare = freeze(nn.Sequential(nn.Dropout()))
+    nn.ModuleList([bare, nn.Linear(8, 2)]).train()
+    assert not any(part.training for part in bare.modules())
     nn.ModuleDict({"teacher": teacher, "student": student}).train()
     assert not any(part.training for part in teacher)
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from . import Help, ablation, after, data, facts, fits, methods, plan, report, schedule
+from . import Help, ablation, after, data, facts, fit, fits, methods, plan, report, schedule
 from .methods import beside_kd
 from .work import Job, Limits
 
@@ -35,14 +35,16 @@ from .work import Job, Limits
 def models_of(dataset: str, args: argparse.Namespace) -> tuple[data.Problem, list[str], list[str]]:
     """What is asked of models on a data set, and the teachers and students for it."""
     problem = data.problem(dataset, args.root, 0, args.setting)
-    fit = problem.tasks
-    teachers = [name for name in args.teachers if plan.TEACHERS[name].task in fit]
-    students = [name for name in args.students if plan.STUDENTS[name].task in fit]
+    if part := fit.part_without_area(problem):
+        raise SystemExit(f"{dataset}: no label of part {part} has both values, so no ROC-AUC.")
+    own = problem.tasks
+    teachers = [name for name in args.teachers if plan.TEACHERS[name].task in own]
+    students = [name for name in args.students if plan.STUDENTS[name].task in own]
     for what, found, named in (
         ("teacher", teachers, plan.TEACHERS), ("student", students, plan.STUDENTS),
     ):  # fmt: skip
         if not found:
-            fitting = [name for name, spec in named.items() if spec.task in fit]
+            fitting = [name for name, spec in named.items() if spec.task in own]
             raise SystemExit(f"{dataset} has no {what} but {', '.join(fitting)}.")
     return (problem, teachers[:1], students[:1]) if args.smoke else (problem, teachers, students)
 

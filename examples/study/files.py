@@ -108,8 +108,9 @@ def read(name: str, root: str) -> dict[str, list[Any]]:
         return _parts(make, needs, given)
     except ImportError as error:
         module = (error.name or "").partition(".")[0]
-        what = "'graphkd[datasets]'" if module in EXTRA else module or "what is missing"
-        raise SystemExit(f"{name} could not be read: {error}. Run: pip install {what}") from None
+        what = "'graphkd[datasets]'" if module in EXTRA else module
+        remedy = f" Run: pip install {what}" if what else ""
+        raise SystemExit(f"{name} could not be read: {error}.{remedy}") from None
     except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
         why = " ".join(str(error).split()) or f"{kind} has no {own}"
         raise SystemExit(

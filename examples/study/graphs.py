@@ -58,7 +58,7 @@ def uniform(name: str, parts: dict[str, list[Any]], hops: int) -> dict[str, list
 
 
 def complete(name: str, graphs: list[Any]) -> None:
-    """Refuse graphs without edges, without labels, or with features that are no numbers."""
+    """Refuse graphs without edges or without labels."""
     for what in ("edge_index", "y"):
         if not all(isinstance(graph.get(what), Tensor) for graph in graphs):
             who = "some graphs have" if len(graphs) > 1 else "its graph has"

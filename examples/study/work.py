@@ -277,8 +277,8 @@ def taught(job: Job, seed: int, known: Known, limits: Limits) -> tuple[data.Prob
     return _taught(teacher, json.dumps(known.teacher), seed, limits)
 
 
-# A trial's seeds come again with the next trial. What a result's other seeds need is read once, and
-# the teacher's outputs of each may be as large as memory allows.
+# A trial's seeds come again with the next trial, if there are no more of them than by default. The
+# teacher's outputs of each may be as large as memory allows.
 @lru_cache(maxsize=plan.TUNING_SEEDS)
 def _taught(
     job: Job, options_text: str, seed: int, limits: Limits
