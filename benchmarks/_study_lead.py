@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from _study_losses import COLLAPSED
 from _study_tables import counted, sure
 from _tables import prose
 from study.statistics import NONE, Column, Found, differences, label
@@ -28,8 +29,9 @@ def counts(found: list[Pair]) -> str:
     columns = [column for _, column in found]
     far = [column for column in columns if column.gap >= FAR]
     half = {name: sum(brings_half(column, name) for column in far) for name in SUMMED}
-    others = [differences(column.cells, NONE)["kd"].mean for column in columns if column not in far]
-    ends = [f"{end:+.1f}".replace("-", "−") for end in (min(others), max(others))] if others else []
+    others = [column for column in columns if column not in far]
+    others.sort(key=lambda column: differences(column.cells, NONE)["kd"].mean)
+    ends = [kd_changes(column) for column in (others[:1] + others[-1:])]
     rest = f"; in the others KD changes the mean by {' to '.join(ends)} points" if ends else ""
     return prose(
         f"""In {len(far)} of {len(found)} pairs the teacher is {FAR} points or more ahead. There KD
@@ -38,6 +40,12 @@ def counts(found: list[Pair]) -> str:
         {told(columns, "kd", NONE)}; G-CRD above KD in {told(columns, "gcrd", "kd")}; the sum above
         KD in {told(columns, "kd+gcrd", "kd")}."""
     )
+
+
+def kd_changes(column: Column) -> str:
+    """The mean difference to no distillation, and whether a few seeds make it."""
+    mean = f"{differences(column.cells, NONE)['kd'].mean:+.1f}".replace("-", "−")
+    return f"{mean} (where seeds collapsed)" if column.cells["kd"].sd > COLLAPSED else mean
 
 
 def brings_half(column: Column, method: str) -> bool:
