@@ -4,10 +4,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from _study_lead import counts
+from _study_lead import SHOWN, counts
 from _study_tables import FOLDER, in_points, interval, pair_names, places, table
 from study.report import decimal, score
-from study.statistics import COMPARED, NONE, Column, Found, difference, label, read
+from study.statistics import NONE, Column, Found, difference, label, read
 
 from graphkd.diagnostics.plots._axes import COLOURS, GREY, open_frame
 
@@ -15,21 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE = "study_headline.svg"
-SHOWN = [*COMPARED, "kd+gcrd"]
 # KD and its sum with G-CRD stand one above the other where they are equal.
 MARKS = {NONE: ("o", GREY, 0), "kd": ("s", COLOURS[1], -0.15), "gcrd": ("^", COLOURS[0], 0),
          "kd+gcrd": ("D", COLOURS[4], 0.15)}  # fmt: skip
 
 
 def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
-    """Marked blocks of the study's page, "study counts" also of README; none without results."""
+    """Marked blocks of the study's page, the counts also of others; none without results."""
     found = shown(folder)
     if not found:
         return {}
-    return {
-        "study counts": counts(found),
-        "study headline": headline(found),
-    }
+    return {"study counts": counts(found), "study headline": headline(found)}
 
 
 def shown(folder: Path) -> list[tuple[Found, Column]]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from _study_losses import COLLAPSED
 from _study_tables import counted, sure
 from _tables import prose
-from study.statistics import NONE, Column, Found, differences, label
+from study.statistics import COMPARED, NONE, Column, Found, differences, label
 
 from graphkd.diagnostics.plots._axes import GREY, open_frame
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PICTURE = "study_lead.svg"
 METHODS = ["kd", "gcrd"]  # of the figure
-SUMMED = [*METHODS, "kd+gcrd"]
+SHOWN = [*COMPARED, "kd+gcrd"]  # what the pairs have that are counted and drawn
 FAR = 4  # points: a teacher is far ahead
 LOW, HIGH = -5, 50  # of the figure, in points
 TICKS = [-5, -2, -1, 0, 1, 2, 5, 10, 20, 40]
@@ -28,7 +28,7 @@ def counts(found: list[Pair]) -> str:
     """In how many pairs a teacher that is far ahead brings a half of its lead or more, and p."""
     columns = [column for _, column in found]
     far = [column for column in columns if column.gap >= FAR]
-    half = {name: sum(brings_half(column, name) for column in far) for name in SUMMED}
+    half = {name: sum(brings_half(column, name) for column in far) for name in SHOWN[1:]}
     others = [column for column in columns if column not in far]
     others.sort(key=lambda column: differences(column.cells, NONE)["kd"].mean)
     ends = [kd_changes(column) for column in (others[:1] + others[-1:])]

@@ -6,13 +6,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from _study_lead import SHOWN
 from _study_parts import lines_of, title
 from _study_tables import FOLDER, dropdown, listed, table, wide
 from _tables import image, joined, prose
 from study import plan, similarity
 from study.report import decimal
 from study.similarity import Column
-from study.statistics import COMPARED, NONE, label
+from study.statistics import NONE, label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,6 @@ Columns = dict[str, Column]  # by title
 PRESERVED, PAIRS = "study_preservation.svg", "study_preservation_pairs.svg"
 # Below so many methods, a rank correlation says nothing of its pair.
 FEWEST = 5
-OF_ALL = (*COMPARED, "kd+gcrd")  # of pairs that have these, the means are taken
 CHANGES = [("kd", NONE), ("gcrd", NONE), ("gcrd", "kd"), ("kd+gcrd", "kd")]
 
 
@@ -74,7 +74,10 @@ def has_local(column: Column) -> bool:
 def spread(values: list[float]) -> str:
     if any(map(math.isnan, values)):
         return "–"
-    mean, low, high = similarity.interval(values)
+    return bracketed(*similarity.interval(values))
+
+
+def bracketed(mean: float, low: float, high: float) -> str:
     return f"{decimal(mean, 2)} [{decimal(low, 2)}, {decimal(high, 2)}]"
 
 
@@ -87,8 +90,7 @@ def prediction(columns: Columns) -> str:
             if any(math.isnan(x) for runs in column.values() for x in runs[measure]):
                 cells.append("–")
                 continue
-            one = similarity.rank_correlation(column, measure)
-            cells.append(f"{decimal(one.value, 2)} [{decimal(one.low, 2)}, {decimal(one.high, 2)}]")
+            cells.append(bracketed(*similarity.rank_correlation(column, measure)[:3]))
         rows.append([name, str(len(column)), *cells])
     seeds = sorted({len(runs["accuracy"]) for one in columns.values() for runs in one.values()})
     text = f"""Spearman's rank correlation of a measure with the score, over the methods of a pair,
@@ -122,9 +124,9 @@ def changes(columns: Columns) -> str:
 def of_four(columns: Columns) -> Columns:
     """The columns that have the four methods, without others."""
     return {
-        name: {method: column[method] for method in OF_ALL}
+        name: {method: column[method] for method in SHOWN}
         for name, column in columns.items()
-        if {*OF_ALL} <= column.keys()
+        if {*SHOWN} <= column.keys()
     }
 
 
@@ -168,7 +170,7 @@ def over_sets(values: dict[str, float], most: float = math.inf) -> str:
         return "–"
     mean, low, high = similarity.interval([*map(fmean, by_set.values())])
     low, high = max(low, -most), min(high, most)
-    text = f"{decimal(mean, 2)} [{decimal(low, 2)}, {decimal(high, 2)}]"
+    text = bracketed(mean, low, high)
     return f"**{text}**" if low > 0 or high < 0 else text
 
 

@@ -126,6 +126,13 @@ def test_counts_against_the_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "mean by +1.5 to +1.5 points. At p < 0.05, KD is above no distillation in 2 and below it "
         "in 0; G-CRD above KD in 1 and below it in 1; the sum above KD in 1 and below it in 0."
     )
+    pairs = __import__("_study_headline").shown(tmp_path)
+    panels = __import__("_study_lead").draw_lead(pairs).axes
+    marks = [
+        {tuple(line.get_xydata()[0]) for line in ax.lines if len(line.get_xydata()) == 1}
+        for ax in panels
+    ]
+    assert marks == [{(15.0, 5.0), (2.0, 1.5)}, {(15.0, 8.0), (2.0, 1.0)}]
 
 
 def test_report_runs_nothing(
