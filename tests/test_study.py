@@ -1,4 +1,4 @@
-"""The study's harness: its search, its splits, its lines, and that a stop changes nothing."""
+"""The study's harness: its search, its lines, and that a stop changes nothing."""
 
 import json
 import sys
@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.data import Data
-from torch_geometric.datasets import KarateClub
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -65,60 +64,7 @@ def test_options_name_their_point(weight: int, dropout: int) -> None:
     assert search.point(axes, search.options(axes, point)) == point
 
 
-# Data ---------------------------------------------------------------------------------------------
-
-
-def masks(graph: Data) -> list[torch.Tensor]:
-    return [graph[f"{part}_mask"] for part in data.PARTS]
-
-
-def graphs() -> dict[str, Data]:
-    draw = torch.Generator().manual_seed(0)
-    n, y = 400, torch.arange(400) % 4
-    parts = torch.stack([torch.randperm(n, generator=draw) for _ in range(3)], dim=1)
-    several = Data(
-        y=y, num_nodes=n, train_mask=parts < 100, val_mask=(parts >= 100) & (parts < 200),
-        test_mask=parts >= 200,
-    )  # fmt: skip
-    return {
-        "none": Data(y=y, num_nodes=n),
-        "unknown labels": Data(y=y.where(y > 0, -1), num_nodes=n),
-        "several": several,
-        "several, one test": several.clone().update({"test_mask": several.test_mask[:, 0]}),
-        "train only": KarateClub()[0],
-        "many labels": Data(y=torch.ones(n, 5), num_nodes=n),
-    }
-
-
-@pytest.mark.parametrize("name", graphs())
-def test_test_nodes_are_the_same_for_all_seeds_and_used_for_nothing_else(name: str) -> None:
-    graph = graphs()[name]
-    splits = [masks(data.split(graph, seed, 20)) for seed in range(4)]
-    for train, val, test in splits:
-        assert (train.int() + val.int() + test.int()).max() == 1
-        assert min(int(part.sum()) for part in (train, val, test)) > 0
-        assert test.equal(splits[0][2])
-        if graph.y.dim() == 1:
-            assert (graph.y[train | val | test] >= 0).all()
-    if name != "train only":
-        assert any(not val.equal(splits[0][1]) for _, val, _ in splits)
-
-
-def test_unseen_nodes_are_in_no_graph_to_learn_from() -> None:
-    whole = data.problem("Digits", "", 1)
-    made = data.problem("Digits", "", 1, "production")
-    learn, scored = made.learn[0], made.held["test"][0]
-    unseen = scored.test_mask
-    n = whole.learn[0].num_nodes
-    assert int(unseen.sum()) == n // 5
-    assert learn.num_nodes == n - n // 5
-    assert learn.x.equal(whole.learn[0].x[~unseen])
-    assert not (unseen & scored.test_seen_mask).any()
-    assert (unseen | scored.test_seen_mask).equal(whole.learn[0].test_mask)
-    inside = (~unseen)[whole.learn[0].edge_index].all(dim=0)
-    assert learn.num_edges == int(inside.sum())
-    # SIGN's hops of the graph to learn from must not have crossed an unseen node.
-    assert not learn.x2.allclose(scored.x2[~unseen])
+# Names --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

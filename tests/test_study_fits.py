@@ -241,6 +241,12 @@ def test_labels_that_are_numbers_are_not_corrupted() -> None:
     assert "labels" not in robustness.curves(done, "GAT", "MLP", "train")
 
 
+def test_a_changed_data_set_is_corrupted_further() -> None:
+    job = work.Job("Cora[labelled=5]", "transductive", "MLP")
+    assert robustness.at(job, ("noise", 0.2)).dataset == "Cora[labelled=5,noise=0.2]"
+    assert robustness.at(job, robustness.CLEAN) == job
+
+
 def test_a_named_method_of_a_part_has_to_fit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@
     python -m examples.study --datasets Cora --root data       # every cell on Cora
     python -m examples.study --datasets Cora --students MLP --methods kd gcrd kd+gcrd
     python -m examples.study --datasets WikiCS LRGBDataset:Peptides-func   # any set of PyG's
+    python -m examples.study --datasets "Photo[labelled=100]"   # so many of each class
     python -m examples.study --datasets ogbg-molhiv --teachers GINE --students GCN-60 --levels graph
     python -m examples.study --report                          # the tables of what has been run
 

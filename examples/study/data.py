@@ -1,6 +1,7 @@
 """Data sets by name, as files.py has it: what their labels ask for, splits, graphs to learn from.
 
-"Cora[noise=0.4]" is Cora after a corruption of corrupt.py.
+"Cora[noise=0.4]" is Cora after a corruption of corrupt.py, "Cora[labelled=5]" the same graph with
+five labels of each class.
 """
 
 import copy
@@ -20,7 +21,7 @@ from .corrupt import corrupted
 from .files import read
 from .graphs import PARTS, are_yes_or_no
 from .methods import named
-from .splits import known, shuffled, split
+from .splits import fewer, known, shuffled, split
 
 LABELLED = 20  # nodes of a class, if there is no split
 # Wider features become the components of a truncated SVD.
@@ -157,7 +158,7 @@ def problem(name: str, root: str, seed: int, setting: str = "transductive") -> P
     if "all" in parts and len(parts["all"]) == 1 and not of_types:
         return _checked(name, _one_graph(name, root, seed, setting, changes))
     if changes:
-        raise SystemExit(f"{name} is not one graph of one node type: it cannot be corrupted.")
+        raise SystemExit(f"{name} is not one graph of one node type: it cannot be changed.")
     if of_types:
         return _checked(name, _typed_graph(name, parts, seed, setting))
     if setting != "transductive":
@@ -202,13 +203,17 @@ def _split(name: str, data: Data, seed: int, labelled: int) -> Data:
 
 
 def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str, float]) -> Problem:
-    labelled = 5 if name == "Digits" else LABELLED
+    given = changes.pop("labelled", None)
+    if given is not None:
+        _check_labelled(name, given, _prepared(name, root).y)
+    labelled = given or (5 if name == "Digits" else LABELLED)
     plain = _split(name, _prepared(name, root), seed, labelled)
+    whole = plain if changes else _split(name, _with_hops(name, root), seed, labelled)
+    if given is not None:
+        plain, whole = fewer(plain, given, seed), fewer(whole, given, seed)
     if changes:
         plain = corrupted(plain, changes, seed)
         whole = _add_hops(copy.copy(plain))
-    else:
-        whole = _split(name, _with_hops(name, root), seed, labelled)
     kind, outputs = _task(whole.y)
     if setting == "transductive":
         return Problem(kind, outputs, [whole], {"val": [whole], "test": [whole]})
@@ -219,6 +224,13 @@ def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str,
     learn = _add_hops(plain.subgraph(~unseen))
     whole.test_seen_mask, whole.test_mask = whole.test_mask & ~unseen, unseen
     return Problem(kind, outputs, [learn], {"val": [learn], "test": [whole], "test_seen": [whole]})
+
+
+def _check_labelled(name: str, labelled: Any, y: Tensor) -> None:
+    if type(labelled) is not int or labelled < 1:
+        raise SystemExit(f"{name}[labelled={labelled}]: it is a number of nodes, at least 1.")
+    if y.dim() > 1 or y.is_floating_point():
+        raise SystemExit(f"{name} has no classes, whose labelled nodes could be counted.")
 
 
 @lru_cache(maxsize=2)

@@ -89,7 +89,9 @@ def line_of(
 def at(job: Job, corruption: Corruption) -> Job:
     """The job on corrupted data."""
     kind, share = corruption
-    return job if corruption == CLEAN else job._replace(dataset=f"{job.dataset}[{kind}={share}]")
+    name, _, changes = job.dataset.removesuffix("]").partition("[")
+    every = ",".join(filter(None, [changes, f"{kind}={share}"]))
+    return job if corruption == CLEAN else job._replace(dataset=f"{name}[{every}]")
 
 
 def problem(job: Job, corruption: Corruption, seed: int, limits: Limits) -> data.Problem:

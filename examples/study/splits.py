@@ -31,6 +31,19 @@ def split(data: Data, seed: int, labelled: int) -> Data:
     return data.update({"train_mask": train, "val_mask": val, "test_mask": test})
 
 
+def fewer(data: Data, labelled: int, seed: int) -> Data:
+    """The same with at most so many training nodes of each class, drawn under the seed.
+
+    A larger number keeps the nodes of a smaller one. Validation nodes stay: they choose settings.
+    """
+    data = copy.copy(data)
+    rows = (data.train_mask & (data.y >= 0)).nonzero().view(-1)
+    rows = shuffled(rows, torch.Generator().manual_seed(seed))
+    kept = [rows[data.y[rows] == label][:labelled] for label in data.y[rows].unique()]
+    data.train_mask = _mask(torch.cat(kept), data.train_mask)
+    return data
+
+
 def _completed(has: dict[str, Tensor], known: Tensor, seed: int, several: bool) -> list[Tensor]:
     """The masks, of which training and another one are there."""
     train, val = has["train"], has.get("val")
