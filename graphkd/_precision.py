@@ -2,10 +2,10 @@
 
 import inspect
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _NOTHING = nullcontext()
 
@@ -110,3 +110,21 @@ def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
         return h_s, h_t
     dtype = torch.promote_types(h_s.dtype, h_t.dtype)
     return h_s.to(dtype), h_t.to(dtype)
+
+
+class WideBuffers(nn.Module):
+    """A Module whose averages stay as wide as they are under ``.half()`` and ``.bfloat16()``.
+
+    A small step of an average is less than half precision can tell.
+    """
+
+    _wide: ClassVar[tuple[str, ...]]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "WideBuffers":
+        before = {name: getattr(self, name) for name in self._wide}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, old in before.items():
+            new = getattr(self, name)
+            if new.dtype in (torch.float16, torch.bfloat16):
+                setattr(self, name, old.to(new.device))
+        return self

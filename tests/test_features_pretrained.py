@@ -234,3 +234,21 @@ def test_in_a_weighted_sum() -> None:
     assert set(parts) == {"vid", "nst", "ab", "factors", "simkd"}
     assert h_s.grad[:10].abs().sum() > 0
     assert (h_s.grad[10:] == 0).all()
+
+
+def test_pretraining_in_inference_mode() -> None:
+    loss = graphkd.FactorTransferLoss(4, 8)
+    with torch.inference_mode():
+        h_t = torch.randn(60, 8)
+        before = loss.paraphrase_loss(h_t)
+        assert loss.pretrain(h_t) < before
+
+
+def test_a_teachers_own_layer_is_not_drawn_anew() -> None:
+    theirs = nn.Linear(6, 6)
+    before = theirs.weight.clone()
+    loss = graphkd.SimKDLoss(5, 6, nn.Linear(6, 4), head=(nn.Linear(5, 6), theirs))
+    mine = loss.head_s.weight.clone()
+    loss.reset_parameters()
+    assert torch.equal(theirs.weight, before)
+    assert not torch.equal(loss.head_s.weight, mine)

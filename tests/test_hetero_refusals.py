@@ -3,7 +3,20 @@
 import pytest
 import torch
 
-from graphkd import FitNetLoss, GCRDLoss, HeteroLoss, KDLoss, LSPLoss
+from graphkd import (
+    FFG2MLoss,
+    FitNetLoss,
+    FSPLoss,
+    GCRDLoss,
+    GKDLoss,
+    HeteroLoss,
+    KDLoss,
+    KRDLoss,
+    LayerwiseLoss,
+    LSPLoss,
+    TINEDLoss,
+    WeightedSum,
+)
 from tests.hetero_inputs import CITES, METADATA, WRITES, everything, inputs
 
 
@@ -61,8 +74,20 @@ def test_what_it_refuses() -> None:
     wide = {**h_s, "author": torch.randn(12, 5)}
     with pytest.raises(ValueError, match=r"\('author', 'writes', 'paper'\): .*the same width"):
         HeteroLoss({WRITES: (1.0, LSPLoss())})(wide, h_t, edge_index)
-    with pytest.raises(TypeError, match=r"\('author', 'writes', 'paper'\): GCRDLoss"):
-        HeteroLoss({WRITES: (1.0, GCRDLoss(4, 6))})(h_s, h_t, edge_index)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [FFG2MLoss(), KRDLoss(), GKDLoss(), TINEDLoss(), FSPLoss(), GCRDLoss(4, 6, head="gcn"),
+     LayerwiseLoss(FFG2MLoss()), WeightedSum(lsp=(1.0, LSPLoss()), fit=(1.0, FitNetLoss(4, 6)))],
+    ids=lambda loss: type(loss).__name__,
+)  # fmt: skip
+def test_an_edge_type_of_two_node_types_refuses_losses_of_one(loss: torch.nn.Module) -> None:
+    """Else a source's number would be read as a target's."""
+    why = r"compares nodes of one type, and edge type \('author', 'writes', 'paper'\) joins two"
+    with pytest.raises(TypeError, match=why):
+        HeteroLoss({WRITES: (1.0, loss)})
+    HeteroLoss({CITES: (1.0, loss)})
 
 
 def test_what_it_refuses_to_be_built_of() -> None:

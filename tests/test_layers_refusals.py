@@ -79,7 +79,7 @@ def test_the_functions() -> None:
     for weights, words in (
         (torch.ones(7, 3), "one number per pair"),
         (torch.ones(2, 2, 2), "one row per node"),
-        (torch.ones(5, 2), "5 rows of weights and 7 values"),
+        (torch.ones(5, 2), "5 rows of weights for 7 nodes"),
         ("ones", "one number per pair"),
     ):
         with pytest.raises(ValueError, match=words):

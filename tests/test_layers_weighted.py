@@ -77,8 +77,26 @@ def test_weights_of_layers_and_weights_of_nodes_must_fit() -> None:
     h_s, h_t = layers()
     given = {"pairs": [(0, 0)], "weights": torch.ones(9, 1), "weight": torch.ones(9)}
     inner = FitNetLoss(4, 5)
-    with pytest.raises(ValueError, match="got 9 rows of weights and 3 values"):
+    rows = "got 9 rows of weights for 3 nodes. Those of the selected nodes are weights.index."
+    with pytest.raises(ValueError, match=rows):
         G.layerwise_loss(h_s, h_t, inner, **given, index=torch.arange(3))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_weights_by_node_are_those_of_the_selected_ones(reduction: str, masked: bool) -> None:
+    """The selected nodes learn from the first teacher alone, the others from the second."""
+    (h, _), (t, _, _) = layers()
+    teachers, alone = [t, t.flip(0)], torch.eye(2)
+    weights = alone[[0, 0, 0, 1, 1, 1, 1, 1, 1]]
+    index = torch.arange(9) < 3 if masked else torch.arange(3)
+    inner = FitNetLoss(4, 5, reduction=reduction)
+    call = {"loss": inner, "index": index, "entropy": 0.7}
+    right = inner(h, t, index=index).mean() + 0.7 * torch.tensor(2.0).log()
+    found = G.multi_teacher_loss(h, teachers, weights=weights[index], **call)
+    torch.testing.assert_close(found, right)
+    with pytest.raises(ValueError, match=r"weights\[index\]"):
+        G.multi_teacher_loss(h, teachers, weights=weights, **call)
 
 
 def test_names_are_those_of_the_inner_loss() -> None:
@@ -152,3 +170,35 @@ def test_teachers_by_node_type() -> None:
     total.backward()
     with pytest.raises(TypeError, match="HeteroLoss, node type 'author': LayerwiseLoss: h_s must"):
         objective({"paper": h_s[0], "author": h_s[0]}, {"paper": h_t, "author": h_t})
+
+
+def test_layers_and_teachers_of_an_edge_type() -> None:
+    """Sources and targets are joined layer by layer, and teacher by teacher."""
+    key, edges = ("author", "writes", "paper"), torch.randint(9, (2, 30))
+    (a, b), (s, t) = ([[torch.randn(9, d) for _ in range(2)] for _ in range(2)] for d in (4, 5))
+    right = [G.lsp_loss((a[i], b[i]), (s[i], t[i]), edges) for i in range(2)]
+    several = HeteroLoss({key: (1.0, LayerwiseLoss(LSPLoss()))})
+    found, _ = several({"author": a, "paper": b}, {"author": s, "paper": t}, {key: edges})
+    torch.testing.assert_close(found, (right[0] + right[1]) / 2)
+    teachers = HeteroLoss({key: (1.0, MultiTeacherLoss(LSPLoss(), weights=[3.0, 1.0]))})
+    named = {kind: dict(zip("xy", h, strict=True)) for kind, h in {"author": s, "paper": t}.items()}
+    found, _ = teachers({"author": a[0], "paper": b[0]}, named, {key: edges})
+    other = G.lsp_loss((a[0], b[0]), (s[1], t[1]), edges)
+    torch.testing.assert_close(found, 3 * right[0] + other)
+    for wrong, what in (
+        (s[:1], "a list of 1 for 'author' and a list of 2 for 'paper'"),
+        (s[0], "float32 tensor .* for 'author'"),
+        ({"x": s[0]}, "a dictionary of 'x'"),
+    ):
+        with pytest.raises(ValueError, match=f"h_t has {what}"):
+            several({"author": a, "paper": b}, {"author": wrong, "paper": t}, {key: edges})
+
+
+def test_layers_of_a_type_that_a_batch_lacks_leave_the_student_attached() -> None:
+    terms = {"author": (1.0, LayerwiseLoss(AttentionTransferLoss()))}
+    objective = HeteroLoss(terms, metadata=(["author", "paper"], []))
+    h_s, h_t = layers()
+    total, _ = objective({"paper": h_s}, {"paper": h_t})
+    total.backward()
+    assert total == 0
+    assert all(h.grad.eq(0).all() for h in h_s)

@@ -81,3 +81,21 @@ def test_soft_targets_take_less_than_one_matrix_of_pairs() -> None:
     """Of 6,000 nodes, it takes 137 MiB."""
     mib = peak_mib(MEASURE, "peak('gcrd', 'function', nodes=6_000, teacher_temperature=0.1)")
     assert mib < 100, f"{mib:,.0f} MiB"
+
+
+LEARNED = """
+import torch
+import graphkd.functional as G
+def learned(count):
+    edges, weight = torch.randint(2000, (2, count)), torch.rand(count, requires_grad=True)
+    z_s, z_t = torch.randn(2000, 50, requires_grad=True), torch.randn(2000, 50)
+    value = lambda: G.low_frequency_loss(z_s, z_t, edges, edge_weight=weight)
+    return rise(lambda: value().backward())
+learned(64)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_weights_of_edges_that_learn_gather_no_row_for_each_edge() -> None:
+    """400,000 rows of 50 numbers would take 153 MiB."""
+    assert peak_mib(LEARNED, "learned(400_000)") < 100

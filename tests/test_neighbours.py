@@ -1,12 +1,16 @@
 """FF-G2M and KRD against their released code, retyped."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
 
 import graphkd
 import graphkd.functional as G
+from graphkd.ops.chunked import neighbours
 
 
 def double(*shape: int) -> Tensor:
@@ -257,3 +261,27 @@ def test_the_module_keeps_its_power() -> None:
     assert torch.equal(other(z_s, z_t, edge_index, reliability), after)
     with pytest.raises(ValueError, match="got"):
         graphkd.KRDLoss(momentum=-0.1)
+    narrow = copy.deepcopy(loss).bfloat16()
+    assert narrow.alpha == loss.alpha
+    narrow.reset_parameters()
+    assert narrow.alpha == 1
+
+
+def test_nan_reliabilities_are_named() -> None:
+    loss, z = graphkd.KRDLoss(), torch.randn(20, 3)
+    reliability = torch.rand(20).index_fill(0, torch.tensor([3, 7]), torch.nan)
+    with pytest.raises(ValueError, match="reliability is NaN at 2 of 20 nodes"):
+        loss.update_alpha(z, z.roll(1, 0), reliability)
+
+
+def test_products_along_edges_have_derivatives_of_any_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some blocks of them, with edges that repeat, and a node without any."""
+    monkeypatch.setattr(neighbours, "_BLOCK", 8)
+    edges = graphkd.Graph(torch.randint(4, (2, 11)), 5).edges
+    x, y = (double(5, 3).requires_grad_() for _ in "xy")
+    plain = (x[edges.src] * y[edges.dst]).sum(dim=1)
+    torch.testing.assert_close(neighbours.edge_products(x, y, edges), plain)
+    assert gradcheck(lambda x, y: neighbours.edge_products(x, y, edges), (x, y))
+    assert gradgradcheck(lambda x, y: neighbours.edge_products(x, y, edges), (x, y))

@@ -172,7 +172,7 @@ def test_balancing_moves_in_training_only_and_survives_a_checkpoint() -> None:
     assert pickle.loads(pickle.dumps(objective)).factors() == factors
     assert repr(other) == repr(objective)
     halved = [c.item() for c in copy.deepcopy(other).half().factors().values()]
-    assert halved == pytest.approx([c.item() for c in factors.values()], rel=1e-3)
+    assert halved == [c.item() for c in factors.values()]
     assert all(c.dtype == torch.float32 for c in other.double().factors().values())
 
 

@@ -20,10 +20,12 @@ from graphkd.heads import HEADS, check_ranked, head_pair, project, reset_paramet
 class DistillationLoss(nn.Module):
     """Base of the losses. Each option is an attribute; ``options`` are the function's options.
 
-    In a subclass, ``_check_options`` is the function that raises on options out of range.
+    In a subclass, ``_check_options`` is the function that raises on options out of range, and
+    ``takes_pairs`` says whether it takes (sources, targets), nodes of two types.
     """
 
     _check_options: ClassVar[Callable[..., object]]
+    takes_pairs: ClassVar[bool] = False
     _ddp_params_and_buffers_to_ignore = OwnBuffers()
 
     def __init__(self, **options: Any) -> None:
@@ -114,9 +116,10 @@ class ProjectedLoss(DistillationLoss):
         self.head_takes_edges = head_takes_edges or head == "gcn"
 
     def reset_parameters(self) -> None:
-        """Draw new parameters for the heads."""
+        """Draw new parameters for the heads; a module that belongs to the teacher keeps its own."""
         reset_parameters(self.head_s)
-        reset_parameters(self.head_t)
+        if not self.student_only:
+            reset_parameters(self.head_t)
 
     def check_ranked_heads(self) -> None:
         """Raise if the loss has a process group and heads that need all ranks' rows at once."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from graphkd._checks import tensors_in
 from graphkd._graph_formats import source_target
 from graphkd.diagnostics.doctor.call import Call, is_logits
 from graphkd.diagnostics.doctor.finding import Finding
@@ -226,8 +227,11 @@ def _edges(call: Call, teachers: dict[str, Tensor]) -> Iterator[tuple[Tensor, Te
         h_t = call.arguments.get("h_t")
         if isinstance(h_t, Mapping):
             for key, edges in graph.items():
-                if isinstance(key, tuple) and key[0] in h_t and key[-1] in h_t:
-                    yield h_t[key[0]], h_t[key[-1]], edges
+                ends = key[0], key[-1]
+                if isinstance(key, tuple) and all(end in h_t for end in ends):
+                    src, dst = ([*tensors_in(h_t[end])][-1:] for end in ends)
+                    if src and dst and src[0].dim() == dst[0].dim() == 2:
+                        yield src[0], dst[0], edges
     elif graph is not None:
         plain = [h for label, h in teachers.items() if h.dim() == 2]
         for h in plain[-1:]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from graphkd._precision import exact, traced
 from graphkd.functional._rows import matched_logits, reduce_rows, select_rows
 from graphkd.graph import Edges, largest_weight, resolve_edges
-from graphkd.ops.chunked.neighbours import neighbour_sums
+from graphkd.ops.chunked.neighbours import edge_products, neighbour_sums
 from graphkd.ops.row_primitives import soft_targets
 from graphkd.ops.segments import segment_sum
 
@@ -130,8 +130,7 @@ def neighbourhood_divergence(
     # Both are linear in the weights: to zeros with their gradient belong the values on each edge.
     learning = shares - shares.detach()
     log_p = exact(s).log_softmax(dim=1).clamp(min=_LEAST)
-    sources = lent.index_select(0, edges.src)
-    entropies, weights = sources[:, -2], sources[:, -1]
-    values = -entropies - (sources[:, :-2] * log_p.index_select(0, edges.dst)).sum(dim=1)
+    entropies, weights = (lent[:, i].index_select(0, edges.src) for i in (-2, -1))
+    values = -entropies - edge_products(lent[:, :-2], log_p, edges)
     more = segment_sum(learning * values, edges.dst, edges.num_dst).to(s.dtype)
     return rows + more, total + segment_sum(learning * weights, edges.dst, edges.num_dst)

@@ -143,7 +143,7 @@ def fit_reliability_power(
         The new power.
 
     Raises:
-        ValueError: If shapes or devices differ, or an option is out of range.
+        ValueError: If shapes or devices differ, an option is out of range, or a reliability is NaN.
         TypeError: If an input is not a floating-point tensor.
 
     Source: Wu et al., ICML 2023, arXiv 2306.05628. The authors' code calls it once per epoch, from
@@ -165,6 +165,11 @@ def fit_reliability_power(
     check_positive(f"{name}: alpha", alpha)
     s, t = several_classes(name, z_s.detach() if isinstance(z_s, Tensor) else z_s, z_t)
     check_reliability(name, reliability, s)
+    if bool(reliability.isnan().any()):
+        raise ValueError(
+            f"{name}: reliability is NaN at {int(reliability.isnan().sum())} of "
+            f"{reliability.numel()} nodes. Look for NaN in the teacher's logits."
+        )
     same = exact((s.argmax(dim=1) == t.argmax(dim=1)).float())
     place = ((1 - exact(reliability)) * bins).long().clamp(max=bins - 1)
     count = same.new_zeros(bins).index_add(0, place, torch.ones_like(same))

@@ -86,6 +86,7 @@ def combine(
     reduction: str,
     weight: Tensor | None,
     index: Tensor | None,
+    chosen: Any = None,
     penalty: Tensor | None = None,
 ) -> Tensor:
     """The reduced weighted sum of values: all scalars, or all with one entry per row.
@@ -95,10 +96,12 @@ def combine(
     Args:
         loss: The loss that errors name.
         values: The loss of each pair.
-        weights: None for their mean; one weight per value; or a matrix of them, one row per row.
+        weights: None for their mean; one weight per value; or a matrix of them, one row for each
+            selected row.
         reduction: Of row values. A scalar stays as it is.
         weight: The weights of the rows, before the selection.
         index: The selection.
+        chosen: The same, where it could be turned into row numbers.
         penalty: What is added before the reduction: a scalar, or one entry per row.
     """
     _check_values(loss, values, reduction)
@@ -110,11 +113,14 @@ def combine(
         recorded(weights).unbind(-1) if isinstance(weights, Tensor) else weights
     )
     if isinstance(weights, Tensor) and weights.dim() == 2:
-        rows = weight if values[0].dim() == 0 else values[0]
+        rows = values[0] if values[0].dim() else weight
+        if rows is None and isinstance(chosen, Tensor) and chosen.dtype != torch.bool:
+            rows = chosen
         if rows is not None and weights.size(0) != rows.size(0):
+            selected = " Those of the selected nodes are weights[index]." * (index is not None)
             raise ValueError(
-                f"{loss}: weights by node need one value of the inner loss per node; got "
-                f"{weights.size(0)} rows of weights and {rows.size(0)} values."
+                f"{loss}: weights by node need one row for each node that the inner loss compares; "
+                f"got {weights.size(0)} rows of weights for {rows.size(0)} nodes.{selected}"
             )
         if values[0].dim() == 0:
             by_value = [reduce_rows(column, "mean", weight) for column in by_value]

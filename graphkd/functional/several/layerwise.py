@@ -52,7 +52,7 @@ def layerwise_loss(
             ``"uniform"``: each student layer and the teacher layer at the same relative depth, the
             last with the last.
         weights: One number per pair, or a tensor of them, or a tensor :math:`[N, |P|]` with a row
-            per node. Default: the mean.
+            per node, or per selected node if there is an ``index``. Default: the mean.
         weight: A weight for each node, not negative, before ``index``, for the inner loss. A mean
             of row values divides by the weights' sum.
         index: Boolean mask or row numbers, for the inner loss.
@@ -97,7 +97,7 @@ def layerwise_loss(
         located(name, "layers", (s, t), one, students[s], teachers[t], **more)
         for one, (s, t) in zip(losses, chosen, strict=True)
     ]
-    return combine(name, values, weights, reduction, weight, index)
+    return combine(name, values, weights, reduction, weight, index, more.get("index"))
 
 
 def as_layers(loss: str, name: str, layers: Any, what: str = "layer") -> dict[Any, Any]:

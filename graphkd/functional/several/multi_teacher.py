@@ -53,8 +53,9 @@ def multi_teacher_loss(
             this package.
         loss: A function ``loss(h_s, h_t, **arguments)``, or one for each teacher.
         weights: One number per teacher, or a tensor of them, or a tensor :math:`[N, K]` with a row
-            per node, which needs row values (``reduction="none"``) of the inner loss: for a scalar
-            it is averaged over the nodes. Default: the mean.
+            per node, or per selected node if there is an ``index``, which needs row values
+            (``reduction="none"``) of the inner loss: for a scalar it is averaged over them.
+            Default: the mean.
         entropy: λ, for weights that are a tensor. Their rows must sum to 1.
         weight: A weight for each node, not negative, before ``index``, for the inner loss. A mean
             of row values divides by the weights' sum.
@@ -102,7 +103,8 @@ def multi_teacher_loss(
     some = not isinstance(taken, Tensor) or has_rows(taken)
     if isinstance(weights, Tensor) and entropy > 0 and some:
         penalty = entropy * unevenness(weights)
-    return combine(name, values, weights, reduction, weight, index, penalty)
+    chosen = more.get("index")
+    return combine(name, values, weights, reduction, weight, index, chosen, penalty)
 
 
 def check_entropy(loss: str, entropy: float, *, learned: bool) -> None:

@@ -186,9 +186,9 @@ class FactorTransferLoss(ProjectedLoss):
             for _ in range(epochs):
                 for rows in _batches(h_t, batch_size, generator):
                     optimizer.zero_grad()
-                    with torch.enable_grad():
+                    with torch.inference_mode(False), torch.enable_grad():
                         torch.autograd.backward(self.paraphrase_loss(h_t, index=rows))
-                    optimizer.step()
+                        optimizer.step()
         finally:
             paraphraser.requires_grad_(False)
         self.freeze_paraphraser()

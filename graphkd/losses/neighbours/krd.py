@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_positive
+from graphkd._precision import WideBuffers
 from graphkd.functional.neighbours.krd import check_krd_options, krd_loss
 from graphkd.functional.neighbours.reliability import check_fit_options, fit_reliability_power
 from graphkd.losses._base import DistillationLoss
 
 
-class KRDLoss(DistillationLoss):
+class KRDLoss(WideBuffers, DistillationLoss):
     r"""Knowledge-inspired reliable distillation (KRD): targets of a node and reliable neighbours.
 
     .. math:: L = \sum w_j\,\mathrm{KL}(q_j \Vert p_i) / \sum w_j, \quad w_j = 1 - (1 - r_j)^\alpha
@@ -52,6 +53,7 @@ class KRDLoss(DistillationLoss):
     _check_options = staticmethod(check_krd_options)
 
     alpha: Tensor
+    _wide = ("alpha",)
 
     def __init__(
         self,
@@ -67,7 +69,12 @@ class KRDLoss(DistillationLoss):
         check_fit_options(loss, momentum=momentum, bins=bins)
         super().__init__(temperature=temperature, reduction=reduction)
         self.momentum, self.bins = momentum, bins
+        self._initial = alpha
         self.register_buffer("alpha", torch.tensor(alpha, dtype=torch.float64))
+
+    def reset_parameters(self) -> None:
+        """Set the power back to what it was at first."""
+        self.alpha.fill_(self._initial)
 
     def extra_repr(self) -> str:
         """The power and the options, for ``repr``."""

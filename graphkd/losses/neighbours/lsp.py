@@ -65,6 +65,7 @@ class LSPLoss(DistillationLoss):
     process_group: Any
     ddp: bool
     _check_options = staticmethod(check_lsp_options)
+    takes_pairs = True
 
     def __init__(
         self,

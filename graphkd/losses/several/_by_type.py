@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from graphkd._checks import describe, tensors_in
 from graphkd._precision import upcast
 from graphkd.functional.several._combine import located
+from graphkd.losses._base import DistillationLoss, arguments_of
+from graphkd.losses.several._inner import OuterLoss
 
 Type: TypeAlias = str | tuple[str, str, str]
 _Result = TypeVar("_Result")
@@ -84,13 +86,55 @@ def _value_of(key: Type, name: str, values: Mapping[Any, Any]) -> Any:
     src, _, dst = key
     if name not in ("h_s", "h_t") or src == dst:
         return values.get(dst)  # one entry per row or centre of the target type
-    return (values[src], values[dst]) if src in values and dst in values else None
+    if src not in values or dst not in values:
+        return None
+    return _joined(key, name, values[src], values[dst])
+
+
+def _joined(key: Type, name: str, sources: Any, targets: Any) -> Any:
+    """The pair of sources and targets; of several layers or teachers, the pair of each."""
+    several = [h for h in (sources, targets) if not isinstance(h, Tensor)]
+    if not several:
+        return sources, targets
+    both = isinstance(sources, Mapping) and isinstance(targets, Mapping)
+    if both and sources.keys() == targets.keys():
+        return {layer: (sources[layer], targets[layer]) for layer in sources}
+    listed = all(isinstance(h, Sequence) for h in (sources, targets))
+    if listed and len(sources) == len(targets):
+        return [*zip(sources, targets, strict=True)]
+    raise ValueError(
+        f"HeteroLoss: {title(key)} joins sources and targets layer by layer, but {name} has "
+        f"{_several(sources)} for {key[0]!r} and {_several(targets)} for {key[-1]!r}. Give both "
+        "types as many, and name them alike."
+    )
+
+
+def _several(h: Any) -> str:
+    if isinstance(h, Mapping):
+        return f"a dictionary of {listed(h)}"
+    return f"a list of {len(h)}" if isinstance(h, list | tuple) else describe(h)
+
+
+def check_types(key: Type, loss: nn.Module) -> None:
+    """Raise if an edge type joins two node types, and the loss compares nodes of one."""
+    if isinstance(key, str) or key[0] == key[-1]:
+        return
+    ours = (one for one in loss.modules() if isinstance(one, DistillationLoss))
+    for one in ours:
+        if isinstance(one, OuterLoss) or one.takes_pairs:
+            continue
+        if {"edge_index", "h_s"} & {*arguments_of(one)[0]}:
+            raise TypeError(
+                f"HeteroLoss: {type(one).__name__} compares nodes of one type, and {title(key)} "
+                "joins two. Use LSPLoss there; or give the loss to a node type, or to an edge type "
+                "whose ends are one."
+            )
 
 
 def attached_zero(by_type: dict[str, Mapping[Any, Any]]) -> Tensor:
     """0, attached to all outputs of the student."""
-    rows = (h for name in ("h_s", "z_s") for h in by_type.get(name, {}).values())
-    zeros = [upcast(h[:0]).sum() for h in rows if isinstance(h, Tensor)]
+    rows = tensors_in([by_type.get(name, {}) for name in ("h_s", "z_s")])
+    zeros = [upcast(h[:0]).sum() for h in rows]
     here = next(tensors_in(list(by_type.values())), None)
     total = zeros[0] if zeros else torch.zeros((), device=None if here is None else here.device)
     for zero in zeros[1:]:

@@ -15,6 +15,7 @@ from graphkd.losses.several._by_type import (
     OUTPUTS,
     Type,
     attached_zero,
+    check_types,
     contents,
     listed,
     module_name,
@@ -75,7 +76,8 @@ class HeteroLoss(nn.Module):
         ValueError: If there is no loss, a type is not in ``metadata`` or in a dictionary, or a loss
             refuses its values. Errors name the type.
         TypeError: If a term has none of the three forms, an argument is unknown, missing or not a
-            dictionary, or a node type has a loss that needs edges.
+            dictionary, a node type has a loss that needs edges, or an edge type between two node
+            types one that compares the nodes of one: of the losses here, LSP alone takes pairs.
 
     Example:
         >>> import torch
@@ -207,6 +209,7 @@ class HeteroLoss(nn.Module):
                     f"HeteroLoss: {type(one).__name__} of {title(key)} needs edges. Give it to "
                     f"an edge type, a tuple such as {near}."
                 )
+        check_types(key, loss)
         self.names[key], self.weights[key] = name, weight
         self.losses[name] = loss
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import describe, tensors_in
+from graphkd._precision import WideBuffers
 from graphkd.distributed import OwnBuffers
 from graphkd.functional.several._combine import located
 from graphkd.losses._base import arguments_of, first_pass
@@ -28,7 +29,7 @@ _LEAST, _MOST = 1e-10, 1e10
 _NAMES = " Arguments go by name: let its forward take h_s, h_t, z_s, z_t, y, edge_index, index, ..."
 
 
-class WeightedSum(nn.Module):
+class WeightedSum(WideBuffers):
     r"""A weighted sum of distillation losses, called once with the arguments of all of them.
 
     If one of the losses has heads, hand ``objective.parameters()`` to the optimiser.
@@ -85,6 +86,7 @@ class WeightedSum(nn.Module):
 
     task_norms: Tensor
     term_norms: Tensor
+    _wide = ("task_norms", "term_norms")
 
     def __init__(
         self, *, balance: bool = False, decay: float = 0.9, **losses: tuple[float, nn.Module]
@@ -140,15 +142,15 @@ class WeightedSum(nn.Module):
 
     def reset_parameters(self) -> None:
         """Forget the averages; the losses' heads have methods of their own."""
-        for averages in (self.task_norms, self.term_norms):
-            averages.zero_()
+        self.task_norms.zero_()
+        self.term_norms.zero_()
 
     def factors(self) -> dict[str, Tensor]:
         """The balancing factor :math:`c_k` of each term; 1 before the first average."""
         return dict(zip(self.losses, self._ratios().clamp(_LEAST, _MOST), strict=True))
 
     def _ratios(self) -> Tensor:
-        return (self.task_norms.float() / self.term_norms.float()).nan_to_num(nan=1.0)
+        return (self.task_norms / self.term_norms).float().nan_to_num(nan=1.0)
 
     def _term(self, name: str, loss: nn.Module, arguments: dict[str, Any]) -> Tensor:
         takes, needs = self._takes[name]
@@ -179,13 +181,6 @@ class WeightedSum(nn.Module):
     def _terms(self, arguments: dict[str, Any]) -> dict[str, Tensor]:
         return {name: self._term(name, loss, arguments) for name, loss in self.losses.items()}
 
-    def _observed(self, task_loss: Tensor | None, arguments: dict[str, Any]) -> dict[str, Tensor]:
-        """The terms, whose gradients enter the averages."""
-        terms = self._terms(arguments)
-        self._observe(terms, task_loss, arguments)
-        self._warn_at_bounds()
-        return terms
-
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
         taken = {key for takes, _ in self._takes.values() for key in takes}
         known = VOCABULARY | taken
@@ -211,10 +206,9 @@ class WeightedSum(nn.Module):
                     stacklevel=5,
                 )
 
-    def _observe(
-        self, terms: dict[str, Tensor], task_loss: Tensor | None, arguments: dict[str, Any]
-    ) -> None:
-        """Update the averages with the gradient norms of this step."""
+    def _observed(self, task_loss: Tensor | None, arguments: dict[str, Any]) -> dict[str, Tensor]:
+        """The terms, after their gradient norms have entered the averages."""
+        terms = self._terms(arguments)
         if not isinstance(task_loss, Tensor) or task_loss.dim() != 0:
             raise TypeError(
                 "WeightedSum: balance=True needs task_loss= in training mode, a scalar tensor; got "
@@ -229,6 +223,8 @@ class WeightedSum(nn.Module):
         with torch.no_grad():
             for average, norm in ((self.task_norms, task), (self.term_norms, term_norms)):
                 average.copy_(torch.where(moves, average.lerp(norm, 1 - self.decay), average))
+        self._warn_at_bounds()
+        return terms
 
     def _warn_at_bounds(self) -> None:
         """Warn once of a factor at a bound, where reading it makes no step wait for a GPU."""
