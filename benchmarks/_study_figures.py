@@ -16,6 +16,8 @@ from _study_gcrd import (
 )
 from _study_headline import PICTURE as HEADLINE
 from _study_headline import draw_headline, shown
+from _study_labels import PICTURE as LABELS
+from _study_labels import curves, draw_labels
 from _study_lead import PICTURE as LEAD
 from _study_lead import draw_lead
 from _study_parts import figures as figures_of_parts
@@ -65,6 +67,8 @@ def draw_study(figures: Path, folder: Path = FOLDER) -> None:
         if pairs := shown(folder):
             _save(draw_headline(pairs), figures / HEADLINE)
             _save(draw_lead(pairs), figures / LEAD)
+        if by_labels := curves(folder):
+            _save(draw_labels(by_labels), figures / LABELS)
         if pairs := searched(folder):
             _save(draw_weights(pairs), figures / WEIGHTS)
         variants = ablated(folder)

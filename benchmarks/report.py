@@ -18,6 +18,7 @@ from _floor_tables import change_section, compiled_section, floor_section
 from _speed_tables import speed_section
 from _study_gcrd import gcrd_blocks
 from _study_headline import headline_blocks
+from _study_labels import label_blocks
 from _study_losses import loss_blocks, pages_of_losses
 from _study_parts import cost_blocks, inference_blocks, robustness_blocks
 from _study_settings import settings_blocks
@@ -45,7 +46,7 @@ ANALYSIS = ROOT / "docs" / "diagnostics" / "analysis.md"
 # The pages of the study, each with what fills its marked blocks.
 STUDY = {
     ROOT / "docs" / "study.md": lambda: (
-        headline_blocks() | study_blocks() | cost_blocks() | inference_blocks()
+        headline_blocks() | study_blocks() | label_blocks() | cost_blocks() | inference_blocks()
     ),
     ROOT / "docs" / "study_gcrd.md": gcrd_blocks,
     ROOT / "docs" / "study_similarity.md": similarity_blocks,

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from examples.study import ablation, plan, robustness
-from tests.planted_study import KD, MADE, file
+from tests.planted_study import KD, MADE, T_4, file
 
 ROOT = Path(__file__).resolve().parents[1]
 BELOW = [score - 5 for score in KD]
@@ -172,3 +173,30 @@ def test_robustness_and_figures(tmp_path: Path) -> None:
     assert [ax.get_title() for ax in drawn[f"{name}_test.svg"].axes] == [
         kind for kind in robustness.LEVELS if kind != "labels"
     ]
+
+
+def test_scores_by_labelled_nodes(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    fewer = {name: [score - 30 for score in MADE[name]] for name in ("teacher", "none")}
+    fewer |= {name: [score - 20 for score in MADE[name]] for name in ("kd", "gcrd")}
+    for folder, name, rows, scores in (
+        (tmp_path, "Made", 100, MADE),
+        (tmp_path, "Other", 50, MADE),
+        (tmp_path / "labels", "Made[labelled=2]", 6, fewer),
+    ):
+        file(folder, scores, name)
+        facts = folder / f"{name}-transductive.json"
+        facts.write_text(json.dumps({"rows": {"train": rows}}))
+    page = __import__("_study_labels")
+    table = flat(page.label_blocks(tmp_path)["study labels"])
+    few = "| Made, GAT → GCN | 6 | 65.0 ± 0.0 | 52.0 ± 1.6 | +20.00 [+19.12, +20.88] | +23.20"
+    more = "| Made, GAT → GCN | 100 | 95.0 ± 0.0 | 82.0 ± 1.6 | +10.00 [+9.12, +10.88] | +13.20"
+    assert 0 < table.index(few) < table.index(more)
+    assert "Other" not in table
+    (ax,) = page.draw_labels(page.curves(tmp_path)).axes
+    drawn = [list(bars.lines[0].get_xydata().tolist()) for bars in ax.containers]
+    assert drawn == [[[6, 65], [100, 95]], [[6, 52], [100, 82]], [[6, 72], [100, 92]]]
+    half_width = T_4 * statistics.stdev(MADE["none"]) / 5**0.5
+    (_, top), (_, bottom) = ax.containers[1].lines[2][0].get_segments()[1][::-1]
+    assert top - bottom == pytest.approx(2 * half_width)
+    assert page.label_blocks(tmp_path / "labels") == {}

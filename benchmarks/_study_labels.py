@@ -1,0 +1,99 @@
+"""What docs/study.md says of the number of labels: the same pair with fewer of them, or more."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from _study_tables import FOLDER, interval, places, score, table, wide
+from _tables import image, joined, prose
+from study.statistics import NONE, Column, difference, differences, label, read
+
+from graphkd.diagnostics.plots._axes import COLOURS, GREY, open_frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PICTURE = "study_labels.svg"
+METHODS = [NONE, "kd"]  # of the figure, beside the teacher
+
+
+class Point(NamedTuple):
+    labelled: int  # training nodes
+    column: Column
+
+
+def curves(folder: Path = FOLDER) -> dict[str, list[Point]]:
+    """Each pair by the number of its labelled nodes, that of the study among them."""
+    files = read(folder / "labels")
+    found: dict[str, list[Point]] = {}
+    bases = {one.header["dataset"].partition("[")[0] for one in files}
+    for one in [*files, *(one for one in read(folder) if one.header["dataset"] in bases)]:
+        name, *_ = one.title.partition("[")
+        for column in one.columns:
+            if {NONE, "kd"} <= column.cells.keys() and "rows" in one.facts:
+                point = Point(one.facts["rows"]["train"], column)
+                found.setdefault(f"{name}, {column.name}", []).append(point)
+    return {name: sorted(points, key=lambda x: x.labelled) for name, points in found.items()
+            if len(points) > 1}  # fmt: skip
+
+
+def label_blocks(folder: Path = FOLDER) -> dict[str, str]:
+    found = curves(folder)
+    if not found:
+        return {}
+    text = """The same teacher and student, tuned anew at each number of labelled nodes; validation
+    and test nodes stay. Differences are paired over the seeds, means with their 95 % intervals;
+    bold marks p < 0.05, corrected for the methods of a pair. `python -m examples.study --datasets
+    "Digits[labelled=20]" --teachers GraphSAGE --students MLP --methods kd gcrd` makes a row."""
+    head = ["", "labelled nodes", "teacher", "student alone", "KD − none", "G-CRD − none"]
+    rows = [row(name, point) for name, points in found.items() for point in points]
+    picture = image(f"_static/{PICTURE}", "Scores of teachers and students by labelled nodes")
+    return {"study labels": joined(prose(text), wide(picture), table(head, rows))}
+
+
+def row(name: str, point: Point) -> list[str]:
+    column, gains = point.column, differences(point.column.cells, NONE)
+    gained = [interval(gains.get(method), places(column.cells[NONE].mean))[0]
+              for method in ("kd", "gcrd")]  # fmt: skip
+    return [name, f"{point.labelled:,}", score(column.teaching), score(column.cells[NONE]), *gained]
+
+
+def draw_labels(found: dict[str, list[Point]]) -> "Figure":
+    """A panel for each pair: scores by the number of labelled nodes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.6 * len(found) + 1.2, 2.8), layout="constrained")
+    axes = figure.subplots(1, len(found), squeeze=False)[0]
+    for ax, (name, points) in zip(axes, found.items(), strict=True):
+        x = [point.labelled for point in points]
+        lines = {"teacher": [point.column.teaching for point in points]}
+        lines |= {method: [point.column.cells[method] for point in points] for method in METHODS}
+        for (method, cells), colour in zip(lines.items(), (GREY, *COLOURS), strict=False):
+            middle = [cell.mean for cell in cells]
+            around = [_half_width(cell.scores) for cell in cells]
+            style = "--" if method == "teacher" else "-"
+            shown = method if method == "teacher" else label(method)
+            ax.errorbar(x, middle, around, color=colour, linestyle=style, marker="o", markersize=4,
+                        linewidth=1.4, label=shown)  # fmt: skip
+        ax.set(title=re.sub(r", .*", "", name), xscale="log")
+        _ticks(ax, x)
+        open_frame(ax)
+    axes[0].set_ylabel("test score, %")
+    figure.supxlabel("labelled nodes", size=9)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", frameon=False)
+    return figure
+
+
+def _half_width(scores: dict[int, float]) -> float:
+    """Half of the 95 % interval of the mean."""
+    alone = difference(scores, dict.fromkeys(scores, 0.0))
+    return (alone.high - alone.low) / 2
+
+
+def _ticks(ax: "Axes", x: list[int]) -> None:
+    from matplotlib.ticker import NullLocator
+
+    ax.set_xticks(x, [f"{n:,}" for n in x])
+    ax.xaxis.set_minor_locator(NullLocator())
