@@ -29,16 +29,14 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+from study.ranks import Ranking, alike, ranking
 from study.statistics import (
     NONE,
     Column,
     Difference,
     Found,
-    Ranking,
-    alike,
     differences,
     label,
-    ranking,
     read,
 )
 

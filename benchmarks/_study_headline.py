@@ -42,12 +42,16 @@ def headline(found: list[tuple[Found, Column]]) -> str:
     rows = []
     for name, (_, column) in zip(pair_names(found), found, strict=True):
         cells = [column.cells[method] for method in SHOWN]
-        sum_, kd = cells[-1], cells[1]
-        gain = interval(difference(sum_.scores, kd.scores), places(kd.mean))[0].replace("**", "")
+        alone, kd, *_, sum_ = cells
+        pairs = (sum_, kd), (column.teaching, alone)
+        gains = [interval(difference(one.scores, other.scores), places(kd.mean))[0]
+                 for one, other in pairs]  # fmt: skip
         teacher = decimal(column.teaching.mean, places(kd.mean))
-        rows.append([name, teacher, *map(score, cells), gain])
-    heads = ["data, student", "teacher", "alone", *map(label, SHOWN[1:]), "KD + G-CRD − KD"]
-    return table(heads, rows)
+        rows.append(
+            [name, teacher, *map(score, cells), *(gain.replace("**", "") for gain in gains)]
+        )
+    sums = "KD + G-CRD − KD", "teacher − alone"
+    return table(["data, student", "teacher", "alone", *map(label, SHOWN[1:]), *sums], rows)
 
 
 def draw_headline(found: list[tuple[Found, Column]]) -> "Figure":

@@ -18,17 +18,15 @@ from _study_tables import (
 )
 from _tables import image, joined, prose
 from study import plan
+from study.ranks import FEWEST_SAMPLES, ranked, ranking
 from study.report import decimal, places
 from study.statistics import (
-    FEWEST_SAMPLES,
     NONE,
     TWICE,
     Column,
     Found,
     differences,
     label,
-    ranked,
-    ranking,
     read,
 )
 

@@ -232,7 +232,15 @@ def test_labels_that_are_numbers_are_not_corrupted() -> None:
     job = work.Job("Numbers", "transductive", "MLP")
     settled = work.Settled(work.Known(), {})
     done = [
-        {"when": when, "kind": kind, "share": share, "seed": 0, "model": "MLP", "test": -1.0}
+        {
+            "when": when,
+            "kind": kind,
+            "share": share,
+            "seed": 0,
+            "model": "MLP",
+            "test": -1.0,
+            "options": {},
+        }
         for when in ("test", "train")
         for kind, share in robustness.corruptions(when, "regression")
     ]

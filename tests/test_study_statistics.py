@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.study import plan, report, schedule, search, statistics, work
+from examples.study import plan, ranks, report, schedule, search, statistics, work
 from examples.study.work import Job, Known
 from tests.planted_study import KD, MADE, T_4, TRIALS, file, planted
 
@@ -94,8 +94,7 @@ def test_missing_seeds_and_failed_runs(tmp_path: Path) -> None:
     assert against["at"].mean == pytest.approx(90 - np.mean(KD[1:]))
     assert "glsp" not in against
     # What failed at a seed ranks last, whatever its other seeds have.
-    ranks = statistics._ranks(column, ["none", "at", "kd"])
-    assert ranks.tolist() == [2, 3, 1]
+    assert ranks._ranks(column, ["none", "at", "kd"]).tolist() == [2, 3, 1]
 
 
 def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
@@ -144,32 +143,32 @@ def ranked(tmp_path: Path, gains: list[list[float]], students: tuple[str, ...]) 
 
 def test_ranks_and_friedman_by_hand(tmp_path: Path) -> None:
     columns = ranked(tmp_path, [[0, 1, 2], [0, 2, 1], [0, 1, 1], [0, 1, 2]], ("GCN", "MLP"))
-    found = statistics.ranking(columns)
-    ranks = np.array([[3, 2, 1], [3, 1, 2], [3, 1.5, 1.5], [3, 2, 1]])
-    n, k = ranks.shape
+    found = ranks.ranking(columns)
+    placed = np.array([[3, 2, 1], [3, 1, 2], [3, 1.5, 1.5], [3, 2, 1]])
+    n, k = placed.shape
     assert found.samples == ["Made0", "Made1", "Made2", "Made3"]
-    assert list(found.average.values()) == ranks.mean(0).tolist()
+    assert list(found.average.values()) == placed.mean(0).tolist()
     # Friedman's statistic, with the correction for one tie of two; chi squared, two degrees.
-    statistic = 12 / (n * k * (k + 1)) * (ranks.sum(0) ** 2).sum() - 3 * n * (k + 1)
+    statistic = 12 / (n * k * (k + 1)) * (placed.sum(0) ** 2).sum() - 3 * n * (k + 1)
     statistic /= 1 - (2**3 - 2) / (n * k * (k**2 - 1))
     assert found.p == pytest.approx(math.exp(-statistic / 2))
     # Demsar 2006, Table 5: q = 2.343 for three methods.
     assert found.critical == pytest.approx(2.343 * math.sqrt(k * (k + 1) / (6 * n)), abs=1e-3)
-    lenient = statistics.ranking(columns, by_student=True)
+    lenient = ranks.ranking(columns, by_student=True)
     assert len(lenient.samples) == 8
     assert lenient.critical == pytest.approx(found.critical / math.sqrt(2))
     assert lenient.average == found.average
     assert lenient.p < found.p
-    assert statistics.ranking(columns[:6]) is None  # three data sets
+    assert ranks.ranking(columns[:6]) is None  # three data sets
     lacking = columns[0]._replace(cells={"none": columns[0].cells["none"]})
-    assert statistics.ranking([lacking, *columns]) == found  # a column without KD is left out
-    same = statistics.ranking(ranked(tmp_path, [[0, 0, 0]] * 4, ("GCN",)))
+    assert ranks.ranking([lacking, *columns]) == found  # a column without KD is left out
+    same = ranks.ranking(ranked(tmp_path, [[0, 0, 0]] * 4, ("GCN",)))
     assert same.p == 1
 
 
 def test_bars_join_what_does_not_differ() -> None:
     average = {"a": 1.0, "b": 1.8, "c": 2.7, "d": 5.0}
-    found = statistics.Ranking(average, [], 0.0, 1.0)
-    assert statistics.alike(found) == [("a", "b"), ("b", "c")]
-    assert statistics.alike(found._replace(critical=5.0)) == [("a", "d")]
-    assert statistics.alike(found._replace(critical=0.1)) == []
+    found = ranks.Ranking(average, [], 0.0, 1.0)
+    assert ranks.alike(found) == [("a", "b"), ("b", "c")]
+    assert ranks.alike(found._replace(critical=5.0)) == [("a", "d")]
+    assert ranks.alike(found._replace(critical=0.1)) == []

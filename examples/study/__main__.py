@@ -36,8 +36,14 @@ from .work import Job, Limits
 def models_of(dataset: str, args: argparse.Namespace) -> tuple[data.Problem, list[str], list[str]]:
     """What is asked of models on a data set, and the teachers and students for it."""
     problem = data.problem(dataset, args.root, 0, args.setting)
-    if part := fit.part_without_area(problem):
-        raise SystemExit(f"{dataset}: no label of part {part} has both values, so no ROC-AUC.")
+    drawn = range(args.seeds if fit.has_area(problem) and not problem.many else 1)
+    for seed in drawn:  # a seed chooses the rows of most parts
+        of_seed = data.problem(dataset, args.root, seed, args.setting)
+        if part := fit.part_without_area(of_seed):
+            raise SystemExit(
+                f"{dataset}: no label of part {part} has both values under seed {seed}, so no "
+                "ROC-AUC."
+            )
     own = problem.tasks
     teachers = [name for name in args.teachers if plan.TEACHERS[name].task in own]
     students = [name for name in args.students if plan.STUDENTS[name].task in own]

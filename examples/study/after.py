@@ -76,7 +76,7 @@ def in_column(
             every = [name for task in ("node", "graph") for name in ablation.names(task)]
             methods = [name for name in every if fits.lacking(name, problem) is None]
         case "similarity":
-            jobs = [by._replace(method="none")]
+            jobs = [by._replace(method="none", level="node")]
             methods = unmeasured(by, cells)
         case "robustness":
             jobs = [alone._replace(model=teacher, is_teacher=True), alone]
@@ -84,6 +84,9 @@ def in_column(
     for name in dict.fromkeys(args.methods or methods):
         # What does not compare rows of graphs has been tuned for rows of nodes.
         levels = plan.levels(name, problem.task, [level]) or ["node"]
+        if args.part == "similarity":  # each that was run, whatever rows it compares
+            each = (by._replace(method=name, level=one) for one in ("node", "graph"))
+            levels = [job.level for job in each if job in cells.lines] or levels
         jobs += [by._replace(method=name, level=one) for one in levels]
     return jobs
 
@@ -94,8 +97,7 @@ def unmeasured(by: Job, cells: Results) -> list[str]:
         job.method
         for job, lines in cells.lines.items()
         if job.method is not None
-        and job._replace(method=None) == by
-        and job.teacher is not None
+        and (job.teacher, job.model) == (by.teacher, by.model)
         and any(line["phase"] == "test" and "similarity" not in line for line in lines)
     ]
 
@@ -135,7 +137,7 @@ def runs_of_a_result(job: Job, limits: Limits) -> int:
 def measured(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> Iterator[Line]:
     """The test runs of a cell once more, with what student and teacher have in common."""
     known = settled.known
-    done = {line["seed"] for line in work.current(lines, known)}
+    done = {line["seed"] for line in settled.own(lines)}
     limits = limits._replace(similarity=True)
     for seed in set(range(limits.seeds)) - done:
         line = {

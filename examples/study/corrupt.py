@@ -38,9 +38,10 @@ def remove(data: Data, share: float) -> None:
 
 def add(data: Data, share: float) -> None:
     """As many edges as this share of the graph's come in, between nodes that have none."""
-    data.edge_index, _ = add_random_edge(
-        data.edge_index, share, data.is_undirected(), data.num_nodes
-    )
+    if data.num_edges:
+        data.edge_index, _ = add_random_edge(
+            data.edge_index, share, data.is_undirected(), data.num_nodes
+        )
 
 
 def rewire(data: Data, share: float) -> None:
@@ -85,6 +86,8 @@ def corrupted(data: Data, changes: Mapping[str, float], seed: int) -> Data:
     for name, share in changes.items():
         if name not in CORRUPTIONS:
             raise SystemExit(f"{name} is no corruption: there are {', '.join(CORRUPTIONS)}.")
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise SystemExit(f"{name}={share}: a corruption has a share from 0 to 1.")
         seed_everything(APART + seed)
         CORRUPTIONS[name](data, share)
     return data

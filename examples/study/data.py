@@ -5,6 +5,7 @@ five labels of each class.
 """
 
 import copy
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -151,6 +152,8 @@ def problem(name: str, root: str, seed: int, setting: str = "transductive") -> P
         setting: "transductive", or "production": a fifth of the nodes, all of them test nodes, is
             unseen in training and scored as "test". The other test nodes are "test_seen".
     """
+    if not re.fullmatch(r"[^][]+(\[\w+=[\w.]+(,\w+=[\w.]+)*\])?", name):
+        raise SystemExit(f"{name} is not NAME or NAME[CHANGE=VALUE,...], as in Cora[noise=0.4].")
     name, changes = named(name)
     parts = load(name, root)
     first = next(iter(parts.values()))[0]
@@ -213,6 +216,7 @@ def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str,
         plain, whole = fewer(plain, given, seed), fewer(whole, given, seed)
     if changes:
         plain = corrupted(plain, changes, seed)
+        plain = plain if {"noise", "mask"} & changes.keys() else _described(plain)
         whole = _add_hops(copy.copy(plain))
     kind, outputs = _task(whole.y)
     if setting == "transductive":
@@ -221,7 +225,7 @@ def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str,
     fifth = min(whole.num_nodes // 5, test.numel() // 2)
     unseen = torch.zeros_like(whole.test_mask)
     unseen[shuffled(test, torch.Generator().manual_seed(seed))[:fifth]] = True
-    learn = _add_hops(plain.subgraph(~unseen))
+    learn = _add_hops(_described(plain.subgraph(~unseen)))
     whole.test_seen_mask, whole.test_mask = whole.test_mask & ~unseen, unseen
     return Problem(kind, outputs, [learn], {"val": [learn], "test": [whole], "test_seen": [whole]})
 
@@ -238,10 +242,19 @@ def _prepared(name: str, root: str) -> Data:
     data = copy.copy(load(name, root)["all"][0])
     graphs.complete(name, [data])
     data.y = graphs.of_nodes(data.y)
-    if data.x is None or 0 in data.x.shape[1:]:  # what a node's degree and its neighbours' say
-        data = T.LocalDegreeProfile()(data.update({"x": None}))
+    data.pop("edge_weight", None)  # of the models, one alone would see it
+    if data.x is None or 0 in data.x.shape[1:]:
+        return _described(data.update({"has_features": False}))
     data.x = features(name, data.x)
     return data
+
+
+def _described(data: Data) -> Data:
+    """A node without features is described by its degree and its neighbours', as the edges are."""
+    if "has_features" not in data:
+        return data
+    data = T.LocalDegreeProfile()(copy.copy(data).update({"x": None}))
+    return data.update({"x": features("", data.x)})
 
 
 @lru_cache(maxsize=2)

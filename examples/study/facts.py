@@ -24,8 +24,10 @@ ROWS = {
 
 def write(results: Results, limits: Limits) -> None:
     """Write the facts beside the file of the runs, under its name with the ending .json."""
-    facts = describe(results, limits)
-    results.path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    facts, path = describe(results, limits), results.path.with_suffix(".json")
+    aside = path.with_suffix(".part")  # a killed run leaves no half of a file
+    aside.write_text(json.dumps(facts, indent=1) + "\n")
+    aside.replace(path)
 
 
 def describe(results: Results, limits: Limits) -> dict[str, Any]:

@@ -111,10 +111,13 @@ def read(name: str, root: str) -> dict[str, list[Any]]:
         what = "'graphkd[datasets]'" if module in EXTRA else module
         remedy = f" Run: pip install {what}" if what else ""
         raise SystemExit(f"{name} could not be read: {error}.{remedy}") from None
-    except (AssertionError, OSError, RuntimeError, TypeError, ValueError) as error:
-        why = " ".join(str(error).split()) or f"{kind} has no {own}"
+    except Exception as error:  # of whatever kind: PyG's, or of what reads a damaged file
+        why = " ".join(str(error).split())
+        if isinstance(error, AssertionError) and not why:
+            why = f"{kind} has no {own}"
         raise SystemExit(
-            f"{name} could not be read: {why}. Its files belong in {Path(root) / kind}."
+            f"{name} could not be read: {why or type(error).__name__}. Its files belong in "
+            f"{Path(root) / kind}; if they are damaged, delete them there, with `processed`."
         ) from None
 
 

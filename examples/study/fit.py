@@ -107,12 +107,16 @@ def score(z: Tensor, y: Tensor, problem: Problem) -> float:
     return 100 * found.item()
 
 
+def has_area(problem: Problem) -> bool:
+    return metric(problem).startswith("ROC-AUC")
+
+
 def part_without_area(problem: Problem) -> str | None:
     """A part that has no score, since none of its labels has both values."""
     for part, graphs in problem.held.items():
         y = torch.cat([data.y[rows(data, part)] for data in graphs]).float()
         both = (y == 0).any(dim=0) & (y == 1).any(dim=0)
-        if metric(problem).startswith("ROC-AUC") and not both.any():
+        if has_area(problem) and not both.any():
             return part
     return None
 
@@ -138,11 +142,14 @@ def _mean_error(z: Tensor, y: Tensor, problem: Problem) -> float:
         z = z * problem.spread + problem.center
     else:
         y = (y - problem.center) / problem.spread
-    known = ~y.isnan()
+    known = ~y.isnan()  # a column without labels in training has no unit, and so none here
     errors = [
         mean_squared_error(z_k[known_k], y_k[known_k], squared=False)
         for z_k, y_k, known_k in zip(z.t(), y.t(), known.t(), strict=True)
+        if known_k.any()
     ]
+    if not errors:
+        raise FloatingPointError("No column has labels in training and where it is scored.")
     return torch.stack(errors).mean().item()
 
 
@@ -252,7 +259,7 @@ def distilled(taught: Taught, h_s: Tensor, data: Data, z: Tensor, task: Tensor) 
         arguments["h_t"] = data[f"h_{taught.level}"]
     if taught.case.data is not None:
         arguments["h_s"], arguments["h_t"] = sides(taught.method, h_s, z, taught.case)
-    if f"{taught.level}_id" in data:
+    if f"{taught.level}_id" in data and not isinstance(data, HeteroData):
         arguments["ids"] = data[f"{taught.level}_id"]
     for name, value in taught.given.items():
         arguments[name] = value() if callable(value) else value

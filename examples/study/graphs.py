@@ -18,6 +18,7 @@ from torch_geometric.utils import degree
 PARTS = ("train", "val", "test")
 MOST_EDGES = 100  # of a node without features: its degree, up to this, is its category
 # A class with fewer graphs cannot be divided by its share.
+MOST_CODES = 10_000  # categories of a column; more of them are numbers
 RAREST = 10
 
 
@@ -85,7 +86,8 @@ def _columns(name: str, graphs: list[Data], what: str) -> list[Tensor] | None:
         raise SystemExit(f"{name}: `{what}` has not as many columns in all graphs.")
     columns = torch.cat(every)
     finite(name, what, columns)
-    of_numbers = columns.is_floating_point() or bool((columns < 0).any())
+    codes = columns.numel() and not columns.is_floating_point()
+    of_numbers = not codes or not 0 <= columns.min() <= columns.max() < MOST_CODES
     columns = columns.float() if of_numbers else columns.long()
     return [*columns.split([len(values) for values in every])]
 
@@ -97,7 +99,7 @@ def _degrees(graph: Data) -> Tensor:
 
 def labels(y: Tensor) -> Tensor:
     """Classes as a vector of whole numbers, all else as a matrix. Those below -1 are no classes."""
-    y = y if y.is_floating_point() else y.long()
+    y = y if y.is_floating_point() else y.long().masked_fill(y == -100, -1)  # as in torch
     known = y[~y.isnan()]
     one = y.dim() == 1 or (y.size(1) == 1 and not y.is_floating_point() and bool((known > 1).any()))
     if one and bool(((known == known.round()) & (known >= -1)).all()):

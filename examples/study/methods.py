@@ -315,7 +315,8 @@ def terms(
         known = part == "kd" and beside_kd(method)
         setting, (name, arguments) = settings["kd" if known else method], named(part)
         if (nodes := arguments.pop("nodes", "all")) == "labelled":
-            given["index"] = case.data.train_mask
+            if "train_mask" in case.data:  # else all are
+                given["index"] = case.data.train_mask
         elif nodes != "all":
             raise ValueError(f"nodes are all or labelled, not {nodes}")
         loss, more = LOSSES[name](case, **setting.options(), **arguments)

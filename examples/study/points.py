@@ -85,7 +85,7 @@ def blocks(
 
 def neighbours(data: Data, k: int = NEIGHBOURS) -> Data:
     """Add the graph of nearest neighbours, from neighbour to centre."""
-    graph = kneighbors_graph(data.pos.numpy(), k, n_jobs=1)
+    graph = kneighbors_graph(data.pos.numpy(), min(k, data.num_nodes - 1), n_jobs=1)
     data.edge_index = from_scipy_sparse_matrix(graph)[0].flip(0)
     return data
 

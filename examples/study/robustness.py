@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import nn
 
 from . import data, fit, work
-from .similarity import interval
+from .similarity import interval, latest
 from .work import Job, Known, Limits, Line, Settled
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def count(job: Job, limits: Limits) -> int:
 
 def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> Iterator[Line]:
     """The lines that a job lacks, of a teacher or a student alone, or of a student by a method."""
-    lines = work.current(lines, settled.known)
+    lines = settled.own(lines)
     done = {(line["when"], line["kind"], line["share"], line["seed"]) for line in lines}
 
     def missing(when: str, seed: int) -> list[Corruption]:
@@ -61,29 +61,46 @@ def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> 
     for seed in range(limits.seeds):
         if todo := missing("test", seed):
             model, _ = trained(job, seed, settled, limits)
-            for kind, share in todo:
-                scores = fit.scores(model, problem(job, (kind, share), seed, limits))
-                yield line_of("test", kind, share, seed, settled, scores)
-        for kind, share in missing("train", seed):
-            start, there = time.perf_counter(), at(job, (kind, share))
-            model, validation = trained(there, seed, settled, limits)
-            scores = fit.scores(model, problem(job, (kind, share), seed, limits))
-            clean = fit.scores(model, problem(job, CLEAN, seed, limits))
-            scores |= {"clean": clean["test"]}
-            facts = {"validation": validation, "seconds": round(time.perf_counter() - start, 2)}
-            yield line_of("train", kind, share, seed, settled, scores) | facts
+            for one in todo:
+                yield line_of("test", one, seed, settled, scored(model, job, one, seed, limits))
+        for one in missing("train", seed):
+            start = time.perf_counter()
+            facts = learned(job, one, seed, settled, limits)
+            facts["seconds"] = round(time.perf_counter() - start, 2)
+            yield line_of("train", one, seed, settled, facts)
+
+
+def scored(
+    model: nn.Module, job: Job, corruption: Corruption, seed: int, limits: Limits
+) -> dict[str, Any]:
+    """The scores on corrupted data, or why there are none."""
+    try:
+        found = fit.scores(model, problem(job, corruption, seed, limits))
+    except FloatingPointError as error:
+        return {"failed": str(error)[:200]}
+    return {part: work.digits(value) for part, value in found.items()}
+
+
+def learned(
+    job: Job, corruption: Corruption, seed: int, settled: Settled, limits: Limits
+) -> dict[str, Any]:
+    """The scores of what learned from corrupted data, there and on clean data."""
+    try:
+        model, validation = trained(at(job, corruption), seed, settled, limits)
+    except FloatingPointError as error:  # it diverged
+        return {"failed": str(error)[:200]}
+    there = scored(model, job, corruption, seed, limits)
+    clean = scored(model, job, CLEAN, seed, limits)
+    return there | {"clean": clean.get("test"), "validation": validation}
 
 
 def line_of(
-    when: str, kind: str, share: float, seed: int, settled: Settled, scores: dict[str, float]
+    when: str, corruption: Corruption, seed: int, settled: Settled, facts: dict[str, Any]
 ) -> Line:
+    kind, share = corruption
     given = {} if settled.known == Known() else {"given": work.identity(settled.known)}
     made = {"when": when, "kind": kind, "share": share, **given, "seed": seed}
-    return (
-        made
-        | {"options": settled.options}
-        | {part: round(value, 4) for part, value in scores.items()}
-    )
+    return made | {"options": settled.options} | facts
 
 
 def at(job: Job, corruption: Corruption) -> Job:
@@ -107,7 +124,7 @@ def trained(
         _, (model, _, _) = work.taught(by, seed, work.Known(teacher=settled.options), limits)
         return model, None
     model, _, found = work.train(job, settled.options, seed, settled.known, limits)
-    return model, round(found.validation, 4)
+    return model, work.digits(found.validation)
 
 
 # From lines ---------------------------------------------------------------------------------------
@@ -138,9 +155,9 @@ def curves(
         score: "test", or of models that were trained on corrupted data, "clean".
     """
     found: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for line in lines:
+    for line in latest(line for line in lines if "when" in line):
         name = _name(line, teacher, student)
-        if name is None:
+        if name is None or "failed" in line:
             continue
         if line["kind"] == CLEAN[0]:
             for kind, shares in LEVELS.items():
@@ -159,8 +176,6 @@ def curves(
 
 def _name(line: Mapping[str, Any], teacher: str, student: str) -> str | None:
     """The curve that a line belongs to, if it is one of this column."""
-    if "when" not in line:
-        return None
     if line.get("is_teacher"):
         return "teacher" if line["model"] == teacher else None
     if line["model"] != student or line.get("teacher", teacher) != teacher:

@@ -4,6 +4,7 @@
 lines. A column is a student beside a teacher; of its methods, each is a point.
 """
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +34,9 @@ ACROSS = 3  # panels of a figure
 MEASURES = {
     "cka": "CKA", "global": "global structure", "local": "local structure", "overlap": "neighbours",
 }  # fmt: skip
+
+# What names a job in a line, and what says how it was made.
+JOB, HOW = ("model", "is_teacher", "teacher", "method", "level"), ("given", "options")
 
 Values = dict[str, list[float]]  # of the runs of a method, by measure; "accuracy" is one, too
 Column = dict[str, Values]  # by method
@@ -95,6 +99,14 @@ def calibrated(row: Mapping[str, float | None], name: str) -> float:
     return (value - null) / (1 - null)
 
 
+def latest(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The lines of each model and method at its last setting, and as others had chosen last."""
+    made = [(*(json.dumps([line.get(name) for name in names]) for names in (JOB, HOW)), line)
+            for line in lines]  # fmt: skip
+    last = {job: how for job, how, _ in made}
+    return [line for job, how, line in made if last[job] == how]
+
+
 def columns(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Column]:
     """The calibrated measures and the accuracy by (teacher, student) and method, of a file's lines.
 
@@ -103,12 +115,13 @@ def columns(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Column]
     found: dict[tuple[str, str], Column] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for line in lines:
-        if line.get("phase") == "test" and "similarity" in line:
-            runs = found[line["teacher"], line["model"]][line["method"]]
-            runs["accuracy"].append(line["test"])
-            for name in MEASURES:
-                runs[name].append(calibrated(line["similarity"], name))
+    tests = (one for one in lines if one.get("phase") == "test" and "similarity" in one)
+    for line in latest(tests):
+        at = f"@{line['level']}" if "level" in line else ""
+        runs = found[line["teacher"], line["model"]][line["method"] + at]
+        runs["accuracy"].append(line["test"])
+        for name in MEASURES:
+            runs[name].append(calibrated(line["similarity"], name))
     return {column: {name: dict(runs) for name, runs in by.items()} for column, by in found.items()}
 
 

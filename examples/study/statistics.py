@@ -1,4 +1,4 @@
-"""Statistics of the study: differences with intervals, and ranks over data sets.
+"""Statistics of the study: what lines say, and differences with intervals.
 
 A *column* is a data set in a setting, a teacher and a student; a *cell* is a method in it, or a
 model alone. Everything here is a function of the lines of a file, and reads them only.
@@ -10,13 +10,8 @@ model alone. Everything here is a function of the lines of a file, and reads the
   choice of settings.
 - Its p is that of Wilcoxon's signed-rank test, two-sided and exact, times Holm's factor for the
   methods of the column. From n seeds it cannot be below 2 / 2^n before the correction.
-- A sample of the rank tests is a data set, since it is over data sets that a user wants to
-  generalise. Seeds are no samples, and columns of one data set are alike: they share rows, and
-  often the teacher. In each column methods are ranked by their means; ranks are averaged over the
-  columns of a sample, and ranked. With `by_student`, every student of a data set counts as a sample
-  of its own: more power, and a p that is too small as far as the students of a data set agree.
-- A run that failed counts as worse than any score, as in the search: its method is last in its
-  column. Means and differences are over the seeds that did not fail, and its cell says so.
+- A run that failed counts as worse than any score, as in the search. Means and differences are
+  over the seeds that did not fail, and its cell says so. ranks.py has the ranks over data sets.
 """
 
 import json
@@ -32,17 +27,13 @@ from scipy import stats
 from . import plan, schedule, search, work
 from .methods import BALANCED, LABELS, named
 from .schedule import Lines
-from .work import Job, Limits, Line
+from .work import Job, Known, Limits, Line
 
 NONE = "none"  # the student alone, as a method
 TWICE = {plan.NONE_TWICE: "No distillation, twice tuned", plan.TWICE: "KD, twice tuned"}
 NAMED = TWICE | {plan.PAPER_GCRD: "G-CRD, paper's τ"}
 ANY = Limits("", "", trials=0)  # a choice is the best of the trials that there are
-# A column is ranked if it has these. What is ranked: of all methods but those that are there for
-# comparison, the ones that every such column has.
-COMPARED = (NONE, "kd", "gcrd")
-FEWEST_SAMPLES = 4  # with three, the critical difference of four methods is nearly all there is
-RANKED = [NONE, *(name for name in plan.METHODS if name not in (plan.PAPER_GCRD, *TWICE))]
+COMPARED = (NONE, "kd", "gcrd")  # what the columns have that are counted and ranked
 
 
 class Cell(NamedTuple):
@@ -58,6 +49,7 @@ class Cell(NamedTuple):
     single: list[str]  # those of which one value was tried
     seconds: float  # of an epoch, the median over the runs
     tried: list[tuple[dict[str, Any], float]]  # the trials' options and mean validation scores
+    known: Known  # what others had chosen
 
     @property
     def runs(self) -> int:
@@ -151,7 +143,9 @@ def summary(header: Line, lines: Lines, facts: Line) -> Found:
     kind = header.get("kind", "multiclass")
     cells = {job: made for job in lines if (made := cell(job, lines, kind)) is not None}
     seeds = max((one.runs for one in cells.values()), default=0)
-    whole = {job: one for job, one in cells.items() if one.runs == seeds}
+    whole = {
+        job: one for job, one in cells.items() if one.runs == seeds and _same_models(job, cells)
+    }
     alone = {job: one for job, one in whole.items() if job.method is None}
     pairs = {(job.teacher, job.model) for job in lines if job.teacher is not None}
     teachers, students = (list(models) for models in (plan.TEACHERS, plan.STUDENTS))
@@ -186,7 +180,7 @@ def cell(job: Job, lines: Lines, kind: str = "multiclass") -> Cell | None:
         for line in mine
         if line["phase"] == "test" and search.point(axes, line["options"]) == best
     }
-    good = [line for line in runs.values() if math.isfinite(line.get("test") or math.nan)]
+    good = [line for line in runs.values() if _is_number(line.get("test"))]
     edges = search.at_edge(axes, tried)
     varied = {name for name, *places in zip(axes, *tried, strict=True) if len({*places}) > 1}
     timed = [line["seconds"] / line["epochs"] for line in good if line.get("epochs")]
@@ -201,7 +195,24 @@ def cell(job: Job, lines: Lines, kind: str = "multiclass") -> Cell | None:
         [name for name in edges if name not in varied],
         median(timed) if timed else math.nan,
         [(search.options(axes, point), score) for point, score in tried.items()],
+        known,
     )
+
+
+def _same_models(job: Job, cells: dict[Job, Cell]) -> bool:
+    """Whether a method's student and teacher are those alone, which other trials may change."""
+    if job.teacher is None:
+        return True
+    alone = cells.get(Job(job.dataset, job.setting, job.model))
+    teaching = cells.get(Job(job.dataset, job.setting, job.teacher, is_teacher=True))
+    known = cells[job].known
+    return (alone is None or alone.options == known.student) and (
+        teaching is None or teaching.options == known.teacher
+    )
+
+
+def _is_number(score: float | None) -> bool:
+    return score is not None and math.isfinite(score)
 
 
 def _tuning_seeds(runs: list[Line]) -> int:
@@ -255,7 +266,19 @@ def difference(scores: dict[int, float], other: dict[int, float]) -> Difference:
     pairs = np.array([scores[seed] - other[seed] for seed in sorted(scores.keys() & other.keys())])
     n, mean = len(pairs), pairs.mean()
     half = stats.t.ppf(0.975, n - 1) * pairs.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
-    return Difference(n, float(mean), float(mean - half), float(mean + half), wilcoxon(pairs))
+    p = wilcoxon(_told_apart(pairs, max(map(abs, [*scores.values(), *other.values()]), default=0)))
+    return Difference(n, float(mean), float(mean - half), float(mean + half), p)
+
+
+def _told_apart(pairs: np.ndarray, largest: float) -> np.ndarray:
+    """Differences of which those share a rank that are equal but for rounding.
+
+    A row more of per cent, which lines hold to four digits, is the same number at any score. Other
+    scores count as they stand in the lines.
+    """
+    if largest >= 10:
+        return np.round(pairs, 3)
+    return np.round(pairs / (np.abs(pairs).max(initial=0) or 1), 9)
 
 
 def wilcoxon(pairs: np.ndarray) -> float:
@@ -263,7 +286,6 @@ def wilcoxon(pairs: np.ndarray) -> float:
 
     scipy's is exact with ties, too, but enumerates signs: half a second for ten seeds.
     """
-    pairs = np.round(pairs, 3)  # what is equal but for rounding shares a rank
     ranks = stats.rankdata(np.abs(pairs[pairs != 0])) * 2  # whole numbers, also with ties
     chances = np.ones(1)  # of each sum of the ranks with a plus
     for rank in ranks.astype(int):
@@ -303,57 +325,3 @@ def differences(cells: dict[str, Cell], base: str) -> dict[str, Difference]:
 def smallest_p(n: int, methods: int) -> float:
     """The smallest p that so many seeds and methods allow, after the correction."""
     return min(1.0, methods * 2 / 2**n)
-
-
-# Ranks --------------------------------------------------------------------------------------------
-
-
-class Ranking(NamedTuple):
-    """Ranks of methods over samples; 1 is best."""
-
-    average: dict[str, float]
-    samples: list[str]
-    p: float  # of Friedman's test
-    critical: float  # the difference of average ranks that Nemenyi's test takes for one, at 5 %
-
-
-def ranked(columns: list[Column]) -> tuple[list[Column], list[str]]:
-    """The columns that can be ranked, and the methods that all of them have."""
-    columns = [one for one in columns if {*COMPARED} <= one.cells.keys()]
-    return columns, [name for name in RANKED if all(name in one.cells for one in columns)]
-
-
-def ranking(columns: list[Column], *, by_student: bool = False) -> Ranking | None:
-    """Ranks of the methods that all columns have; None for fewer samples than can tell anything."""
-    columns, methods = ranked(columns)
-    samples: dict[str, list[np.ndarray]] = {}
-    for column in columns:
-        sample = f"{column.dataset}, {column.student}" if by_student else column.dataset
-        samples.setdefault(sample, []).append(_ranks(column, methods))
-    if len(samples) < FEWEST_SAMPLES:
-        return None
-    ranks = np.array([stats.rankdata(np.mean(rows, axis=0)) for rows in samples.values()])
-    n, k = ranks.shape
-    different = np.ptp(ranks, axis=1).any()
-    p = float(stats.friedmanchisquare(*ranks.T).pvalue) if different else 1.0
-    q = stats.studentized_range.ppf(0.95, k, np.inf) / math.sqrt(2)
-    average = dict(zip(methods, ranks.mean(axis=0).tolist(), strict=True))
-    return Ranking(average, [*samples], p, float(q * math.sqrt(k * (k + 1) / (6 * n))))
-
-
-def _ranks(column: Column, methods: list[str]) -> np.ndarray:
-    cells = [column.cells[method] for method in methods]
-    return stats.rankdata([math.inf if one.failed else -round(one.mean, 4) for one in cells])
-
-
-def alike(ranking: Ranking) -> list[tuple[str, str]]:
-    """The first and last method of each longest run of methods that do not differ."""
-    rank = ranking.average
-    order = sorted(rank, key=lambda method: rank[method])
-    groups, reached = [], -1
-    for i, first in enumerate(order):
-        within = [j for j, m in enumerate(order) if rank[m] - rank[first] <= ranking.critical]
-        if within[-1] > max(i, reached):
-            groups.append((first, order[within[-1]]))
-            reached = within[-1]
-    return groups

@@ -103,11 +103,20 @@ class Settled(NamedTuple):
     known: Known
     options: dict[str, Any]
 
+    def own(self, lines: list[Line]) -> list[Line]:
+        """Those that were made so: more trials may have changed the choice."""
+        return [line for line in current(lines, self.known) if line["options"] == self.options]
+
 
 def axes(job: Job, known: Known) -> search.Axes:
     if job.teacher is None:
         return spec(job).axes
     return plan.space(job.method, known.student["dropout"], known.kind)
+
+
+def digits(score: float) -> float:
+    """A score as lines hold it: four digits behind the point, or six that count."""
+    return round(score, 4) if abs(score) >= 0.1 else float(f"{score:.6g}")
 
 
 def tried(lines: list[Line], space: search.Axes, limits: Limits) -> dict[search.Point, float]:
@@ -118,7 +127,7 @@ def tried(lines: list[Line], space: search.Axes, limits: Limits) -> dict[search.
             value = -inf if line["validation"] is None else line["validation"]
             found.setdefault(search.point(space, line["options"]), {})[line["seed"]] = value
     complete = {point: x for point, x in found.items() if len(x) == limits.tuning_seeds}
-    return {point: round(sum(x.values()) / len(x), 4) for point, x in complete.items()}
+    return {point: digits(sum(x.values()) / len(x)) for point, x in complete.items()}
 
 
 def chosen(job: Job, lines: list[Line], known: Known, limits: Limits) -> dict[str, Any] | None:
@@ -162,10 +171,10 @@ def one_run(
     start, model = time.perf_counter(), None
     try:
         model, problem, found = train(job, options, seed, known, limits)
-        line: Line = {"validation": round(found.validation, 4)}
+        line: Line = {"validation": digits(found.validation)}
         if test:
             scores = fit.scores(model, problem)
-            line |= {part: round(value, 4) for part, value in scores.items()}
+            line |= {part: digits(value) for part, value in scores.items()}
             seconds = round(found.earlier + time.perf_counter() - start, 2)
             line |= {"epoch": found.epoch, "epochs": found.epochs, "seconds": seconds}
     except FloatingPointError as error:  # as when a large weight makes it diverge
@@ -313,7 +322,8 @@ def _embeddings(store: graphkd.TeacherStore, rows: torch.Tensor) -> torch.Tensor
 
 
 def teachers_folder(job: Job, options_text: str, seed: int, limits: Limits) -> Path:
-    unique = hashlib.sha256(f"{options_text} {limits.epochs} {limits.patience}".encode())
+    made = options_text, dict(spec(job).fixed), Path(limits.root).resolve()
+    unique = hashlib.sha256(f"{made} {limits.epochs} {limits.patience}".encode())
     name = f"{job.dataset.replace(':', '-')}-{job.setting}-{job.model}"
     return Path(limits.folder) / f"{name}-{unique.hexdigest()[:10]}-{seed}"
 
