@@ -42,8 +42,8 @@ def label_blocks(folder: Path = FOLDER) -> dict[str, str]:
     found = curves(folder)
     if not found:
         return {}
-    text = """The same teacher and student, tuned anew at each number of labelled nodes; validation
-    and test nodes stay. Differences are paired over the seeds, means with their 95 % intervals;
+    text = """The same teacher and student, tuned anew at each number of labelled nodes; test nodes
+    stay, and as many validate (on the digits one less beside 400). Differences are paired over the seeds, means with their 95 % intervals;
     bold marks p < 0.05, corrected for the methods of a pair. `python -m examples.study --datasets
     "Digits[labelled=20]" --teachers GraphSAGE --students MLP --methods kd gcrd` makes a row."""
     head = ["", "labelled", "teacher", "alone", "KD − none", "G-CRD − none", "G-CRD − KD"]
