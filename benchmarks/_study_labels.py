@@ -29,7 +29,7 @@ def curves(folder: Path = FOLDER) -> dict[str, list[Point]]:
     found: dict[str, list[Point]] = {}
     bases = {one.header["dataset"].partition("[")[0] for one in files}
     for one in [*files, *(one for one in read(folder) if one.header["dataset"] in bases)]:
-        name, *_ = one.title.partition("[")
+        name = re.sub(r"\[.*?\]", "", one.title)
         for column in one.columns:
             if {*METHODS} <= column.cells.keys() and "rows" in one.facts:
                 point = Point(one.facts["rows"]["train"], column)
@@ -43,9 +43,10 @@ def label_blocks(folder: Path = FOLDER) -> dict[str, str]:
     if not found:
         return {}
     text = """The same teacher and student, tuned anew at each number of labelled nodes; test nodes
-    stay, and as many validate (on the digits one less beside 400). Differences are paired over the seeds, means with their 95 % intervals;
-    bold marks p < 0.05, corrected for the methods of a pair. `python -m examples.study --datasets
-    "Digits[labelled=20]" --teachers GraphSAGE --students MLP --methods kd gcrd` makes a row."""
+    stay, and as many validate (on the digits one less beside 400). Differences are paired over the
+    seeds, means with their 95 % intervals; bold marks p < 0.05, corrected for the methods of a
+    pair. `python -m examples.study --datasets "Digits[labelled=20]" --teachers GraphSAGE --students
+    MLP --methods kd gcrd` makes a row."""
     head = ["", "labelled", "teacher", "alone", "KD − none", "G-CRD − none", "G-CRD − KD"]
     rows = [row(name, point) for name, points in found.items() for point in points]
     picture = image(f"_static/{PICTURE}", "Scores of teachers and students by labelled nodes")
@@ -77,7 +78,8 @@ def draw_labels(found: dict[str, list[Point]]) -> "Figure":
             shown = method if method == "teacher" else label(method)
             ax.errorbar(x, middle, around, color=colour, linestyle=style, marker="o", markersize=4,
                         linewidth=1.4, label=shown)  # fmt: skip
-        ax.set(title=re.sub(r", .*", "", name), xscale="log")
+        ax.set_title(name.replace(", ", "\n", 1), size=9)
+        ax.set_xscale("log")
         _ticks(ax, x)
         open_frame(ax)
     axes[0].set_ylabel("test score, %")

@@ -120,11 +120,14 @@ def analysis() -> str:
     return filled(text, {"analysis": analysis_tables(result)} if result else {})
 
 
-def filled(text: str, blocks: dict[str, str]) -> str:
-    """The text with its marked blocks filled in."""
+def filled(text: str, blocks: dict[str, str], *, every: bool = False) -> str:
+    """The text with its marked blocks filled in; with ``every``, it must have all of them."""
     for name, block in blocks.items():
         marked = re.compile(rf"<!-- {name} -->.*?<!-- end -->", re.DOTALL)
-        text = marked.sub(lambda _, n=name, b=block: f"<!-- {n} -->\n{b}\n<!-- end -->", text)
+        made = f"<!-- {name} -->\n{block}\n<!-- end -->"
+        text, count = marked.subn(lambda _, made=made: made, text)
+        if every and count != 1:
+            sys.exit(f"A page of the study has the block {name} {count} times.")
     return text
 
 
@@ -136,7 +139,8 @@ def main() -> None:
     args = parser.parse_args()
     pages = {ROOT / "docs" / f"{name}.md": page(name) for name in RESULTS}
     pages |= {README: readme(), RECIPES: recipes(), ANALYSIS: analysis()}
-    pages |= {path: filled(path.read_text(), blocks()) for path, blocks in STUDY.items()}
+    for path, blocks in STUDY.items():
+        pages[path] = filled(path.read_text(), blocks(), every=path.name.startswith("study"))
     of_losses = loss_blocks()
     pages |= {path: filled(path.read_text(), of_losses) for path in pages_of_losses()}
     for path, text in pages.items():

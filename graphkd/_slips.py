@@ -45,7 +45,7 @@ def for_numbers(name: str, h: Tensor, what: str) -> str:
     if h.dim() == 2 and h.size(0) == 2:
         return f"If these are edges, pass them as edge_index=; {convert}"
     if h.dim() == 1:
-        return f"If these are labels or row numbers, they belong into another argument; {convert}"
+        return f"If these are labels or row numbers, they belong in another argument; {convert}"
     return f"Call {name}.float()."
 
 

@@ -252,3 +252,6 @@ def test_a_teachers_own_layer_is_not_drawn_anew() -> None:
     loss.reset_parameters()
     assert torch.equal(theirs.weight, before)
     assert not torch.equal(loss.head_s.weight, mine)
+    both = graphkd.FitNetLoss(4, 5, head=(nn.Linear(4, 3), theirs))  # there it learns
+    both.reset_parameters()
+    assert not torch.equal(theirs.weight, before)

@@ -83,11 +83,36 @@ def test_what_it_refuses() -> None:
     ids=lambda loss: type(loss).__name__,
 )  # fmt: skip
 def test_an_edge_type_of_two_node_types_refuses_losses_of_one(loss: torch.nn.Module) -> None:
-    """Else a source's number would be read as a target's."""
+    """Else a source's number would be read as a target's, or two types as two layers."""
+    h_s, h_t, edge_index = inputs()
     why = r"compares nodes of one type, and edge type \('author', 'writes', 'paper'\) joins two"
     with pytest.raises(TypeError, match=why):
-        HeteroLoss({WRITES: (1.0, loss)})
+        HeteroLoss({WRITES: (1.0, loss)})(h_s, h_t, edge_index)
     HeteroLoss({CITES: (1.0, loss)})
+
+
+class OfTargets(torch.nn.Module):
+    """A loss of a user's own that takes the pair and picks a side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fit = FitNetLoss(4, 6)
+
+    def forward(self, h_s: tuple, h_t: tuple) -> torch.Tensor:
+        return self.fit(h_s[1], h_t[1])
+
+
+def test_an_edge_types_own_rows_and_a_users_choice_stand() -> None:
+    h_s, h_t, _ = inputs()
+    fit = FitNetLoss(4, 6)
+    own = {WRITES: torch.randn(20, 4)}, {WRITES: torch.randn(20, 6)}
+    assert HeteroLoss({WRITES: (1.0, fit)})(*own)[0] == fit(own[0][WRITES], own[1][WRITES])
+    picks = OfTargets()
+    total, _ = HeteroLoss({WRITES: (1.0, picks)})(h_s, h_t)
+    assert total == picks.fit(h_s["paper"], h_t["paper"])
+    z = {"paper": torch.randn(20, 3), "author": torch.randn(12, 3)}
+    total, _ = HeteroLoss({WRITES: (1.0, KDLoss())})(z_s=z, z_t=z)
+    assert abs(total) < 1e-6
 
 
 def test_what_it_refuses_to_be_built_of() -> None:

@@ -97,6 +97,15 @@ def test_weights_by_node_are_those_of_the_selected_ones(reduction: str, masked: 
     torch.testing.assert_close(found, right)
     with pytest.raises(ValueError, match=r"weights\[index\]"):
         G.multi_teacher_loss(h, teachers, weights=weights, **call)
+    with pytest.raises(ValueError, match="got 3 rows of weights for 9 nodes"):
+        G.multi_teacher_loss(h, teachers, inner, weights=weights[index])
+    sides, edges = [(t, t.flip(0)), (t, t)], torch.randint(9, (2, 30))
+    pairs = {"loss": LSPLoss(reduction=reduction), "edge_index": edges, "index": index}
+    found = G.multi_teacher_loss((h, h), sides, weights=weights[index], **pairs)
+    first = pairs["loss"]((h, h), sides[0], edges, index=index).mean()
+    torch.testing.assert_close(found, first)
+    with pytest.raises(ValueError, match="got 9 rows of weights for 3 nodes"):
+        G.multi_teacher_loss((h, h), sides, weights=weights, **pairs)
 
 
 def test_names_are_those_of_the_inner_loss() -> None:

@@ -104,7 +104,7 @@ def test_edges(edges, remedy: str) -> None:
     (None, "got None (NoneType). Pass the embeddings themselves"),
     (MASK, "If it is a mask of rows, pass it as index="),
     (EDGES, "If these are edges, pass them as edge_index="),
-    (Y, "If these are labels or row numbers, they belong into another argument"),
+    (Y, "If these are labels or row numbers, they belong in another argument"),
 ])  # fmt: skip
 def test_embeddings(h, remedy: str) -> None:
     slip(TypeError, remedy, G.gcrd_loss, H, h)

@@ -183,9 +183,11 @@ def test_scores_by_labelled_nodes(tmp_path: Path) -> None:
         (tmp_path, "Made", 100, MADE),
         (tmp_path, "Other", 50, MADE),
         (tmp_path / "labels", "Made[labelled=2]", 6, fewer),
+        (tmp_path / "labels", "Made[labelled=3]", 9, fewer),
     ):
-        file(folder, scores, name)
-        facts = folder / f"{name}-transductive.json"
+        setting = "production" if rows == 9 else "transductive"
+        file(folder, scores, name, setting=setting)
+        facts = folder / f"{name}-{setting}.json"
         facts.write_text(json.dumps({"rows": {"train": rows}}))
     page = __import__("_study_labels")
     table = flat(page.label_blocks(tmp_path)["study labels"])

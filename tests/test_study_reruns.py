@@ -46,15 +46,23 @@ def test_a_score_of_zero_is_a_score(tmp_path: Path) -> None:
 
 
 def test_methods_of_other_models_are_not_compared(tmp_path: Path) -> None:
-    """As after other tuning seeds, which had chosen another teacher or another student."""
+    """As after trials of another number of seeds, which chose another teacher."""
     file(tmp_path, MADE)
-    _, lines = statistics.schedule.cells(next(tmp_path.glob("*.jsonl")))
-    cells = {job: statistics.cell(job, lines) for job in lines}
-    kd = next(job for job in cells if job.method == "kd")
-    assert statistics._same_models(kd, cells)
-    for who in ("student", "teacher"):
-        known = cells[kd].known._replace(**{who: {"dropout": 0.123}})
-        assert not statistics._same_models(kd, cells | {kd: cells[kd]._replace(known=known)})
+    (path,) = tmp_path.glob("*.jsonl")
+    header, lines = statistics.schedule.cells(path)
+    assert statistics.summary(header, lines, {}).columns[0].cells.keys() == MADE.keys() - {
+        "teacher"
+    }
+    job = next(job for job in lines if job.is_teacher)
+    trials = [one for one in lines[job] if one["phase"] == "trial"]
+    chosen = trials[1]["options"]  # the second, where the first was
+    lines[job] += [one | {"seed": 1, "validation": 10.0 + 500 * (one["options"] == chosen)}
+                   for one in trials]  # fmt: skip
+    lines[job] += [one | {"options": chosen} for one in lines[job] if one["phase"] == "test"]
+    (column,) = statistics.summary(header, lines, {}).columns
+    assert column.teaching.options == chosen
+    assert column.cells.keys() == {"none"}
+    assert column.unfinished == {"kd": 0, "gcrd": 0, "lsp": 0}
 
 
 def line(options: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -87,17 +95,42 @@ def test_curves_read_the_last_setting_and_pass_over_failed_runs() -> None:
         line(OLD, test=80.0, **clean), line(OLD, test=10.0, **noisy),
         line(NEW, test=90.0, **clean), line(NEW, test=50.0, **noisy),
         line(NEW, failed="it diverged", **noisy) | {"seed": 1},
+        line(NEW, failed="on corrupted data", clean=70.0, **noisy) | {"when": "train"},
+        line(NEW, test=60.0, clean=None, **noisy) | {"when": "train", "seed": 1},
     ]  # fmt: skip
-    found = robustness.curves(lines, "GAT", "MLP", "test")["noise"]["kd"]
-    assert [(point.share, point.mean) for point in found] == [(0.0, 90.0), (0.2, 50.0)]
+    for when, score, mean in (
+        ("test", "test", 50.0),
+        ("train", "test", 60.0),
+        ("train", "clean", 70.0),
+    ):
+        found = robustness.curves(lines, "GAT", "MLP", when, score)["noise"]["kd"]
+        assert [(point.share, point.mean) for point in found] == [(0.0, 90.0), (0.2, mean)]
 
 
-def test_parts_run_again_what_was_made_at_another_setting() -> None:
+def test_similarity_runs_again_what_was_made_at_another_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     known = work.Known({"dropout": 0.0}, {"dropout": 0.2})
-    settled = work.Settled(known, NEW)
-    mine = line(NEW) | {"given": work.identity(known)}
-    others = [line(OLD) | {"given": work.identity(known)}, line(NEW)]
-    assert settled.own([mine, *others]) == [mine]
+    settled, limits = work.Settled(known, NEW), work.Limits("", "", seeds=2)
+    monkeypatch.setattr(after.work, "one_run", lambda *_, **__: {"test": 90.0})
+    job = work.Job("Cora", "transductive", "MLP", "GAT", "kd")
+    given = {"given": work.identity(known)}
+    old = [line(OLD) | given, line(NEW), line(NEW) | given | {"seed": 1}]
+    (found,) = after.measured(job, old, settled, limits)
+    assert (found["seed"], found["options"]) == (0, NEW)
+
+
+def test_teachers_of_other_data_or_other_layers_lie_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = work.Job("Cora", "transductive", "GAT", is_teacher=True)
+
+    def folder(root: str) -> Path:
+        return work.teachers_folder(job, "{}", 0, work.Limits(root, "runs"))
+
+    before = folder("data")
+    assert folder("data") == before != folder("elsewhere")
+    changed = work.plan.TEACHERS["GAT"]._replace(fixed={"heads": 8})
+    monkeypatch.setitem(work.plan.TEACHERS, "GAT", changed)
+    assert folder("data") != before
 
 
 def test_a_run_that_diverges_on_corrupted_data_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +150,11 @@ def test_a_run_that_diverges_on_corrupted_data_is_a_line(monkeypatch: pytest.Mon
         ("train", "noise", "the loss is NaN"),
     ]  # fmt: skip
     assert [*robustness.remaining(job, found, settled, limits)] == []
+    old = [one | {"options": OLD} for one in found]
+    assert len([*robustness.remaining(job, old, settled, limits)]) == 3
+    monkeypatch.setattr(robustness, "trained", diverge)  # on clean data, too
+    again = [*robustness.remaining(job, [], settled, limits)]
+    assert [one["failed"] for one in again] == ["the loss is NaN"] * 3
 
 
 @pytest.mark.parametrize("level", ["node", "graph"])
@@ -193,14 +231,15 @@ def test_degrees_count_no_edge_that_is_not_there() -> None:
     own = LocalDegreeProfile()(Data(edge_index=learn.edge_index, num_nodes=learn.num_nodes)).x
     assert torch.equal(learn.x, own)
     assert not data.problem("Bare[remove=1.0]", "", 0).learn[0].x.any()
-    noisy = data.problem("Bare[noise=1.0]", "", 0).learn[0]
-    assert not torch.equal(noisy.x, data.problem("Bare", "", 0).learn[0].x)
+    for setting in ("transductive", "production"):  # noise stays noise
+        noisy, clean = (data.problem(name, "", 0, setting) for name in ("Bare[noise=1.0]", "Bare"))
+        assert not torch.equal(noisy.learn[0].x, clean.learn[0].x)
 
 
 @pytest.mark.usefixtures("bare")
 def test_a_seed_whose_part_has_one_class_is_told_before_anything_runs() -> None:
-    args = Namespace(root="", setting="production", seeds=40, teachers=["GAT"], students=["MLP"],
-                     smoke=False)  # fmt: skip
+    args = Namespace(root="", setting="production", seeds=40, tuning_seeds=3, smoke=False,
+                     teachers=["GAT"], students=["MLP"])  # fmt: skip
     with pytest.raises(SystemExit, match=r"no label of part \w+ has both values under seed \d+"):
         __main__.models_of("Bare", args)
 
@@ -231,6 +270,7 @@ def test_files_that_are_damaged_are_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_labels_and_codes_that_stand_for_something_else() -> None:
     assert graphs.labels(torch.tensor([2, -100, 0])).tolist() == [2, -1, 0]
+    assert graphs.labels(torch.tensor([156, 0], dtype=torch.uint8)).tolist() == [156, 0]
     codes = Data(x=torch.tensor([[2_000_000_000], [7]]), num_nodes=2)
     (numbers,) = graphs._columns("Made", [codes], "x")
     assert numbers.is_floating_point()

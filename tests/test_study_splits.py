@@ -51,7 +51,7 @@ def test_test_nodes_are_the_same_for_all_seeds_and_used_for_nothing_else(name: s
 
 @pytest.mark.parametrize("setting", ["transductive", "production"])
 def test_a_data_set_by_its_labelled_nodes(setting: str) -> None:
-    """Fewer of each class are some of more, and all else is as it was."""
+    """Fewer of each class are some of more, and the test nodes are as they were."""
     few, more = (data.problem(f"Digits[labelled={k}]", "", 3, setting).learn[0] for k in (2, 9))
     assert few.y[few.train_mask].bincount().tolist() == [2] * 10
     assert more.y[more.train_mask].bincount().tolist() == [9] * 10

@@ -36,7 +36,8 @@ from .work import Job, Limits
 def models_of(dataset: str, args: argparse.Namespace) -> tuple[data.Problem, list[str], list[str]]:
     """What is asked of models on a data set, and the teachers and students for it."""
     problem = data.problem(dataset, args.root, 0, args.setting)
-    drawn = range(args.seeds if fit.has_area(problem) and not problem.many else 1)
+    several = fit.has_area(problem) and not problem.many
+    drawn = range(max(args.seeds, args.tuning_seeds) if several else 1)
     for seed in drawn:  # a seed chooses the rows of most parts
         of_seed = data.problem(dataset, args.root, seed, args.setting)
         if part := fit.part_without_area(of_seed):

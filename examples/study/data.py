@@ -210,13 +210,15 @@ def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str,
     if given is not None:
         _check_labelled(name, given, _prepared(name, root).y)
     labelled = given or (5 if name == "Digits" else LABELLED)
+    # Degrees that are noise, or masked, stay so.
+    described = copy.copy if {"noise", "mask"} & changes.keys() else _described
     plain = _split(name, _prepared(name, root), seed, labelled)
     whole = plain if changes else _split(name, _with_hops(name, root), seed, labelled)
     if given is not None:
         plain, whole = fewer(plain, given, seed), fewer(whole, given, seed)
     if changes:
         plain = corrupted(plain, changes, seed)
-        plain = plain if {"noise", "mask"} & changes.keys() else _described(plain)
+        plain = described(plain)
         whole = _add_hops(copy.copy(plain))
     kind, outputs = _task(whole.y)
     if setting == "transductive":
@@ -225,7 +227,7 @@ def _one_graph(name: str, root: str, seed: int, setting: str, changes: dict[str,
     fifth = min(whole.num_nodes // 5, test.numel() // 2)
     unseen = torch.zeros_like(whole.test_mask)
     unseen[shuffled(test, torch.Generator().manual_seed(seed))[:fifth]] = True
-    learn = _add_hops(_described(plain.subgraph(~unseen)))
+    learn = _add_hops(described(plain.subgraph(~unseen)))
     whole.test_seen_mask, whole.test_mask = whole.test_mask & ~unseen, unseen
     return Problem(kind, outputs, [learn], {"val": [learn], "test": [whole], "test_seen": [whole]})
 

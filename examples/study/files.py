@@ -111,6 +111,8 @@ def read(name: str, root: str) -> dict[str, list[Any]]:
         what = "'graphkd[datasets]'" if module in EXTRA else module
         remedy = f" Run: pip install {what}" if what else ""
         raise SystemExit(f"{name} could not be read: {error}.{remedy}") from None
+    except MemoryError:
+        raise
     except Exception as error:  # of whatever kind: PyG's, or of what reads a damaged file
         why = " ".join(str(error).split())
         if isinstance(error, AssertionError) and not why:

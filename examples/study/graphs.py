@@ -17,8 +17,8 @@ from torch_geometric.utils import degree
 
 PARTS = ("train", "val", "test")
 MOST_EDGES = 100  # of a node without features: its degree, up to this, is its category
-# A class with fewer graphs cannot be divided by its share.
 MOST_CODES = 10_000  # categories of a column; more of them are numbers
+# A class with fewer graphs cannot be divided by its share.
 RAREST = 10
 
 
@@ -99,7 +99,9 @@ def _degrees(graph: Data) -> Tensor:
 
 def labels(y: Tensor) -> Tensor:
     """Classes as a vector of whole numbers, all else as a matrix. Those below -1 are no classes."""
-    y = y if y.is_floating_point() else y.long().masked_fill(y == -100, -1)  # as in torch
+    if not y.is_floating_point():
+        y = y.long()
+        y = y.masked_fill(y == -100, -1)  # which torch's losses leave out
     known = y[~y.isnan()]
     one = y.dim() == 1 or (y.size(1) == 1 and not y.is_floating_point() and bool((known > 1).any()))
     if one and bool(((known == known.round()) & (known >= -1)).all()):

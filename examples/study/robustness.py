@@ -60,9 +60,8 @@ def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> 
 
     for seed in range(limits.seeds):
         if todo := missing("test", seed):
-            model, _ = trained(job, seed, settled, limits)
-            for one in todo:
-                yield line_of("test", one, seed, settled, scored(model, job, one, seed, limits))
+            for one, facts in tested(job, todo, seed, settled, limits):
+                yield line_of("test", one, seed, settled, facts)
         for one in missing("train", seed):
             start = time.perf_counter()
             facts = learned(job, one, seed, settled, limits)
@@ -70,28 +69,41 @@ def remaining(job: Job, lines: list[Line], settled: Settled, limits: Limits) -> 
             yield line_of("train", one, seed, settled, facts)
 
 
-def scored(
-    model: nn.Module, job: Job, corruption: Corruption, seed: int, limits: Limits
-) -> dict[str, Any]:
+def tested(
+    job: Job, every: list[Corruption], seed: int, settled: Settled, limits: Limits
+) -> Iterator[tuple[Corruption, Line]]:
+    """The scores on corrupted data of what learned from clean data."""
+    try:
+        model, _ = trained(job, seed, settled, limits)
+    except FloatingPointError as error:
+        yield from ((one, failure(error)) for one in every)
+        return
+    for one in every:
+        yield one, scored(model, job, one, seed, limits)
+
+
+def learned(job: Job, corruption: Corruption, seed: int, settled: Settled, limits: Limits) -> Line:
+    """The scores of what learned from corrupted data, there and on clean data."""
+    try:
+        model, validation = trained(at(job, corruption), seed, settled, limits)
+    except FloatingPointError as error:
+        return failure(error)
+    there = scored(model, job, corruption, seed, limits)
+    clean = scored(model, job, CLEAN, seed, limits)
+    return there | {"clean": clean.get("test"), "validation": validation}
+
+
+def scored(model: nn.Module, job: Job, corruption: Corruption, seed: int, limits: Limits) -> Line:
     """The scores on corrupted data, or why there are none."""
     try:
         found = fit.scores(model, problem(job, corruption, seed, limits))
     except FloatingPointError as error:
-        return {"failed": str(error)[:200]}
+        return failure(error)
     return {part: work.digits(value) for part, value in found.items()}
 
 
-def learned(
-    job: Job, corruption: Corruption, seed: int, settled: Settled, limits: Limits
-) -> dict[str, Any]:
-    """The scores of what learned from corrupted data, there and on clean data."""
-    try:
-        model, validation = trained(at(job, corruption), seed, settled, limits)
-    except FloatingPointError as error:  # it diverged
-        return {"failed": str(error)[:200]}
-    there = scored(model, job, corruption, seed, limits)
-    clean = scored(model, job, CLEAN, seed, limits)
-    return there | {"clean": clean.get("test"), "validation": validation}
+def failure(error: FloatingPointError) -> Line:
+    return {"failed": str(error)[:200]}
 
 
 def line_of(
@@ -157,14 +169,15 @@ def curves(
     found: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in latest(line for line in lines if "when" in line):
         name = _name(line, teacher, student)
-        if name is None or "failed" in line:
+        value = line.get("test" if line["kind"] == CLEAN[0] else score)
+        if name is None or value is None:  # a run that failed is on no curve
             continue
         if line["kind"] == CLEAN[0]:
             for kind, shares in LEVELS.items():
                 if (kind, shares[0]) in corruptions(when):
-                    found[kind, name][0.0].append(line["test"])
+                    found[kind, name][0.0].append(value)
         elif line["when"] == when:
-            found[line["kind"], name][line["share"]].append(line[score])
+            found[line["kind"], name][line["share"]].append(value)
     # A kind of which there are clean data only was not run, as that of labels on a regression.
     run = {kind for (kind, _), scores in found.items() if scores.keys() != {0.0}}
     result: Curves = {kind: {} for kind, _ in found if kind in run}

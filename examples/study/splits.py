@@ -34,7 +34,7 @@ def split(data: Data, seed: int, labelled: int) -> Data:
 def fewer(data: Data, labelled: int, seed: int) -> Data:
     """The same with at most so many training nodes of each class, drawn under the seed.
 
-    A larger number keeps the nodes of a smaller one. Validation nodes stay: they choose settings.
+    A larger number keeps the nodes of a smaller one.
     """
     data = copy.copy(data)
     rows = (data.train_mask & (data.y >= 0)).nonzero().view(-1)

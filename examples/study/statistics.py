@@ -241,7 +241,7 @@ def _column(
         whole.get(teaching),
         {name: whole[job] for name, job in jobs.items() if job in whole},
         {
-            name: cells[job].runs if job in cells else 0
+            name: cells[job].runs if job in cells and _same_models(job, cells) else 0
             for name, job in jobs.items()
             if job not in whole
         },
@@ -273,8 +273,8 @@ def difference(scores: dict[int, float], other: dict[int, float]) -> Difference:
 def _told_apart(pairs: np.ndarray, largest: float) -> np.ndarray:
     """Differences of which those share a rank that are equal but for rounding.
 
-    A row more of per cent, which lines hold to four digits, is the same number at any score. Other
-    scores count as they stand in the lines.
+    A test row more is as many per cent at any score; lines hold four digits of it. Other scores
+    count as they stand in the lines.
     """
     if largest >= 10:
         return np.round(pairs, 3)

@@ -116,10 +116,9 @@ class ProjectedLoss(DistillationLoss):
         self.head_takes_edges = head_takes_edges or head == "gcn"
 
     def reset_parameters(self) -> None:
-        """Draw new parameters for the heads; a module that belongs to the teacher keeps its own."""
+        """Draw new parameters for the heads."""
         reset_parameters(self.head_s)
-        if not self.student_only:
-            reset_parameters(self.head_t)
+        reset_parameters(self.head_t)
 
     def check_ranked_heads(self) -> None:
         """Raise if the loss has a process group and heads that need all ranks' rows at once."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import describe
-from graphkd._precision import recorded, upcast
+from graphkd._precision import recorded, traced, upcast
 from graphkd.functional._options import check_weights
 from graphkd.functional._rows import divisor, reduce_rows, resolve_index, select_rows, weigh
 
@@ -74,9 +74,25 @@ def with_rows(
         arguments = {**arguments, "weight": weight}
     if index is None:
         return arguments
-    if isinstance(like, Tensor) and like.dim() > 0:
-        index = resolve_index(loss, index, like)
+    rows = _rows(like)
+    if rows is not None:
+        index = resolve_index(loss, index, rows)
     return {**arguments, "index": index}
+
+
+def compared(like: Any, arguments: dict[str, Any]) -> Tensor | None:
+    """What has an entry for each row that an inner loss compares, if these are rows of nodes."""
+    if "batch" in arguments:
+        return None
+    chosen = arguments.get("index", _rows(like))
+    return chosen if isinstance(chosen, Tensor) and chosen.dtype != torch.bool else None
+
+
+def _rows(like: Any) -> Tensor | None:
+    """A matrix, or that of the targets if it is a pair of sources and targets."""
+    if isinstance(like, tuple) and len(like) == 2:
+        like = like[1]
+    return like if isinstance(like, Tensor) and like.dim() > 0 else None
 
 
 def combine(
@@ -86,7 +102,7 @@ def combine(
     reduction: str,
     weight: Tensor | None,
     index: Tensor | None,
-    chosen: Any = None,
+    compared: Tensor | None = None,
     penalty: Tensor | None = None,
 ) -> Tensor:
     """The reduced weighted sum of values: all scalars, or all with one entry per row.
@@ -101,7 +117,7 @@ def combine(
         reduction: Of row values. A scalar stays as it is.
         weight: The weights of the rows, before the selection.
         index: The selection.
-        chosen: The same, where it could be turned into row numbers.
+        compared: What has an entry for each row that is compared; None if that is not known.
         penalty: What is added before the reduction: a scalar, or one entry per row.
     """
     _check_values(loss, values, reduction)
@@ -114,8 +130,7 @@ def combine(
     )
     if isinstance(weights, Tensor) and weights.dim() == 2:
         rows = values[0] if values[0].dim() else weight
-        if rows is None and isinstance(chosen, Tensor) and chosen.dtype != torch.bool:
-            rows = chosen
+        rows = compared if rows is None and not traced() else rows
         if rows is not None and weights.size(0) != rows.size(0):
             selected = " Those of the selected nodes are weights[index]." * (index is not None)
             raise ValueError(

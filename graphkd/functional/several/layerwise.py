@@ -13,6 +13,7 @@ from graphkd.functional.several._combine import (
     Weights,
     check_factors,
     combine,
+    compared,
     located,
     loss_of_each,
     with_rows,
@@ -97,7 +98,8 @@ def layerwise_loss(
         located(name, "layers", (s, t), one, students[s], teachers[t], **more)
         for one, (s, t) in zip(losses, chosen, strict=True)
     ]
-    return combine(name, values, weights, reduction, weight, index, more.get("index"))
+    rows = compared(students[chosen[0][0]], more)
+    return combine(name, values, weights, reduction, weight, index, rows)
 
 
 def as_layers(loss: str, name: str, layers: Any, what: str = "layer") -> dict[Any, Any]:

@@ -15,6 +15,7 @@ from graphkd.functional.several._combine import (
     Weights,
     check_factors,
     combine,
+    compared,
     located,
     loss_of_each,
     with_rows,
@@ -103,8 +104,8 @@ def multi_teacher_loss(
     some = not isinstance(taken, Tensor) or has_rows(taken)
     if isinstance(weights, Tensor) and entropy > 0 and some:
         penalty = entropy * unevenness(weights)
-    chosen = more.get("index")
-    return combine(name, values, weights, reduction, weight, index, chosen, penalty)
+    rows = compared(h_s, more)
+    return combine(name, values, weights, reduction, weight, index, rows, penalty)
 
 
 def check_entropy(loss: str, entropy: float, *, learned: bool) -> None:

@@ -10,7 +10,7 @@ from graphkd._precision import full_precision, upcast
 from graphkd.functional._options import check_reduction
 from graphkd.functional._rows import resolve_index, row_weights, select_rows
 from graphkd.functional.features.simkd import simkd_loss
-from graphkd.heads import HeadSpec, project
+from graphkd.heads import HeadSpec, project, reset_parameters
 from graphkd.losses._base import ProjectedLoss, arguments_of
 from graphkd.teacher import freeze
 
@@ -87,6 +87,10 @@ class SimKDLoss(ProjectedLoss):
         _check_classifier(loss, classifier, dim_t, classifier_takes_edges)
         self.classifier = freeze(copy.deepcopy(classifier))
         self.classifier_takes_edges = classifier_takes_edges
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters for the student's head; the teacher keeps its own."""
+        reset_parameters(self.head_s)
 
     def forward(
         self,

@@ -1,6 +1,6 @@
 """Dictionaries by node type and edge type: which value belongs to which type."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -11,6 +11,7 @@ from graphkd._precision import upcast
 from graphkd.functional.several._combine import located
 from graphkd.losses._base import DistillationLoss, arguments_of
 from graphkd.losses.several._inner import OuterLoss
+from graphkd.losses.several.weighted import WeightedSum
 
 Type: TypeAlias = str | tuple[str, str, str]
 _Result = TypeVar("_Result")
@@ -115,20 +116,43 @@ def _several(h: Any) -> str:
     return f"a list of {len(h)}" if isinstance(h, list | tuple) else describe(h)
 
 
-def check_types(key: Type, loss: nn.Module) -> None:
-    """Raise if an edge type joins two node types, and the loss compares nodes of one."""
+def of_one_type(key: Type, loss: nn.Module) -> str | None:
+    """The name of a loss that compares embeddings of one type, if the edge type joins two.
+
+    Raises:
+        TypeError: If it takes the edges: it would read a source's number as a target's.
+    """
+    found = None
     if isinstance(key, str) or key[0] == key[-1]:
-        return
-    ours = (one for one in loss.modules() if isinstance(one, DistillationLoss))
-    for one in ours:
-        if isinstance(one, OuterLoss) or one.takes_pairs:
-            continue
-        if {"edge_index", "h_s"} & {*arguments_of(one)[0]}:
-            raise TypeError(
-                f"HeteroLoss: {type(one).__name__} compares nodes of one type, and {title(key)} "
-                "joins two. Use LSPLoss there; or give the loss to a node type, or to an edge type "
-                "whose ends are one."
-            )
+        return found
+    for one in _ours(loss):
+        takes, needs = arguments_of(one)
+        if "edge_index" in needs or getattr(one, "head_takes_edges", False):
+            raise TypeError(joins_two(key, type(one).__name__))
+        found = type(one).__name__ if "h_s" in takes else found
+    return found
+
+
+def joins_two(key: Type, loss: str) -> str:
+    return (
+        f"HeteroLoss: {loss} compares nodes of one type, and {title(key)} joins two. Use LSPLoss "
+        "there; or give the loss to a node type, or to an edge type whose ends are one."
+    )
+
+
+def _ours(loss: Any) -> Iterator[DistillationLoss]:
+    """The losses of this package in a sum, or in a loss over layers or teachers."""
+    loss = getattr(loss, "_orig_mod", loss)
+    if isinstance(loss, WeightedSum | OuterLoss):
+        for one in loss.losses.children():
+            yield from _ours(one)
+    elif isinstance(loss, DistillationLoss) and not loss.takes_pairs:
+        yield loss
+
+
+def is_pair(key: Type, name: str, by_type: dict[str, Mapping[Any, Any]]) -> bool:
+    """Whether an edge type gets sources and targets, which are two types, and no own rows."""
+    return isinstance(key, tuple) and key[0] != key[-1] and key not in by_type.get(name, {key})
 
 
 def attached_zero(by_type: dict[str, Mapping[Any, Any]]) -> Tensor:

@@ -15,11 +15,13 @@ from graphkd.losses.several._by_type import (
     OUTPUTS,
     Type,
     attached_zero,
-    check_types,
     contents,
+    is_pair,
+    joins_two,
     listed,
     module_name,
     naming,
+    of_one_type,
     own_arguments,
     title,
     types_of,
@@ -114,6 +116,7 @@ class HeteroLoss(nn.Module):
         self.weights: dict[Type, float] = {}
         self._single: set[Type] = set()
         self._takes: dict[Type, set[str]] = {}
+        self._of_one_type: dict[Type, str | None] = {}
         for key, term in losses.items():
             self._check_type(key)
             self._add(key, term)
@@ -145,6 +148,8 @@ class HeteroLoss(nn.Module):
                 total = total + zero_of_parameters(loss, total)
                 parts[key] = self._part(key, dict.fromkeys(loss.losses, torch.zeros_like(total)))
                 continue
+            if (of_one := self._of_one_type[key]) and is_pair(key, "h_s", by_type):
+                raise TypeError(joins_two(key, of_one))
             own |= {name: shared[name] for name in shared if name in self._takes[key]}
             value, part = naming(key, loss, **own)
             total = total + self.weights[key] * value
@@ -209,7 +214,7 @@ class HeteroLoss(nn.Module):
                     f"HeteroLoss: {type(one).__name__} of {title(key)} needs edges. Give it to "
                     f"an edge type, a tuple such as {near}."
                 )
-        check_types(key, loss)
+        self._of_one_type[key] = of_one_type(key, loss)
         self.names[key], self.weights[key] = name, weight
         self.losses[name] = loss
 
