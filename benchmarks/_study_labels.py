@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from _study_tables import FOLDER, interval, places, score, table, wide
+from _study_tables import FOLDER, interval, listed, places, score, table, wide
 from _tables import image, joined, prose
 from study.statistics import NONE, Column, difference, differences, label, read
 
@@ -47,7 +47,7 @@ def label_blocks(folder: Path = FOLDER) -> dict[str, str]:
     seeds, means with their 95 % intervals; bold marks p < 0.05, corrected for the methods of a
     pair. `python -m examples.study --datasets "Digits[labelled=20]" --teachers GraphSAGE --students
     MLP --methods kd gcrd` makes a row."""
-    head = ["", "labelled", "teacher", "alone", "KD − none", "G-CRD − none", "G-CRD − KD"]
+    head = ["", "labelled", "teacher", "alone", "KD − none", "G-CRD − none", "G-CRD − KD", "trials"]
     rows = [row(name, point) for name, points in found.items() for point in points]
     picture = image(f"_static/{PICTURE}", "Scores of teachers and students by labelled nodes")
     return {"study labels": joined(prose(text), wide(picture), table(head, rows))}
@@ -58,7 +58,9 @@ def row(name: str, point: Point) -> list[str]:
     to_none, to_kd = (differences(column.cells, base) for base in (NONE, "kd"))
     gains = to_none["kd"], to_none["gcrd"], to_kd["gcrd"]
     models = (score(cell) for cell in (column.teaching, column.cells[NONE]))
-    return [name, f"{point.labelled:,}", *models, *(interval(gain, size)[0] for gain in gains)]
+    trials = column.cells["kd"].trials, column.cells["gcrd"].trials
+    found = [interval(gain, size)[0] for gain in gains]
+    return [name, f"{point.labelled:,}", *models, *found, listed(sorted({*trials}))]
 
 
 def draw_labels(found: dict[str, list[Point]]) -> "Figure":
