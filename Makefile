@@ -26,12 +26,13 @@ demo: $(VENV)/.examples
 	@$(BIN)/python examples/quickstart.py
 
 # Lint, docs and the wheel take one core each. The tests take two, and a third process works while
-# one waits for ranks or programs that it has started. Torch's threads would only be in the way.
+# one waits for ranks or programs that it has started. A file's tests stay together, which share
+# what they start, until a process has none left. Torch's threads would only be in the way.
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.test
 	@$(MAKE) --no-print-directory --jobs 2 lint docs wheel
 	@echo "Running the tests and doctests ..."
-	@$(BIN)/python -m pytest -q -n 3 --doctest-modules graphkd tests
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --doctest-modules graphkd tests
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff format --check --quiet .

@@ -168,12 +168,12 @@ def step(n):
     loss(h_s, h_t).backward()
     return peak_kib() - before
 step(64)
-print(step(20_000))
+print(step(10_000))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_full_batch_of_20_000_nodes_takes_less_than_a_gibibyte() -> None:
+def test_a_full_batch_takes_less_than_one_matrix_of_pairs() -> None:
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) / 2**20 < 0.5
+    assert int(done.stdout) < 150 * 1024  # KiB; the matrix has 390,625
