@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from _study_tables import FOLDER, interval, listed, places, score, table, wide
 from _tables import image, joined, prose
-from study.statistics import NONE, Column, difference, differences, label, read
+from study.similarity import interval as mean_interval
+from study.statistics import NONE, Column, differences, label, read
 
 from graphkd.diagnostics.plots._axes import COLOURS, GREY, open_frame
 
@@ -43,10 +44,10 @@ def label_blocks(folder: Path = FOLDER) -> dict[str, str]:
     if not found:
         return {}
     text = """The same teacher and student, tuned anew at each number of labelled nodes; test nodes
-    stay, and as many validate (on the digits one less beside 400). Differences are paired over the
-    seeds, means with their 95 % intervals; bold marks p < 0.05, corrected for the methods of a
-    pair. `python -m examples.study --datasets "Digits[labelled=20]" --teachers GraphSAGE --students
-    MLP --methods kd gcrd` makes a row."""
+    stay, and as many validate, as far as they are left. Differences are paired over the seeds,
+    means with their 95 % intervals; bold marks p < 0.05, corrected for the methods of a pair.
+    `python -m examples.study --datasets "Digits[labelled=20]" --teachers GraphSAGE --students MLP
+    --methods kd gcrd --out benchmarks/results/study/labels` makes a row."""
     head = ["", "labelled", "teacher", "alone", "KD − none", "G-CRD − none", "G-CRD − KD", "trials"]
     rows = [row(name, point) for name, points in found.items() for point in points]
     picture = image(f"_static/{PICTURE}", "Scores of teachers and students by labelled nodes")
@@ -74,8 +75,8 @@ def draw_labels(found: dict[str, list[Point]]) -> "Figure":
         lines = {"teacher": [point.column.teaching for point in points]}
         lines |= {method: [point.column.cells[method] for point in points] for method in METHODS}
         for (method, cells), colour in zip(lines.items(), (GREY, *COLOURS), strict=False):
-            middle = [cell.mean for cell in cells]
-            around = [_half_width(cell.scores) for cell in cells]
+            means = [mean_interval([*cell.scores.values()]) for cell in cells]
+            middle, around = [mean for mean, *_ in means], [mean - low for mean, low, _ in means]
             style = "--" if method == "teacher" else "-"
             shown = method if method == "teacher" else label(method)
             ax.errorbar(x, middle, around, color=colour, linestyle=style, marker="o", markersize=4,
@@ -89,12 +90,6 @@ def draw_labels(found: dict[str, list[Point]]) -> "Figure":
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", frameon=False)
     return figure
-
-
-def _half_width(scores: dict[int, float]) -> float:
-    """Half of the 95 % interval of the mean."""
-    alone = difference(scores, dict.fromkeys(scores, 0.0))
-    return (alone.high - alone.low) / 2
 
 
 def _ticks(ax: "Axes", x: list[int]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from _study_tables import FOLDER, dropdown, table, wide
 from _tables import image, joined, prose, read
-from study import robustness
+from study import robustness, similarity
 from study.robustness import Curves
 from study.statistics import NONE, label
 
@@ -29,8 +29,8 @@ def lines_of(path: Path) -> tuple[dict, list[dict]]:
 # Robustness ---------------------------------------------------------------------------------------
 
 
-def robust(folder: Path = FOLDER) -> dict[str, tuple[dict[str, Curves], int]]:
-    """Curves of each pair, in the test and in training, and the number of seeds."""
+def robust(folder: Path = FOLDER) -> dict[str, tuple[dict[str, Curves], str]]:
+    """Curves of each pair, in the test and in training, and of how many runs they are."""
     found = {}
     for path in sorted((folder / "robustness").glob("*.jsonl")):
         header, lines = lines_of(path)
@@ -38,7 +38,10 @@ def robust(folder: Path = FOLDER) -> dict[str, tuple[dict[str, Curves], int]]:
         for pair in pairs:
             by = {when: robustness.curves(lines, *pair, when) for when in ("test", "train")}
             mine = [x for x in lines if (x.get("teacher"), x.get("model")) == pair]
-            found[title(header, *pair)] = by, len({line["seed"] for line in mine})
+            failed = sum("failed" in line for line in similarity.latest(mine))
+            seeds = f"{len({line['seed'] for line in mine})} seeds"
+            seeds += f"; {failed} runs failed, and are on no curve" if failed else ""
+            found[title(header, *pair)] = by, seeds
     return found
 
 
@@ -46,10 +49,10 @@ def robustness_blocks(folder: Path = FOLDER) -> dict[str, str]:
     return {"robustness": joined(*parts)} if (parts := list(pairs_of(robust(folder)))) else {}
 
 
-def pairs_of(found: dict[str, tuple[dict[str, Curves], int]]) -> list[str]:
+def pairs_of(found: dict[str, tuple[dict[str, Curves], str]]) -> list[str]:
     parts = []
     for name, (by, seeds) in found.items():
-        parts.append(f"## {name}\n\n{seeds} seeds; bands are 95 % intervals.")
+        parts.append(f"## {name}\n\n{seeds}; bands are 95 % intervals.")
         for when, what in (("test", "Corrupted in the test"), ("train", "Corrupted in training")):
             parts.append(wide(image(f"_static/{curve_file(name, when)}", f"{name}: {what}")))
             parts.append(dropdown(f"{what}: the numbers", numbers(by[when])))

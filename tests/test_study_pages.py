@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from examples.study import ablation, plan, robustness
+from examples.study import ablation, plan, robustness, schedule
+from examples.study import statistics as study_statistics
 from tests.planted_study import KD, MADE, T_4, file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,11 +161,13 @@ def test_robustness_and_figures(tmp_path: Path) -> None:
                 one |= {"test": 90.0 + seed - 10 * share, "clean": 90.0}
                 lines += [one | {"model": "GAT", "is_teacher": True}, one | {"model": "GCN"}]
                 lines += [one | {"model": "GCN", "teacher": "GAT", "method": "kd"}]
+    failed = {"when": "test", "kind": "noise", "share": 0.2, "seed": 2, "failed": "NaN"}
+    lines.append(failed | {"model": "GCN", "teacher": "GAT", "method": "lsp"})
     path = tmp_path / "robustness" / "Made-transductive.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = __import__("_study_parts")
     text = flat(page.robustness_blocks(tmp_path)["robustness"])
-    assert "## Made, GAT → GCN 3 seeds" in text
+    assert "## Made, GAT → GCN 3 seeds; 1 runs failed, and are on no curve; bands" in text
     # Of 89, 90 and 91, the interval is 4.303 / sqrt(3) to either side.
     assert "| KD | 91.0 [88.5, 93.5] | 89.0 [86.5, 91.5] |" in text
     drawn = page.figures(tmp_path)
@@ -173,6 +176,17 @@ def test_robustness_and_figures(tmp_path: Path) -> None:
     assert [ax.get_title() for ax in drawn[f"{name}_test.svg"].axes] == [
         kind for kind in robustness.LEVELS if kind != "labels"
     ]
+
+
+@pytest.mark.parametrize("part", ["similarity", "robustness"])
+def test_parts_in_the_repository_are_at_the_settings_of_the_cells(part: str) -> None:
+    folder = ROOT / "benchmarks" / "results" / "study"
+    for path in (folder / part).glob("*.jsonl"):
+        _, lines = schedule.cells(folder / path.name)
+        for job, made in schedule.parsed(path.read_text())[1].items():
+            of_method = job._replace(teacher=None, method=None) if job.method == "none" else job
+            options = study_statistics.cell(of_method, lines).options
+            assert all(line["options"] == options for line in made), (path.name, job)
 
 
 def test_scores_by_labelled_nodes(tmp_path: Path) -> None:

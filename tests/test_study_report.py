@@ -36,6 +36,14 @@ def test_the_printed_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     assert f"Results: {tmp_path} (Made-transductive.jsonl)" in out
 
 
+def test_names_keep_their_brackets(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file(tmp_path, MADE | {"gcrd[head=linear]": KD}, "Made[labelled=2]")
+    report.show(tmp_path)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Made[labelled=2]: GAT → GCN, 5 seeds" in out
+    assert "(Made[labelled=2]-transductive.jsonl)" in out
+
+
 def test_errors_have_more_digits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A score of a regression is minus an error, and two points mean nothing there."""
     file(tmp_path, {name: [-x / 100 for x in scores] for name, scores in MADE.items()})

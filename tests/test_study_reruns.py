@@ -244,20 +244,6 @@ def test_a_seed_whose_part_has_one_class_is_told_before_anything_runs() -> None:
         __main__.models_of("Bare", args)
 
 
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("Digits[noise", "is not NAME or NAME"),
-        ("Digits[noise=0.2][mask=0.2]", "is not NAME or NAME"),
-        ("Digits[noise=abc]", "noise=abc: a corruption has a share from 0 to 1"),
-        ("Digits[mask=2]", "mask=2: a corruption has a share from 0 to 1"),
-    ],
-)
-def test_names_of_changed_sets_that_cannot_be(name: str, why: str) -> None:
-    with pytest.raises(SystemExit, match=why):
-        data.problem(name, "", 0)
-
-
 def test_files_that_are_damaged_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     class Damaged:
         def __init__(self, root: str) -> None:

@@ -1,4 +1,4 @@
-"""The study's splits: test nodes that are used for nothing else, unseen nodes, labelled nodes."""
+"""Which nodes the study trains on and tests, and data sets by names that change them."""
 
 import sys
 from pathlib import Path
@@ -82,9 +82,13 @@ def test_labelled_nodes_of_a_split_that_is_given() -> None:
         ("Digits[labelled=0.5]", "at least 1"),
         ("Digits[labelled=few]", "at least 1"),
         ("Communities[labelled=3]", "is not one graph of one node type: it cannot be changed"),
+        ("Digits[noise", "is not NAME or NAME"),
+        ("Digits[noise=0.2][mask=0.2]", "is not NAME or NAME"),
+        ("Digits[noise=abc]", "noise=abc: a corruption has a share from 0 to 1"),
+        ("Digits[mask=2]", "mask=2: a corruption has a share from 0 to 1"),
     ],
 )
-def test_labelled_nodes_that_cannot_be(name: str, why: str) -> None:
+def test_changes_that_cannot_be(name: str, why: str) -> None:
     with pytest.raises(SystemExit, match=why):
         data.problem(name, "", 0)
 

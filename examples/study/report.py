@@ -17,7 +17,7 @@ below 0.05."""
 
 def show(folder: Path, names: list[str] | None = None) -> None:
     """Print what the files of a folder hold, or those of the data sets that are named."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # names have brackets
     found = [one for one in read(folder) if names is None or one.header["dataset"] in names]
     for one in found:
         for column in one.columns:

@@ -102,7 +102,7 @@ def combine(
     reduction: str,
     weight: Tensor | None,
     index: Tensor | None,
-    compared: Tensor | None = None,
+    of_rows: Tensor | None = None,
     penalty: Tensor | None = None,
 ) -> Tensor:
     """The reduced weighted sum of values: all scalars, or all with one entry per row.
@@ -117,7 +117,7 @@ def combine(
         reduction: Of row values. A scalar stays as it is.
         weight: The weights of the rows, before the selection.
         index: The selection.
-        compared: What has an entry for each row that is compared; None if that is not known.
+        of_rows: What has an entry for each row that is compared; None if that is not known.
         penalty: What is added before the reduction: a scalar, or one entry per row.
     """
     _check_values(loss, values, reduction)
@@ -130,7 +130,7 @@ def combine(
     )
     if isinstance(weights, Tensor) and weights.dim() == 2:
         rows = values[0] if values[0].dim() else weight
-        rows = compared if rows is None and not traced() else rows
+        rows = of_rows if rows is None and not traced() else rows
         if rows is not None and weights.size(0) != rows.size(0):
             selected = " Those of the selected nodes are weights[index]." * (index is not None)
             raise ValueError(
