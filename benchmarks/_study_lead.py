@@ -77,7 +77,7 @@ def draw_lead(found: list[Pair]) -> "Figure":
     students = list(dict.fromkeys(column.student for _, column in found))
     markers = dict(zip(students, MARKERS, strict=False))
     for ax, method in zip(axes, METHODS, strict=True):
-        _frame(ax, label(method))
+        _frame(ax, label(method), LOW if any(column.gap < 0 for _, column in found) else 0)
         for _, column in found:
             x, y = column.gap, differences(column.cells, NONE)[method]
             colour = colours[column.dataset]
@@ -100,17 +100,18 @@ def draw_lead(found: list[Pair]) -> "Figure":
     return figure
 
 
-def _frame(ax: "Axes", title: str) -> None:
+def _frame(ax: "Axes", title: str, left: float) -> None:
     """Axes that are linear to two points and logarithmic from there, both alike."""
     from matplotlib.ticker import NullLocator
 
     ax.set_xscale("symlog", linthresh=2, linscale=0.6)
     ax.set_yscale("symlog", linthresh=2, linscale=0.6)
-    ax.set(xlim=(0, HIGH), ylim=(LOW, HIGH), xticks=[t for t in TICKS if t >= 0], yticks=TICKS)
+    ax.set(xlim=(left, HIGH), ylim=(LOW, HIGH), yticks=TICKS)
+    ax.set_xticks([tick for tick in TICKS if tick >= left])
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
         axis.set_minor_locator(NullLocator())
-    ax.plot([0, HIGH], [0, HIGH], color="#d1d5db", linewidth=3, zorder=0)
+    ax.plot([left, HIGH], [left, HIGH], color="#d1d5db", linewidth=3, zorder=0)
     ax.axhline(0, color=GREY, linewidth=1, zorder=0)
     ax.set_title(title, loc="left", size=10)
     open_frame(ax)

@@ -113,13 +113,13 @@ def read(name: str, root: str) -> dict[str, list[Any]]:
         raise SystemExit(f"{name} could not be read: {error}.{remedy}") from None
     except MemoryError:
         raise
-    except Exception as error:  # of whatever kind: PyG's, or of what reads a damaged file
+    except Exception as error:  # of PyG's, or of what reads a damaged file
         why = " ".join(str(error).split())
-        if isinstance(error, AssertionError) and not why:
-            why = f"{kind} has no {own}"
+        usual = isinstance(error, AssertionError | OSError | RuntimeError | TypeError | ValueError)
+        why = why or f"{kind} has no {own}" if usual else f"{type(error).__name__} {why}".strip()
         raise SystemExit(
-            f"{name} could not be read: {why or type(error).__name__}. Its files belong in "
-            f"{Path(root) / kind}; if they are damaged, delete them there, with `processed`."
+            f"{name} could not be read: {why}. Its files belong in {Path(root) / kind}; if they "
+            "are damaged, delete them there, with `processed`."
         ) from None
 
 
