@@ -40,7 +40,7 @@ def robust(folder: Path = FOLDER) -> dict[str, tuple[dict[str, Curves], str]]:
             mine = [x for x in lines if (x.get("teacher"), x.get("model")) == pair]
             failed = sum("failed" in line for line in similarity.latest(mine))
             seeds = f"{len({line['seed'] for line in mine})} seeds"
-            seeds += f"; {failed} runs failed, and are on no curve" if failed else ""
+            seeds += f"; failed runs, which are on no curve: {failed}" if failed else ""
             found[title(header, *pair)] = by, seeds
     return found
 

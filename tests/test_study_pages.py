@@ -167,7 +167,7 @@ def test_robustness_and_figures(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = __import__("_study_parts")
     text = flat(page.robustness_blocks(tmp_path)["robustness"])
-    assert "## Made, GAT → GCN 3 seeds; 1 runs failed, and are on no curve; bands" in text
+    assert "## Made, GAT → GCN 3 seeds; failed runs, which are on no curve: 1; bands" in text
     # Of 89, 90 and 91, the interval is 4.303 / sqrt(3) to either side.
     assert "| KD | 91.0 [88.5, 93.5] | 89.0 [86.5, 91.5] |" in text
     drawn = page.figures(tmp_path)

@@ -76,7 +76,7 @@ def tested(
     try:
         model, _ = trained(job, seed, settled, limits)
     except FloatingPointError as error:
-        yield from ((one, failure(error)) for one in every)
+        yield from ((one, work.failure(error)) for one in every)
         return
     for one in every:
         yield one, scored(model, job, one, seed, limits)
@@ -87,7 +87,7 @@ def learned(job: Job, corruption: Corruption, seed: int, settled: Settled, limit
     try:
         model, validation = trained(at(job, corruption), seed, settled, limits)
     except FloatingPointError as error:
-        return failure(error)
+        return work.failure(error)
     there = scored(model, job, corruption, seed, limits)
     clean = scored(model, job, CLEAN, seed, limits)
     return there | {"clean": clean.get("test"), "validation": validation}
@@ -98,12 +98,8 @@ def scored(model: nn.Module, job: Job, corruption: Corruption, seed: int, limits
     try:
         found = fit.scores(model, problem(job, corruption, seed, limits))
     except FloatingPointError as error:
-        return failure(error)
+        return work.failure(error)
     return {part: work.digits(value) for part, value in found.items()}
-
-
-def failure(error: FloatingPointError) -> Line:
-    return {"failed": str(error)[:200]}
 
 
 def line_of(

@@ -178,7 +178,7 @@ def one_run(
             seconds = round(found.earlier + time.perf_counter() - start, 2)
             line |= {"epoch": found.epoch, "epochs": found.epochs, "seconds": seconds}
     except FloatingPointError as error:  # as when a large weight makes it diverge
-        line = {"validation": None, "failed": str(error)[:200]}
+        line = {"validation": None, **failure(error)}
     if test and limits.similarity and job.teacher is not None and "failed" not in line:
         line["similarity"] = similarity.measured(model, problem)
     if test and job.is_teacher and model is not None:  # its students need not train it again
@@ -187,6 +187,10 @@ def one_run(
         if problem.task != "hetero":
             stores(model, problem, folder)
     return line
+
+
+def failure(error: FloatingPointError) -> Line:
+    return {"failed": str(error)[:200]}
 
 
 def train(
