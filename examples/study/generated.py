@@ -3,9 +3,10 @@
 import random
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.utils import to_undirected
+from torch_geometric.data import Batch, Data
+from torch_geometric.utils import degree, to_dense_adj, to_dense_batch, to_undirected
 
 
 def communities() -> dict[str, list[Data]]:
@@ -33,7 +34,7 @@ def _graph(generator: torch.Generator, projection: Tensor, pairs: Tensor) -> Dat
 def molecules() -> dict[str, list[Data]]:
     """Graphs that look like molecules, as ../molecules.py describes them: always the same 2,500."""
     draw, generator = random.Random(0), torch.Generator().manual_seed(0)
-    graphs = [_molecule(draw) for _ in range(2500)]
+    graphs = _labelled([_molecule(draw) for _ in range(2500)])
     for data in graphs[:1000]:
         data.y[torch.rand(data.y.shape, generator=generator) < 0.6] = torch.nan
     return {"train": graphs[:1000], "val": graphs[1000:1500], "test": graphs[1500:]}
@@ -49,9 +50,27 @@ def _molecule(draw: random.Random) -> Data:
         if first:
             i, j = draw.randrange(first), draw.randrange(first, first + size)
             bonds.append((i, j, draw.choice([0, 0, 1])))  # single or double; rings have bonds 2
-    x, bond = torch.tensor(atoms), torch.tensor(bonds, dtype=torch.long).view(-1, 3)
-    edge_index, edge_attr = to_undirected(bond[:, :2].t(), bond[:, 2:], num_nodes=len(atoms))
-    step = torch.eye(len(atoms)).index_put(tuple(edge_index), edge_attr.view(-1).ne(1).float())
+    bond = torch.tensor(bonds, dtype=torch.long).view(-1, 3)
+    x = torch.tensor(atoms).view(-1, 1)
+    return Data(x=x, edge_index=bond[:, :2].t(), edge_attr=bond[:, 2:])
+
+
+def _labelled(graphs: list[Data]) -> list[Data]:
+    """The graphs with each bond both ways, and labels; all at once, which takes a tenth as long."""
+    all_ = Batch.from_data_list(graphs)
+    edge_index, bond = to_undirected(all_.edge_index, all_.edge_attr, num_nodes=all_.num_nodes)
+    step = to_dense_adj(edge_index, all_.batch, bond.view(-1).ne(1).float())
+    step = step + torch.eye(step.size(-1))
     apart = (step @ step @ step > 0) & (step @ step == 0)
-    y = torch.tensor([[apart[x == a][:, x == b].any() for a, b in [(1, 2), (2, 3), (1, 3)]]])
-    return Data(x=x.view(-1, 1), edge_index=edge_index, edge_attr=edge_attr, y=y.float())
+    element, _ = to_dense_batch(F.one_hot(all_.x.view(-1), 4).float(), all_.batch)
+    pairs = element.transpose(1, 2) @ apart.float() @ element  # of each two elements, in a graph
+    y = pairs[:, [1, 2, 1], [2, 3, 3]].gt(0).float()
+    sizes = degree(all_.batch[edge_index[0]], len(graphs), torch.long).tolist()
+    parts = zip(
+        graphs, all_.ptr[:-1], edge_index.split(sizes, 1), bond.split(sizes), y, strict=True
+    )
+    # What is taken from a tensor of all graphs is copied, lest a copy of a graph copies them all.
+    return [
+        Data(x=graph.x, edge_index=edges - first, edge_attr=kinds.clone(), y=label[None].clone())
+        for graph, first, edges, kinds, label in parts
+    ]
