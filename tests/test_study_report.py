@@ -44,6 +44,21 @@ def test_names_keep_their_brackets(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "(Made[labelled=2]-transductive.jsonl)" in out
 
 
+def test_a_difference_is_bold_and_no_column_is_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    scores = {name: [*x, *x] for name, x in MADE.items()}
+    file(tmp_path, scores | {"none": [x - 10 for x in scores["kd"]], "kd*": scores["kd"]})
+    report.show(tmp_path)
+    assert "[b]" not in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    report.show(tmp_path)
+    out = capsys.readouterr().out
+    assert "\x1b[1m+10.00 ± 0.00\x1b[0m" in out
+    assert "…" not in out
+
+
 def test_errors_have_more_digits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A score of a regression is minus an error, and two points mean nothing there."""
     file(tmp_path, {name: [-x / 100 for x in scores] for name, scores in MADE.items()})

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .statistics import NONE, Cell, Column, Difference, Found, differences, label, read, smallest_p
 
@@ -33,10 +34,11 @@ def show(folder: Path, names: list[str] | None = None) -> None:
 
 def table(found: Found, column: Column) -> Table:
     title = f"{found.title}: {column.name}, {found.seeds} seeds"
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    close = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
+    table = Table(title=title, title_justify="left", title_style="bold", **close)
     table.add_column("")
-    for name in (f"test {found.facts.get('metric', 'score')}", "− none", "p", "− KD", "p"):
-        table.add_column(name, justify="right", no_wrap=name != "p")
+    for name in (f"test\n{found.facts.get('metric', 'score')}", "− none", "p", "− KD", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
     if column.teaching is not None:
         table.add_row(f"teacher {column.teacher}", score(column.teaching))
     none, kd = (differences(column.cells, base) for base in (NONE, "kd"))
@@ -82,15 +84,15 @@ def score(cell: Cell) -> str:
     return f"{decimal(cell.mean, digits)} ± {decimal(cell.sd, digits)}"
 
 
-def gain(found: Difference | None, size: float) -> tuple[str, str]:
+def gain(found: Difference | None, size: float) -> tuple[Text, str]:
     """A difference with half its interval, and p."""
     if found is None:
-        return "", ""
+        return Text(), ""
     digits = 1 + places(size)
     text = decimal(found.mean, digits, "+")
     if found.n > 1:
         text += f" ± {decimal(found.high - found.mean, digits)}"
-    return (f"[b]{text}[/b]" if found.p < 0.05 else text), f"{found.p:.2g}"
+    return Text(text, style="bold" if found.p < 0.05 else ""), f"{found.p:.2g}"
 
 
 def places(size: float) -> int:
