@@ -23,6 +23,7 @@ from graphkd._store.files import (
 )
 from graphkd._store.places import check_replaceable, check_store, is_taken, real_folder
 from graphkd._store.requests import check_graph, check_same, requested_ids
+from graphkd._store.teacher import Teacher
 from graphkd._store.writer import PartialStore
 
 
@@ -138,9 +139,10 @@ class TeacherStore:
                 iterable of batches. A batch names its rows by ``n_id``; a full graph without it
                 has ids 0 to N - 1. Graphs from a ``DataLoader`` that neither shuffles nor samples
                 are counted in order: by graph if the teacher returns a row per graph, else by node.
-            tap: The layer whose output is h, as in :class:`graphkd.Tap`. With None, the teacher
-                (or ``forward``) returns the pair (h, z), z alone for a store of logits, or
-                (h, None) for a store of embeddings.
+            tap: The layer whose output is h, as in :class:`graphkd.Tap`; in a GNN of PyG's with two
+                layers the default is the last one, whose output is z. With None, the teacher (or
+                ``forward``) returns the pair (h, z), z alone for a store of logits, or (h, None)
+                for a store of embeddings.
             dtype: float16, bfloat16, float32 or float64, for h and z.
             forward: A function ``forward(model, batch)``, if the call ``model(x, edge_index)``
                 (``x_dict`` and ``edge_index_dict`` for ``HeteroData``) is not right. It returns
@@ -155,7 +157,7 @@ class TeacherStore:
             progress: Show a progress bar.
 
         Warns:
-            UserWarning: If the teacher's outputs hold NaN.
+            UserWarning: If the teacher's outputs hold NaN, or the layer ``tap`` gives the logits.
 
         Raises:
             TypeError: If teacher, batches or outputs are not of these types.
@@ -169,7 +171,7 @@ class TeacherStore:
         folder = real_folder(path)
         if num_nodes is not None:
             check_count("num_nodes", num_nodes, 0)
-        model = _build.Teacher(teacher, tap, forward, dtype)
+        model = Teacher(teacher, tap, forward, dtype)
         batches = Batches(data_or_loader, ids, node_type, num_nodes)
         recipe = _build.make_recipe(model, batches, forward, num_nodes)
         if overwrite:

@@ -13,6 +13,7 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch.masked import masked_tensor
 from torch_geometric import EdgeIndex, Index
 from torch_geometric.data import Data
+from torch_geometric.nn import GCN
 
 from graphkd._store import fingerprints
 from graphkd._store.fingerprints import teacher_fingerprint
@@ -162,3 +163,13 @@ def test_a_sharded_teacher_builds_a_store(tmp_path, mesh) -> None:
         setattr(teacher[0], parameter, nn.Parameter(shards))
     store = build(tmp_path, teacher, data, tap=None, forward=forward)
     torch.testing.assert_close(store[:].z, expected)
+
+
+def test_a_layer_that_gives_the_logits_is_told(tmp_path, recwarn) -> None:
+    teacher, data = GCN(8, 16, num_layers=2, out_channels=4), karate()
+    with pytest.warns(UserWarning, match=r"'convs.1' gives the logits, so that h is z\. Pass tap="):
+        assert build(tmp_path / "last", teacher, data).dim_h == 4
+    recwarn.clear()
+    assert build(tmp_path / "hidden", teacher, data, tap="act").dim_h == 16
+    assert build(tmp_path / "logits", teacher, data, tap=None).dim_h is None
+    assert not recwarn
