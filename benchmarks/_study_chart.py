@@ -3,6 +3,7 @@
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
+from _study_lead import FAR
 from _study_losses import against
 from _study_tables import counted, in_points
 from study import plan
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE = "choose.svg"
-AHEAD = 3.0  # points, as in the guide's fourth rule
 NARROW = "\u00a0"  # counts stay on a line
 SHORT = {"krd": "KRD", "nosmog": "NOSMOG"}
 WIDTH, HEIGHT = 23, 24
@@ -70,8 +70,8 @@ def pairs_of(found: list[Found]) -> list[tuple[Found, Column]]:
 
 def boxes(found: list[Found]) -> list[Box]:
     pairs = pairs_of(found)
-    close = [pair for pair in pairs if pair[1].gap < AHEAD]
-    ahead = [pair for pair in pairs if pair[1].gap >= AHEAD]
+    close = [pair for pair in pairs if pair[1].gap < FAR]
+    ahead = [pair for pair in pairs if pair[1].gap >= FAR]
 
     def on(base: str, *methods: str, of: list = ahead) -> list[str]:
         """Methods against another, those with the same counts on one line."""
@@ -89,14 +89,14 @@ def boxes(found: list[Found]) -> list[Box]:
 
     more = on("kd", plan.TWICE)[1:]  # no line if it has not been run
     return [
-        Box(0, 0, "Is the teacher three points\nor more ahead of the\nstudent alone?", [], True),
+        Box(0, 0, "Is the teacher four points\nor more ahead of the\nstudent alone?", [], True),
         Box(1, 0, "Expect little of KD", on(NONE, "kd", of=close)),
         Box(0, 1, "Are its logits there?", [], True),
         Box(1, 1, "KDLoss: tune weight\nand temperature",
             [*on(NONE, "kd"), *(["against KD", *more] if more else [])]),
         Box(2, 1, "GCRDLoss alone and\nbeside it, chosen by\nvalidation scores",
             on("kd", "gcrd", "kd+gcrd")),
-        Box(3, 1, "Further losses for MLPs", on("kd", *plan.FOR_MLP)),
+        Box(3, 1, "Last: further losses\nfor MLPs", on("kd", *plan.FOR_MLP)),
         Box(1, 2, "GCRDLoss, temperature\naround 0.5 to 1", on(NONE, "gcrd")),
         Box(2, 2, "FitNetLoss,\nGlobalLSPLoss", on(NONE, "fitnet", "glsp")),
         Box(3, 2, "Last: LSPLoss,\nAttentionTransferLoss", on(NONE, "lsp", "at")),

@@ -47,7 +47,8 @@ def label_blocks(folder: Path = FOLDER) -> dict[str, str]:
     stay, and as many validate, as far as they are left. Differences are paired over the seeds,
     means with their 95 % intervals; bold marks p < 0.05, corrected for the methods of a pair.
     `python -m examples.study --datasets "Digits[labelled=20]" --teachers GraphSAGE --students MLP
-    --methods kd gcrd --out benchmarks/results/study/labels` makes a row."""
+    --methods kd gcrd --out benchmarks/results/study/labels` prints a row; with another `--out` it
+    runs it anew."""
     head = ["", "labelled", "teacher", "alone", "KD − none", "G-CRD − none", "G-CRD − KD", "trials"]
     rows = [row(name, point) for name, points in found.items() for point in points]
     picture = image(f"_static/{PICTURE}", "Scores of teachers and students by labelled nodes")
@@ -60,7 +61,7 @@ def row(name: str, point: Point) -> list[str]:
     gains = to_none["kd"], to_none["gcrd"], to_kd["gcrd"]
     models = (score(cell) for cell in (column.teaching, column.cells[NONE]))
     trials = column.cells["kd"].trials, column.cells["gcrd"].trials
-    found = [interval(gain, size)[0] for gain in gains]
+    found = [interval(gain, size - 1)[0] for gain in gains]  # as the scores: the table is wide
     return [name, f"{point.labelled:,}", *models, *found, listed(sorted({*trials}))]
 
 

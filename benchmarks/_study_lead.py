@@ -32,7 +32,8 @@ def counts(found: list[Pair]) -> str:
     others = [column for column in columns if column not in far]
     others.sort(key=lambda column: differences(column.cells, NONE)["kd"].mean)
     ends = [kd_changes(column) for column in (others[:1] + others[-1:])]
-    rest = f"; in the others KD changes the mean by {' to '.join(ends)} points" if ends else ""
+    changes = f"; with a smaller lead, KD changes the mean by {' to '.join(ends)} points"
+    rest = changes if ends else ""
     return prose(
         f"""In {len(far)} of {len(found)} pairs the teacher is {FAR} points or more ahead. There KD
         brings more than a half of its lead (p < 0.05) in {half["kd"]}, G-CRD in {half["gcrd"]}, and

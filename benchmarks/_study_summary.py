@@ -49,10 +49,12 @@ def study_blocks(folder: Path = FOLDER) -> dict[str, str]:
 def summary(found: list[Found]) -> str:
     columns = [column for one in found for column in one.columns]
     sets = len({one.header["dataset"] for one in found})
+    percent = sum(map(in_points, columns))
+    rest = "" if percent == len(columns) else f" ({percent} of them with scores in per cent)"
     intro = f"""{sum(one.runs for one in found):,} runs on {sets} data
     {"set" if sets == 1 else "sets"}, {len(columns)} {"pair" if len(columns) == 1 else "pairs"} of
-    teacher and student. The setting of
-    every method, teacher and student was chosen on validation data, in {trials(found)} trials each;
+    teacher and student{rest}. The setting of every method, teacher and student was chosen on
+    validation data, in {trials(found)} trials each (each section names them);
     then {listed(sorted({one.seeds for one in found}))} seeds were tested.{superseded(found)}
     Tables have mean ± standard deviation over the seeds; brackets are 95 % intervals of paired
     differences, each on its own. p is Wilcoxon's, corrected by Holm over the methods of a pair.
@@ -189,4 +191,5 @@ def trials(found: list[Found]) -> str:
     cells = [cell for one in found for *_, cell in alone(one)]
     cells += [cell for column in columns for name, cell in column.cells.items()
               if name not in TWICE]  # fmt: skip
-    return listed(sorted({cell.trials for cell in cells}))
+    numbers = {cell.trials for cell in cells}
+    return f"{min(numbers)} to {max(numbers)}"

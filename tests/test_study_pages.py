@@ -205,8 +205,8 @@ def test_scores_by_labelled_nodes(tmp_path: Path) -> None:
         facts.write_text(json.dumps({"rows": {"train": rows}}))
     page = __import__("_study_labels")
     table = flat(page.label_blocks(tmp_path)["study labels"])
-    few = "| Made, GAT → GCN | 6 | 65.0 ± 0.0 | 52.0 ± 1.6 | +20.00 [+19.12, +20.88] | +23.20"
-    more = "| Made, GAT → GCN | 100 | 95.0 ± 0.0 | 82.0 ± 1.6 | +10.00 [+9.12, +10.88] | +13.20"
+    few = "| Made, GAT → GCN | 6 | 65.0 ± 0.0 | 52.0 ± 1.6 | +20.0 [+19.1, +20.9] | +23.2 "
+    more = "| Made, GAT → GCN | 100 | 95.0 ± 0.0 | 82.0 ± 1.6 | +10.0 [+9.1, +10.9] | +13.2 "
     assert 0 < table.index(few) < table.index(more)
     assert "Other" not in table
     (ax,) = page.draw_labels(page.curves(tmp_path)).axes

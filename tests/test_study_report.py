@@ -145,9 +145,10 @@ def test_counts_against_the_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     counts = __import__("_study_headline").headline_blocks(tmp_path)["study counts"]
     assert " ".join(counts.split()) == (
         "In 1 of 2 pairs the teacher is 4 points or more ahead. There KD brings more than a half "
-        "of its lead (p < 0.05) in 0, G-CRD in 1, and their sum in 0; in the others KD changes the "
-        "mean by +1.5 to +1.5 points. At p < 0.05, KD is above no distillation in 2 and below it "
-        "in 0; G-CRD above KD in 1 and below it in 1; the sum above KD in 1 and below it in 0."
+        "of its lead (p < 0.05) in 0, G-CRD in 1, and their sum in 0; with a smaller lead, KD "
+        "changes the mean by +1.5 to +1.5 points. At p < 0.05, KD is above no distillation in 2 "
+        "and below it in 0; G-CRD above KD in 1 and below it in 1; the sum above KD in 1 and below "
+        "it in 0."
     )
     pairs = __import__("_study_headline").shown(tmp_path)
     panels = __import__("_study_lead").draw_lead(pairs).axes
