@@ -237,6 +237,9 @@ class Tap:
         if self._handle is None:
             self._capture.clear()
             self._handle = self._module.register_forward_hook(self._capture)
+            # torch.compile does not look at hooks when it reuses what it compiled for another model
+            # of this shape. It does look at whether the layer itself has a forward.
+            self._module.__dict__["forward"] = self._module.forward
 
     @property
     def value(self) -> Any:
@@ -252,8 +255,7 @@ class Tap:
         if not capture.outputs:
             raise RuntimeError(
                 f"Tap: layer {self.layer!r} has not run since the tap was made. Call the model "
-                "first; a layer whose forward is bypassed cannot be tapped, nor one that a "
-                "function compiled earlier runs."
+                "first; a layer whose forward is bypassed cannot be tapped."
             )
         for rows, version in capture.versions:
             if rows._version != version:
@@ -298,6 +300,11 @@ class Tap:
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
+            hooks = self._module._forward_hooks.values()
+            if not any(isinstance(hook, _Capture) for hook in hooks):
+                forward = self._module.__dict__.pop("forward", self._module.forward)
+                if forward != self._module.forward:  # the user's, not that of the class
+                    self._module.__dict__["forward"] = forward
 
     def __enter__(self) -> "Tap":
         self._attach()

@@ -1,5 +1,6 @@
 """What a Tap gives where a model changes its layers' outputs."""
 
+import copy
 import dataclasses
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
@@ -9,10 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.distributions import Normal
 from torch_geometric.data import Data
 
-from graphkd import GCRDLoss, KDLoss, Tap, TeacherStore, WeightedSum
+from graphkd import GCRDLoss, KDLoss, Tap, TeacherStore, WeightedSum, freeze
 from tests.tapped import Net, X
 
 
@@ -66,6 +68,65 @@ def test_the_layers_own_output_in_a_compiled_model() -> None:
         z = torch.compile(net, backend="aot_eager", fullgraph=True)(X)
         torch.testing.assert_close(tap.value, net.lin(X))
         torch.testing.assert_close(last.value, z)
+
+
+def mlp() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+
+
+def own_rows(net: nn.Module, tap: Tap, z: Tensor) -> bool:
+    return torch.allclose(net[2](tap.value), z)
+
+
+def test_models_of_one_shape_compiled_with_and_without_a_tap() -> None:
+    """Neither runs what was compiled for the other, and equals share one graph."""
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+
+    def compiled(net: nn.Module) -> nn.Module:
+        return torch.compile(net, backend=counter, fullgraph=True)
+
+    base = compiled(mlp())
+    base(X)
+    for _ in range(3):
+        tap = Tap(net := mlp(), "1")
+        net(-X)  # a look at the rows, after which old ones could be taken for new ones
+        student = compiled(net)
+        assert own_rows(net, tap, student(X))
+    if torch.__version__ >= (2, 10):  # before, each hook gets a graph of its own
+        assert counter.frame_count == 2
+    for _ in range(2):
+        tap.close()
+        student(X)
+        with tap:
+            assert own_rows(net, tap, student(X))
+    base(X)
+    teacher = freeze(mlp())
+    with Tap(teacher, "1") as tap, torch.no_grad():
+        assert own_rows(teacher, tap, compiled(teacher)(X))
+
+
+def test_a_step_compiled_before_the_tap_was_made() -> None:
+    net = mlp()
+    step = torch.compile(lambda x: net(x), backend="eager")
+    step(-X)
+    with Tap(net, "1") as tap:
+        assert own_rows(net, tap, step(X))
+
+
+def test_a_layers_forward_is_the_users_again_after_its_last_tap() -> None:
+    net = mlp()
+    first, second = Tap(net, "0"), Tap(net, "0")
+    copied = copy.deepcopy(net)
+    nn.init.zeros_(copied[0].weight)
+    assert torch.equal(copied[0](X), copied[0].bias.expand(5, 4))
+    for tap, tapped in ((first, True), (second, False)):
+        tap.close()
+        assert ("forward" in vars(net[0])) is tapped
+    net[1].forward = torch.neg
+    with Tap(net, "1") as tap:
+        assert torch.equal(net[:2](X), tap.value)
+    assert net[1].forward is torch.neg
 
 
 def test_balancing_with_rows_that_the_model_changes() -> None:
