@@ -1,26 +1,26 @@
 """The gradients of a loss at the student's embeddings, also through float16."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphkd._checks import tensors_in
 from graphkd._precision import upcast
 
-# Powers of two, by which a loss is scaled while its gradient is measured: first, from try to try,
-# and last. They are exact, and change nothing but in float16, which underflows below 6e-8.
+# Powers of two, by which a loss is scaled while its gradient is measured through float16, which
+# underflows below 6e-8: first, from try to try, and last. In other types nothing is scaled, since
+# the user's hooks would see it.
 _FIRST, _STEP, _LAST = 2.0**12, 2.0**16, 2.0**60
 
 
-def through_float16(device: str, task_loss: Tensor | None, arguments: dict[str, Any]) -> bool:
+def through_float16(device: str, losses: Sequence[Tensor | None]) -> bool:
     """Whether gradients may pass through float16, where those of a mean over many rows vanish."""
     casting = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     if casting and torch.get_autocast_dtype(device) == torch.float16:
         return True
-    student = (x for x in tensors_in([task_loss, arguments]) if x.requires_grad)
-    return any(x.dtype == torch.float16 for x in student)
+    received = (part for node in _nodes(losses) for part in node._input_metadata)
+    return any(getattr(part, "dtype", None) == torch.float16 for part in received)
 
 
 def gradients_at(
@@ -28,10 +28,10 @@ def gradients_at(
 ) -> tuple[list[Tensor | None], float]:
     """The gradients at tensors or edges of autograd's graph, times a power of two, and that power.
 
-    A gradient is None at a place that the loss does not depend on. Through ``half`` precision, the
-    power is one that it can hold.
+    A gradient is None at a place that the loss does not depend on. The power is 1, except through
+    ``half`` precision: there, it is one that half precision can hold.
     """
-    scale = _FIRST
+    scale = _FIRST if half else 1.0
     found = _scaled(loss, places, scale)
     if not half:
         return found, scale
@@ -57,16 +57,19 @@ def joint_norm(gradients: Sequence[Tensor | None]) -> Tensor:
 def node_beside(loss: Tensor, layers: list[Tensor]) -> str | None:
     """The name of the autograd node that made a layer and, as another output, leads to the loss."""
     nodes = {h.grad_fn for h in layers}
-    seen, waiting = set(), [loss.grad_fn]
+    return next((type(node).__name__ for node in _nodes([loss]) if node in nodes), None)
+
+
+def _nodes(losses: Sequence[Tensor | None]) -> Iterator[Any]:
+    """The nodes of autograd's graph that lead to the losses, each once."""
+    seen, waiting = set(), [loss.grad_fn for loss in losses if loss is not None]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
-        if node in nodes:
-            return type(node).__name__
         seen.add(node)
+        yield node
         waiting += [before for before, _ in node.next_functions]
-    return None
 
 
 def _scaled(loss: Tensor, places: Sequence[Any], scale: float) -> list[Tensor | None]:

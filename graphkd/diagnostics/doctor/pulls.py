@@ -65,7 +65,7 @@ def measure(call: Call) -> list[Pull]:
     labels, tensors = [label for label, _ in student.values()], [h for _, h in student.values()]
     task = call.task_loss
     device = (task if task is not None else call.terms[0].value).device.type
-    half = through_float16(device, task, call.arguments)
+    half = through_float16(device, [task, *(term.value for term in call.terms)])
     here = _gradients(task, tensors, half)
     pulls = []
     for term in call.terms:

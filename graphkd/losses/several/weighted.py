@@ -51,10 +51,12 @@ class WeightedSum(WideBuffers):
     warned of once. Balancing needs ``task_loss=``, which is not added to the total, and an ``h_s``
     from which the task loss and every term were computed: compile the part of a student that ends
     in ``h_s``, and call its last layer outside. If ``h_s`` is several tensors (layers, or the pairs
-    of TINED), those with a gradient count. Balancing costs one backward pass from each term to
-    ``h_s``, and under float16 a few more until float16 holds the gradient. The averages are
-    buffers. They move in training mode with gradients enabled; a gradient that is zero or not
-    finite, of a term or of the task, leaves this term's averages unchanged.
+    of TINED), those with a gradient count. Balancing costs one backward pass to ``h_s`` from the
+    task loss and from each term, and under float16 a few more until float16 holds the gradient. The
+    backward hooks of tensors and modules on the way see these passes too, under float16 with the
+    gradient times a power of two. The averages are buffers. They move in training mode with
+    gradients enabled; a gradient that is zero or not finite, of a term or of the task, leaves this
+    term's averages unchanged.
 
     Args:
         balance: Whether to balance.
@@ -215,7 +217,7 @@ class WeightedSum(WideBuffers):
                 f"{describe(task_loss)}. Pass the task's loss; it is not added to the total."
             )
         layers = _layers_of(arguments.get("h_s"))
-        half = through_float16(layers[0].device.type, task_loss, arguments)
+        half = through_float16(layers[0].device.type, [task_loss, *terms.values()])
         task = _gradient_norm("task_loss", task_loss, layers, half)
         norms = [_gradient_norm(f"loss {key!r}", term, layers, half) for key, term in terms.items()]
         task, term_norms = (norm.to(self.term_norms) for norm in (task, torch.stack(norms)))
