@@ -70,6 +70,13 @@ def test_a_job_that_is_named_twice_runs_once(tmp_path: Path) -> None:
     assert run(results(tmp_path), [ALONE, ALONE]) == [ALONE]
 
 
+def test_a_log_is_told_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(results(tmp_path), [ALONE._replace(method=str(i)) for i in range(23)])
+    out = capsys.readouterr().out
+    assert "10 of 23 runs\n20 of 23 runs\n" in out
+    assert "30" not in out
+
+
 def test_runs_that_stand_in_a_file_twice_count_once(tmp_path: Path) -> None:
     file(tmp_path, MADE | {"at": [None, 90.0, 90.0, 90.0, 90.0]})
     (before,) = statistics.read(tmp_path)

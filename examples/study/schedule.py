@@ -37,6 +37,7 @@ Lines = dict[Job, list[Line]]
 FIXED = ("epochs", "patience", "max_samples")
 # What tells the runs of a job apart, in the cells and in their parts.
 MADE = ("given", "phase", "when", "kind", "share", "options", "seed")
+TOLD = 10  # runs, after which a log is told how far it is
 
 
 class Results:
@@ -236,6 +237,9 @@ def _run(
                 given = needed(job)
             file.add(job, line, getattr(given, "known", given))
             progress.advance(bar)
+            now = int(progress.tasks[bar].completed)
+            if now % TOLD == 0 and not progress.console.is_terminal:  # which would show the bar
+                progress.console.print(f"{now} of {total} runs")
 
         if processes == 1:
             for job in jobs:
