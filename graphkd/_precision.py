@@ -115,7 +115,8 @@ def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
 class WideBuffers(nn.Module):
     """A Module whose averages stay as wide as they are under ``.half()`` and ``.bfloat16()``.
 
-    A small step of an average is less than half precision can tell.
+    A small step of an average is less than half precision can tell. Saved averages that are
+    narrower than float32 become float32.
     """
 
     _wide: ClassVar[tuple[str, ...]]
@@ -128,3 +129,8 @@ class WideBuffers(nn.Module):
             if new.dtype in (torch.float16, torch.bfloat16):
                 setattr(self, name, old.to(new.device))
         return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        for name in self._wide:  # with assign=True, they have the saved dtype
+            setattr(self, name, upcast(getattr(self, name)))

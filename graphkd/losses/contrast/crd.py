@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_count, check_matrix, describe, memory_of
-from graphkd._precision import has_rows
+from graphkd._precision import WideBuffers, has_rows, upcast
 from graphkd.distributed import check_own_buffers
 from graphkd.functional._rows import row_weights
 from graphkd.functional.contrast.banks import contrast_with_banks, move_entries, node_ids
@@ -17,7 +17,7 @@ from graphkd.losses._base import ProjectedLoss, first_pass
 from graphkd.similarity import unit_rows
 
 
-class CRDLoss(ProjectedLoss):
+class CRDLoss(WideBuffers, ProjectedLoss):
     r"""Contrastive representation distillation (CRD), with banks of all nodes' embeddings.
 
     Its heads learn: hand ``loss.parameters()`` to the optimiser with the student's.
@@ -82,6 +82,7 @@ class CRDLoss(ProjectedLoss):
     bank_s: Tensor
     bank_t: Tensor
     _own_buffers = ("bank_s", "bank_t")
+    _wide = ("bank_s", "bank_t")
 
     def __init__(
         self,
@@ -204,11 +205,11 @@ def _check_size(loss: str, shape: tuple[int, int]) -> None:
 
 def _first_entries(loss: str, name: str, bank: Tensor | None, shape: tuple[int, int]) -> Tensor:
     if bank is None:
-        return unit_rows(torch.randn(shape))
+        return unit_rows(upcast(torch.randn(shape)))
     check_matrix(loss, name, bank, "bank entries")
     if bank.shape != shape:
         raise ValueError(
             f"{loss}: {name} must have the shape (num_nodes, proj_dim), {shape}; got "
             f"{describe(bank)}. Project the embeddings of all nodes, or leave it out."
         )
-    return bank.detach().clone()
+    return upcast(bank.detach().clone())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphkd._checks import describe, tensors_in
-from graphkd._precision import WideBuffers
+from graphkd._precision import WideBuffers, upcast
 from graphkd.distributed import OwnBuffers
 from graphkd.functional.several._combine import located
 from graphkd.losses._base import arguments_of, first_pass
@@ -109,8 +109,8 @@ class WeightedSum(WideBuffers):
         self.losses = nn.ModuleDict({name: term[1] for name, term in losses.items()})
         self._takes = {name: _arguments_of(name, term[1]) for name, term in losses.items()}
         # The task's average is kept for each term: both move in the same steps.
-        self.register_buffer("task_norms", torch.zeros(len(losses)))
-        self.register_buffer("term_norms", torch.zeros(len(losses)))
+        self.register_buffer("task_norms", upcast(torch.zeros(len(losses))))
+        self.register_buffer("term_norms", upcast(torch.zeros(len(losses))))
         self._warned = self._moved = False
 
     def extra_repr(self) -> str:
