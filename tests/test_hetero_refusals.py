@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from graphkd import (
+    CRDLoss,
     FFG2MLoss,
     FitNetLoss,
     FSPLoss,
@@ -134,3 +135,27 @@ def test_what_it_refuses_to_be_built_of() -> None:
         HeteroLoss({"a__b__c": (1.0, KDLoss()), ("a", "b", "c"): (1.0, LSPLoss())})
     with pytest.raises(ValueError, match=r"node type 'paper'.*finite"):
         HeteroLoss({"paper": (float("inf"), KDLoss())})
+
+
+@pytest.mark.parametrize("layered", [False, True])
+@pytest.mark.parametrize("kind", [CRDLoss, GCRDLoss])
+def test_a_loss_that_keeps_rows_by_node_id_is_of_one_node_type(kind: type, layered: bool) -> None:
+    where = (4, 6, 20, 4) if kind is CRDLoss else (4, 6, 4)
+    more = {} if kind is CRDLoss else {"queue_size": 20}
+    loss = kind(*where, **more)
+    if layered:
+        loss = LayerwiseLoss(loss, pairs=[(0, 0)])
+    words = f"{type(loss).__name__} keeps rows by node id.*node type 'author' and node type 'paper'"
+    with pytest.raises(ValueError, match=words):
+        HeteroLoss({"author": (1.0, loss), "paper": {"kd": (1.0, KDLoss()), "kept": (1.0, loss)}})
+    with pytest.raises(ValueError, match=r"node type 'author' and edge type \('paper', 'cites'"):
+        HeteroLoss({"author": (1.0, loss), CITES: (1.0, loss)})
+    HeteroLoss({"paper": (1.0, loss), CITES: (1.0, loss)})  # the ids of papers, twice
+
+    h_s, h_t, _ = inputs()
+    names = "author", "paper"
+    heads = torch.nn.Linear(4, 4), torch.nn.Linear(6, 4)
+    shared = HeteroLoss({name: (1.0, kind(*where, head=heads, **more)) for name in names})
+    ids = {name: torch.arange(h_s[name].size(0)) for name in names}
+    shared({name: h_s[name] for name in names}, h_t, ids=ids)
+    assert sum(p.numel() for p in shared.parameters()) == 5 * 4 + 7 * 4

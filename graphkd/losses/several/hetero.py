@@ -58,7 +58,7 @@ class HeteroLoss(nn.Module):
         losses: By type, either ``(weight, loss)``, or ``{name: (weight, loss)}`` for several
             losses, or a :class:`WeightedSum`. A node type is a string, an edge type is
             ``(source, relation, target)``. Each loss has its own heads. To share them, give two
-            types the same Module.
+            types the same Module; or, if it keeps rows by node id, the same pair as ``head=``.
         metadata: The node types and edge types of the graph, as ``data.metadata()`` gives them.
 
     Shapes:
@@ -75,8 +75,9 @@ class HeteroLoss(nn.Module):
         its weight, detached. A type with several losses has a dictionary by name.
 
     Raises:
-        ValueError: If there is no loss, a type is not in ``metadata`` or in a dictionary, or a loss
-            refuses its values. Errors name the type.
+        ValueError: If there is no loss, a type is not in ``metadata`` or in a dictionary, a loss
+            that keeps rows by node id is given to two node types, or a loss refuses its values.
+            Errors name the type.
         TypeError: If a term has none of the three forms, an argument is unknown, missing or not a
             dictionary, a node type has a loss that needs edges, or an edge type between two node
             types one that compares the nodes of one: of the losses here, LSP alone takes pairs.
@@ -203,6 +204,7 @@ class HeteroLoss(nn.Module):
             self._single.add(key)
         self._takes[key] = {"task_loss", "h_s"} if loss.balance else {"task_loss"}
         for one in loss.losses.values():
+            self._refuse_shared_rows(key, one)
             takes, needs = arguments_of(one)
             self._takes[key] |= set(takes)
             if isinstance(key, str) and (
@@ -217,6 +219,19 @@ class HeteroLoss(nn.Module):
         self._of_one_type[key] = of_one_type(key, loss)
         self.names[key], self.weights[key] = name, weight
         self.losses[name] = loss
+
+    def _refuse_shared_rows(self, key: Type, loss: nn.Module) -> None:
+        """Raise if the loss, or a part of it, keeps rows by the node ids of another type."""
+        kept = {id(part) for part in loss.modules() if getattr(part, "_own_buffers", ())}
+        for other, name in self.names.items():
+            of_one = _node_type(other) == _node_type(key)
+            if not of_one and kept & {id(part) for part in self.losses[name].modules()}:
+                raise ValueError(
+                    f"HeteroLoss: {type(loss).__name__} keeps rows by node id, and each node type "
+                    f"has ids of its own; got one loss for {title(other)} and {title(key)}. Build "
+                    "a loss for each; to share heads alone, pass both the same head=(head_s, "
+                    "head_t)."
+                )
 
     def _read(
         self, positional: dict[str, Any], keywords: dict[str, Any]
@@ -262,6 +277,11 @@ class HeteroLoss(nn.Module):
                         f"HeteroLoss: {name} must be by edge type; got one of {title(key)}. Pass "
                         f"{{(source, relation, target): {name}}}."
                     )
+
+
+def _node_type(key: Type) -> str:
+    """The type whose nodes the rows are: an edge type's are those of its targets."""
+    return key if isinstance(key, str) else key[-1]
 
 
 def _weighted_sum(term: Any) -> tuple[WeightedSum, float]:
