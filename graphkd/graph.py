@@ -162,7 +162,7 @@ class Graph:
 
     def __repr__(self) -> str:
         nodes: Any = self.num_src if self.num_src == self.num_dst else (self.num_src, self.num_dst)
-        weighted = "" if self.edge_weight is None else ", weighted"
+        weighted = "" if self.edges.weight is None else ", weighted"
         return f"{type(self).__name__}(num_nodes={nodes}, num_edges={self.num_edges}{weighted})"
 
     @property
@@ -187,8 +187,8 @@ class Graph:
 
     @property
     def edge_weight(self) -> Tensor | None:
-        """The weights in the order of :attr:`edge_index`, if there are any."""
-        return self.edges.weight
+        """A copy of the weights in the order of :attr:`edge_index`, if there are any."""
+        return None if self.edges.weight is None else self.edges.weight.clone()
 
     def to(self, device: torch.device | str) -> "Graph":
         """The same graph on another device."""

@@ -126,6 +126,18 @@ def test_graph_is_immutable_and_copies() -> None:
         graphkd.Graph(EDGES, 5.0)
 
 
+def test_edges_and_weights_are_handed_out_as_copies() -> None:
+    h_s, h_t, given = torch.randn(5, 3), torch.randn(5, 4), torch.rand(6)
+    graph = graphkd.Graph(EDGES, 5, edge_weight=given)
+    before, weight, edges = G.lsp_loss(h_s, h_t, graph), graph.edge_weight, graph.edge_index
+    weight /= weight.sum()
+    weight[0] = 0
+    edges.zero_()
+    given.zero_()
+    assert torch.equal(G.lsp_loss(h_s, h_t, graph), before)
+    assert graphkd.Graph(EDGES, 5).edge_weight is None
+
+
 def test_the_cache_sees_changes_in_place() -> None:
     h_s, h_t = torch.randn(5, 3), torch.randn(5, 4)
     edges = EDGES.clone()
