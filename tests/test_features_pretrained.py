@@ -156,6 +156,21 @@ def test_simkd_predicts_by_a_frozen_copy_of_the_classifier() -> None:
         torch.testing.assert_close(other.predict(h_s), loss.predict(h_s))
 
 
+@pytest.mark.parametrize("outer", [False, True])
+def test_simkds_classifier_stays_frozen_when_all_else_is_to_train(outer: bool) -> None:
+    classifier = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    loss = graphkd.SimKDLoss(4, 8, classifier).eval()
+    whole = graphkd.WeightedSum(simkd=(1.0, loss)) if outer else loss
+    for other in (whole, copy.deepcopy(whole)):
+        assert other.requires_grad_(True).train() is other
+        found = other.losses["simkd"] if outer else other
+        assert found.training
+        assert all(p.requires_grad for p in found.head_s.parameters())
+        assert not any(module.training for module in found.classifier.modules())
+        assert not any(p.requires_grad for p in found.classifier.parameters())
+    assert not loss.eval().training
+
+
 def test_a_perfect_student_predicts_as_the_teacher() -> None:
     classifier, h_t = nn.Linear(8, 3), torch.randn(20, 8)
     loss = graphkd.SimKDLoss(8, 8, classifier, head="identity")

@@ -92,6 +92,12 @@ class SimKDLoss(ProjectedLoss):
         """Draw new parameters for the student's head; the teacher keeps its own."""
         reset_parameters(self.head_s)
 
+    def train(self, mode: bool = True) -> "SimKDLoss":
+        """Switch the training mode of the head; the classifier stays frozen."""
+        super().train(mode)
+        freeze(self.classifier)  # requires_grad_(True) of what holds it has reached it, too
+        return self
+
     def forward(
         self,
         h_s: Tensor,
