@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from graphkd._checks import describe
 
@@ -55,6 +56,7 @@ def freeze(teacher: ModuleT) -> ModuleT:
 
     Raises:
         TypeError: If ``teacher`` is not a Module, or is a ScriptModule.
+        ValueError: If it is lazy and has not run yet.
 
     Example:
         >>> from torch import nn
@@ -69,6 +71,12 @@ def freeze(teacher: ModuleT) -> ModuleT:
         raise TypeError(
             f"freeze cannot change a ScriptModule; got {describe(teacher)}. Call "
             "torch.jit.freeze(teacher.eval()), and run it under torch.no_grad()."
+        )
+    lazy = [name for name, parameter in teacher.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise ValueError(
+            f"freeze: the parameters of {type(teacher).__name__} must have values; got lazy ones "
+            f"without, such as {lazy[0]!r}. Run it once first."
         )
     teacher.eval().requires_grad_(False)
     for module in teacher.modules():

@@ -98,6 +98,15 @@ def test_a_scripted_model_is_refused_and_a_frozen_one_can_be_scripted() -> None:
     assert torch.equal(torch.jit.script(freeze(net))(x), net(x))
 
 
+def test_freeze_refuses_a_lazy_model_that_has_not_run() -> None:
+    teacher = GCN(-1, 8, num_layers=2)
+    with pytest.raises(ValueError, match=r"of GCN .* 'convs\.0\.lin\.weight'\. Run it once first"):
+        freeze(teacher)
+    assert teacher.training
+    teacher(torch.randn(3, 4), EDGES)
+    assert not freeze(teacher).training
+
+
 def test_freeze_refuses_a_function() -> None:
     with pytest.raises(TypeError, match="Module"):
         freeze(lambda x: x)
