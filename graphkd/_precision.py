@@ -121,7 +121,7 @@ class WideBuffers(nn.Module):
 
     _wide: ClassVar[tuple[str, ...]]
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "WideBuffers":
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
         before = {name: getattr(self, name) for name in self._wide}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, old in before.items():

@@ -32,12 +32,16 @@ class DistillationLoss(nn.Module):
         super().__init__()
         self._names = tuple(options)
         for name, value in options.items():
-            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-                # It moves with the Module, and is no more part of its state than a number is.
-                self.register_buffer(name, value, persistent=False)
-            else:
-                setattr(self, name, value)
+            setattr(self, name, value)
         self._check()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move the tensors among the options, too; their dtype stays, as a number's does."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in self.options.items():
+            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+                setattr(self, name, value.to(fn(value).device))
+        return self
 
     def _check(self) -> None:
         """Raise on an option that is out of range."""

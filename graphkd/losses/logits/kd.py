@@ -1,6 +1,6 @@
 """Losses on logits: soft targets (KD)."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphkd.functional.logits.kd import (
     Standardize,
@@ -69,7 +69,7 @@ class KDLoss(DistillationLoss):
             divergence=divergence,
             reduction=reduction,
         )
-        if isinstance(temperature, Tensor) and temperature.dim():
+        if isinstance(temperature, nn.Parameter) and temperature.dim():
             self._own_buffers = ("temperature",)  # each rank has its own rows
 
     def forward(

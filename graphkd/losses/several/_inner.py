@@ -35,7 +35,6 @@ class OuterLoss(DistillationLoss):
         super().__init__(**options)
         name = type(self).__name__
         if isinstance(inner, nn.Module):
-            # A constant temperature in a tensor is a buffer, but no state.
             if inner.state_dict() and count != 1:
                 raise ValueError(
                     f"{name}: {type(inner).__name__} has parameters or buffers, which cannot be "

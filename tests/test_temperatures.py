@@ -1,0 +1,51 @@
+"""Temperatures that are tensors, in Modules: dtype, device, what learns, and what is set later."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+import graphkd
+import graphkd.functional as G
+
+H_S, H_T = torch.randn(6, 4), torch.randn(6, 4)
+BUILT = {
+    "KD": graphkd.KDLoss,
+    "G-CRD": lambda temperature: graphkd.GCRDLoss(4, 4, head="identity", temperature=temperature),
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_tensor_keeps_its_value_as_a_number_does(name: str) -> None:
+    wanted = BUILT[name](0.07)(H_S, H_T)
+    for convert in ("half", "bfloat16", "double", "float"):
+        for dtype in (torch.float32, torch.float64):
+            loss = BUILT[name](torch.tensor(0.07, dtype=dtype))
+            getattr(loss, convert)()
+            assert loss.temperature.dtype == dtype
+            torch.testing.assert_close(loss(H_S, H_T), wanted)
+    assert not list(loss.state_dict())
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert torch.equal(other(H_S, H_T), loss(H_S, H_T))
+        assert other.temperature is not loss.temperature
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_tensor_moves_with_the_module(name: str) -> None:
+    loss = torch.nn.ModuleList([BUILT[name](torch.tensor(0.5))]).to("meta", torch.float64)[0]
+    assert (loss.temperature.device.type, loss.temperature.dtype) == ("meta", torch.float32)
+
+
+def test_a_temperature_of_each_row_is_not_rounded() -> None:
+    each = torch.linspace(0.07, 1, 6)
+    wanted = G.kd_loss(H_S, H_T, temperature=each)
+    assert torch.equal(graphkd.KDLoss(each).half()(H_S, H_T), wanted)
+
+
+def test_a_tensor_compiles() -> None:
+    h_s = H_S.clone().requires_grad_()
+    for name in BUILT:
+        loss = BUILT[name](torch.tensor(0.5))
+        value = torch.compile(loss, fullgraph=True, backend="aot_eager")(h_s, H_T)
+        torch.testing.assert_close(value, loss(h_s, H_T))
