@@ -49,3 +49,20 @@ def test_a_tensor_compiles() -> None:
         loss = BUILT[name](torch.tensor(0.5))
         value = torch.compile(loss, fullgraph=True, backend="aot_eager")(h_s, H_T)
         torch.testing.assert_close(value, loss(h_s, H_T))
+
+
+def test_what_is_computed_from_a_parameter_goes_into_the_call() -> None:
+    log, h_s = torch.zeros((), requires_grad=True), H_S.clone().requires_grad_()
+    for name, words in (("KD", "in each call of the loss"), ("G-CRD", "graphkd.functional with")):
+        with pytest.raises(ValueError, match=rf"Pass an nn.Parameter; .*logarithm, .*{words}"):
+            BUILT[name](log.exp())
+        BUILT[name](log.exp().detach())
+        learned = BUILT[name](torch.nn.Parameter(torch.tensor(0.5)))
+        for _ in range(2):
+            learned(h_s, H_T).backward()
+    kd = graphkd.KDLoss()
+    for _ in range(2):
+        (
+            kd(h_s, H_T, temperature=log.exp()) + G.gcrd_loss(h_s, H_T, temperature=log.exp())
+        ).backward()
+    assert log.grad != 0

@@ -32,6 +32,18 @@ class DistillationLoss(nn.Module):
         super().__init__()
         self._names = tuple(options)
         for name, value in options.items():
+            if isinstance(value, Tensor) and value.requires_grad and not value.is_leaf:
+                in_call = name in arguments_of(self)[0]
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be a number, a Parameter or a tensor that "
+                    f"is not computed from what learns; got {describe(value)} that is, which "
+                    "serves one backward pass only. Pass an nn.Parameter; to learn its logarithm, "
+                    + (
+                        f"pass {name}=log.exp() in each call of the loss."
+                        if in_call
+                        else f"call the function of graphkd.functional with {name}=log.exp()."
+                    )
+                )
             setattr(self, name, value)
         self._check()
 
