@@ -66,3 +66,19 @@ def test_what_is_computed_from_a_parameter_goes_into_the_call() -> None:
             kd(h_s, H_T, temperature=log.exp()) + G.gcrd_loss(h_s, H_T, temperature=log.exp())
         ).backward()
     assert log.grad != 0
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_it_may_be_set_to_a_number_in_each_epoch(name: str) -> None:
+    for made in (torch.tensor(4.0), torch.nn.Parameter(torch.tensor(4.0)), 4.0):
+        loss = BUILT[name](made)
+        learns = list(loss.parameters())
+        for temperature in (2.0, 0.5, 1):
+            loss.temperature = temperature
+            torch.testing.assert_close(loss(H_S, H_T), BUILT[name](temperature)(H_S, H_T))
+        assert all(a is b for a, b in zip(learns, loss.parameters(), strict=True))
+    for made in (torch.tensor(4.0), 4.0):
+        loss = BUILT[name](made)
+        loss.temperature = torch.tensor(0.5)
+        torch.testing.assert_close(loss(H_S, H_T), BUILT[name](0.5)(H_S, H_T))
+        assert loss.to("meta").temperature.device.type == "meta"

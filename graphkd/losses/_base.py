@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
@@ -46,6 +47,14 @@ class DistillationLoss(nn.Module):
                 )
             setattr(self, name, value)
         self._check()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self).get("_parameters", {}).get(name)
+        if held is not None and isinstance(value, Real):
+            with torch.no_grad():  # a number for a temperature that is a Parameter, which stays one
+                held.fill_(value)
+        else:
+            super().__setattr__(name, value)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move the tensors among the options, too; their dtype stays, as a number's does."""
