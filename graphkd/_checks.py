@@ -250,7 +250,10 @@ def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> 
     n = like.size(0)
     good = is_dense(weight) and weight.is_floating_point()
     kind = "a dense floating-point tensor"
-    check_entries(loss, name, weight, like, good, kind, lambda: for_weight(weight, n, what), what)
+    columns = like.size(1) if like.dim() == 2 else None
+    check_entries(
+        loss, name, weight, like, good, kind, lambda: for_weight(weight, n, what, columns), what
+    )
     if traced() or weight.device.type != "cpu" or n == 0:
         return
     low, high = map(float, weight.detach().aminmax())

@@ -136,8 +136,8 @@ def for_ids(ids: Any, rows: int, remedy: str) -> str:
     return remedy if ids.dtype in _INTEGERS else f"Call .long() on it. {remedy}"
 
 
-def for_weight(weight: Any, n: int, what: str) -> str:
-    """What to pass as the weights of ``n`` rows or edges instead."""
+def for_weight(weight: Any, n: int, what: str, columns: int | None = None) -> str:
+    """What to pass as the weights of ``n`` rows or edges instead; rows have some ``columns``."""
     if isinstance(weight, int | float):
         return "To weigh the whole loss, multiply it by the number, or put it into a WeightedSum."
     if isinstance(weight, Mapping):
@@ -150,8 +150,11 @@ def for_weight(weight: Any, n: int, what: str) -> str:
         return "Call .view(-1) on it."
     if not weight.is_floating_point():
         return "Call .float() on it."
-    whole = "Give each edge of edge_index its weight, in the same order."
-    return whole if what == "edge" else "index selects from it too: pass the weights of all rows."
+    if what == "edge":
+        return "Give each edge of edge_index its weight, in the same order."
+    if weight.dim() == 1 and weight.numel() == columns:
+        return "It has one for each column: weight tells rows apart, and no classes or features."
+    return "Pass the weights of all rows, also where index selects some."
 
 
 def for_temperature(temperature: Tensor, of_rows: bool = True) -> str:

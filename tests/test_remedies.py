@@ -1,0 +1,27 @@
+"""What errors advise about an argument of the wrong kind or length, in the words of each loss."""
+
+import re
+
+import pytest
+import torch
+
+import graphkd
+import graphkd.functional as G
+
+H_S, H_T = torch.randn(6, 4), torch.randn(6, 4)
+
+
+def refused(error: type[Exception], words: str, call, *args, **options) -> str:
+    with pytest.raises(error, match=re.escape(words)) as found:
+        call(*args, **options)
+    return str(found.value)
+
+
+def test_weights_of_classes_are_not_of_rows() -> None:
+    words = "one entry per row, shape (6,); got float32 tensor of shape (4,). It has one for each"
+    for loss in (G.kd_loss, graphkd.KDLoss(), G.fitnet_loss):
+        refused(ValueError, f"{words} column", loss, H_S, H_T, weight=torch.ones(4))
+        words_of_rows = "Pass the weights of all rows, also where index selects some."
+        refused(ValueError, words_of_rows, loss, H_S, H_T, weight=torch.ones(5))
+        some = {"weight": torch.ones(2), "index": torch.tensor([0, 3])}
+        refused(ValueError, words_of_rows, loss, H_S, H_T, **some)
