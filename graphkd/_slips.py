@@ -57,10 +57,10 @@ def for_dimensions(what: str) -> str:
     )
 
 
-def for_index(index: Any, rows: int) -> str:
-    """What to pass as ``index=`` instead, to a loss of some ``rows``."""
+def for_index(index: Any, rows: int, what: str = "row") -> str:
+    """What to pass as ``index=`` instead, to a loss of some ``rows``, or of anchors."""
     if isinstance(index, Tensor):
-        return _for_index_tensor(index, rows)
+        return _for_index_tensor(index, rows, what)
     if isinstance(index, int) and not isinstance(index, bool):
         return f"For the first rows, the seeds of a batch, pass torch.arange({index})."
     if isinstance(index, slice | range):
@@ -72,13 +72,15 @@ def for_index(index: Any, rows: int) -> str:
     return "Pass data.train_mask, or row numbers."
 
 
-def _for_index_tensor(index: Tensor, rows: int) -> str:
+def _for_index_tensor(index: Tensor, rows: int, what: str) -> str:
     if index.layout != torch.strided:
         return "Call .to_dense() on it."
     if index.dim() == 2 and index.size(1) == 1:
         return "Call .view(-1) on it."
     if index.dim() == 2 and index.size(0) == rows:
         return "Of the masks of several splits, pass one: mask[:, 0]."
+    if index.dtype == torch.bool and what == "anchor":
+        return "Cut a mask of all nodes to the anchors, the rows of context: mask[anchors]."
     if index.dtype == torch.bool:
         return "Cut a mask of the whole graph to the rows of a batch: mask[batch.n_id]."
     return "Pass a vector of row numbers, or a mask."
@@ -137,7 +139,7 @@ def for_ids(ids: Any, rows: int, remedy: str) -> str:
 
 
 def for_weight(weight: Any, n: int, what: str, columns: int | None = None) -> str:
-    """What to pass as the weights of ``n`` rows or edges instead; rows have some ``columns``."""
+    """What to pass as the weights of ``n`` rows, anchors or edges; rows have some ``columns``."""
     if isinstance(weight, int | float):
         return "To weigh the whole loss, multiply it by the number, or put it into a WeightedSum."
     if isinstance(weight, Mapping):
@@ -152,6 +154,8 @@ def for_weight(weight: Any, n: int, what: str, columns: int | None = None) -> st
         return "Call .float() on it."
     if what == "edge":
         return "Give each edge of edge_index its weight, in the same order."
+    if what == "anchor":
+        return "Cut the weights of all nodes to the anchors, the rows of context: weight[anchors]."
     if weight.dim() == 1 and weight.numel() == columns:
         return "It has one for each column: weight tells rows apart, and no classes or features."
     return "Pass the weights of all rows, also where index selects some."

@@ -25,3 +25,18 @@ def test_weights_of_classes_are_not_of_rows() -> None:
         refused(ValueError, words_of_rows, loss, H_S, H_T, weight=torch.ones(5))
         some = {"weight": torch.ones(2), "index": torch.tensor([0, 3])}
         refused(ValueError, words_of_rows, loss, H_S, H_T, **some)
+
+
+def test_llps_rows_are_anchors() -> None:
+    context, anchors = torch.randint(0, 6, (2, 3)), torch.tensor([4, 1])
+    given = H_S, H_T, context, anchors
+    for loss in (G.llp_loss, graphkd.LLPLoss()):
+        words = "one entry per anchor, shape (2,); got float32 tensor of shape (6,). "
+        found = refused(ValueError, words, loss, *given, weight=torch.ones(6))
+        assert found.endswith(
+            "Cut the weights of all nodes to the anchors, the rows of context: weight[anchors]."
+        )
+        words = "one entry per anchor, shape (2,); got bool tensor of shape (6,). "
+        found = refused(IndexError, words, loss, *given, index=torch.arange(6) < 3)
+        assert found.endswith("mask[anchors].")
+        loss(*given, weight=torch.ones(6)[anchors], index=(torch.arange(6) < 3)[anchors])

@@ -62,8 +62,13 @@ def matched_logits(
     return matched_rows(loss, z_s, z_t, index, names=names, what="logits", projecting=classes)
 
 
-def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | None:
-    """The selected row numbers of a mask or an integer index into the rows of ``like``."""
+def resolve_index(
+    loss: str, index: Tensor | None, like: Tensor, what: str = "row"
+) -> Tensor | None:
+    """The selected row numbers of a mask or an integer index into the rows of ``like``.
+
+    ``what`` is what a row stands for, in errors.
+    """
     if index is None:
         return None
     if not is_dense(index):
@@ -76,8 +81,8 @@ def resolve_index(loss: str, index: Tensor | None, like: Tensor) -> Tensor | Non
     if index.dtype == torch.bool:
         if index.shape != like.shape[:1]:
             raise IndexError(
-                f"{loss}: a boolean index must have one entry per row, shape ({like.size(0)},); "
-                f"got {describe(index)}. {for_index(index, like.size(0))}"
+                f"{loss}: a boolean index must have one entry per {what}, shape ({like.size(0)},); "
+                f"got {describe(index)}. {for_index(index, like.size(0), what)}"
             )
         return index.nonzero().view(-1)
     if index.dtype not in (torch.int32, torch.int64):
@@ -165,7 +170,7 @@ def sample_rows(
 
 
 def row_weights(
-    loss: str, weight: Tensor | None, like: Tensor, chosen: Tensor | None
+    loss: str, weight: Tensor | None, like: Tensor, chosen: Tensor | None, what: str = "row"
 ) -> Tensor | None:
     """The user's ``weight`` of the selected rows, in float32 or wider; None stands for ones.
 
@@ -174,10 +179,11 @@ def row_weights(
         weight: The user's weights, one for each row before the selection.
         like: The rows before the selection.
         chosen: The numbers of the selected rows; None stands for all rows.
+        what: What a row stands for, in errors.
     """
     if weight is None:
         return None
-    check_weight(loss, "weight", weight, like, "row")
+    check_weight(loss, "weight", weight, like, what)
     return select_rows(loss, recorded(upcast(weight)), chosen)
 
 

@@ -148,8 +148,8 @@ def llp_loss(
     s, t, _ = matched_rows(loss, h_s, h_t)
     check_node_ids(loss, "context", context, h_s, 2, _CONTEXT)
     anchors = _anchors(loss, anchors, context, s)
-    chosen = resolve_index(loss, index, context)
-    weight = row_weights(loss, weight, context, chosen)
+    chosen = resolve_index(loss, index, context, "anchor")
+    weight = row_weights(loss, weight, context, chosen, "anchor")
     context, anchors = (select_rows(loss, ids.long(), chosen) for ids in (context, anchors))
     with full_precision(s.device):
         if isinstance(decoder, str):
