@@ -23,6 +23,8 @@ def for_rows(value: Any, tensors: int, what: str) -> str:
         )
     if _from(value, "torch_geometric.data"):
         return f"Pass the {what} that the model returns for it, model(data.x, data.edge_index)."
+    if what == "codes" and isinstance(getattr(value, "weight", None), Tensor):
+        return "Pass the codes that it holds: codebook.weight."
     if callable(value):
         return f"Call it, and pass the {what} that it returns."
     if isinstance(value, list | tuple) or hasattr(value, "__array__"):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 import graphkd
 import graphkd.functional as G
@@ -40,3 +41,10 @@ def test_llps_rows_are_anchors() -> None:
         found = refused(IndexError, words, loss, *given, index=torch.arange(6) < 3)
         assert found.endswith("mask[anchors].")
         loss(*given, weight=torch.ones(6)[anchors], index=(torch.arange(6) < 3)[anchors])
+
+
+def test_a_codebook_is_a_matrix() -> None:
+    codebook = nn.Embedding(5, 4)
+    words = "got Embedding. Pass the codes that it holds: codebook.weight."
+    refused(TypeError, words, G.vqgraph_loss, H_S, H_T, codebook)
+    G.vqgraph_loss(H_S, H_T, codebook.weight)
