@@ -215,7 +215,7 @@ class TeacherStore:
         ids = requested_ids(n_id, self.num_nodes, self._filled)
         device = n_id.device if isinstance(n_id, Tensor) else ids.device
         rows = {name: part.gather(ids).to(device) for name, part in self._parts.items()}
-        if isinstance(n_id, int):
+        if not isinstance(n_id, Tensor | slice):
             rows = {name: part[0] for name, part in rows.items()}
         return TeacherRows(rows.get("h"), rows.get("z"))
 

@@ -2,9 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import Data
 
 import graphkd
 import graphkd.functional as G
@@ -48,3 +50,14 @@ def test_a_codebook_is_a_matrix() -> None:
     words = "got Embedding. Pass the codes that it holds: codebook.weight."
     refused(TypeError, words, G.vqgraph_loss, H_S, H_T, codebook)
     G.vqgraph_loss(H_S, H_T, codebook.weight)
+
+
+@pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8])
+def test_a_store_takes_integers_of_numpy(tmp_path, integer: type) -> None:
+    data = Data(x=torch.randn(6, 4), num_nodes=6)
+    how = {"tap": None, "forward": lambda model, batch: model(batch.x), "progress": False}
+    store = graphkd.TeacherStore.build(tmp_path / "store", nn.Linear(4, 2), data, **how)
+    assert torch.equal(store[integer(3)].z, store[3].z)
+    for wrong, error in ((integer(6), IndexError), (np.bool_(True), TypeError)):
+        with pytest.raises(error, match="TeacherStore: n_id"):
+            store[wrong]

@@ -1,5 +1,6 @@
 """Find the rows that are asked for, and check that the store is the right one."""
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ def requested_ids(n_id: Any, num_nodes: int, filled: Tensor | None) -> Tensor:
     if isinstance(n_id, slice):
         chosen = range(*n_id.indices(num_nodes))
         ids = torch.arange(len(chosen), device="cpu") * chosen.step + chosen.start
-    elif isinstance(n_id, int) and not isinstance(n_id, bool):
+    elif not isinstance(n_id, bool) and isinstance(n_id, Integral):
+        n_id = int(n_id)  # of NumPy
         if not 0 <= n_id < num_nodes:  # an int may be larger than a tensor can hold
             raise _outside(n_id, num_nodes)
         ids = torch.tensor([n_id], device="cpu")
