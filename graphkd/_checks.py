@@ -26,6 +26,8 @@ REDUCTIONS = ("mean", "sum", "none")
 
 def describe(value: Any) -> str:
     """Describe ``value`` for an error message."""
+    if isinstance(value, Tensor) and value.is_nested:
+        return f"nested tensor of {value.size(0)} parts"
     if isinstance(value, Tensor):
         kinds = [str(kind).removeprefix("torch.") for kind in (value.layout, value.dtype)]
         kind = " ".join(kinds).removeprefix("strided ")
@@ -147,6 +149,11 @@ def check_matrix(loss: str, name: str, h: Any, what: str = "embeddings") -> None
         remedy = for_rows(h, len(list(tensors_in(h))), what)
         raise TypeError(
             f"{loss}: {name} must be a tensor of {what} [N, d]; got {describe(h)}. {remedy}"
+        )
+    if h.is_nested:
+        raise TypeError(
+            f"{loss}: {name} must be a dense tensor; got {describe(h)}. Join them: "
+            f"torch.cat({name}.unbind())."
         )
     if h.layout != torch.strided:
         raise TypeError(

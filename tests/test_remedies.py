@@ -61,3 +61,12 @@ def test_a_store_takes_integers_of_numpy(tmp_path, integer: type) -> None:
     for wrong, error in ((integer(6), IndexError), (np.bool_(True), TypeError)):
         with pytest.raises(error, match="TeacherStore: n_id"):
             store[wrong]
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_is_named(layout: torch.layout) -> None:
+    parts = torch.nested.nested_tensor([H_S[:2], H_S[2:]], layout=layout)
+    words = "z_s must be a dense tensor; got nested tensor of 2 parts. Join them: torch.cat(z_s.un"
+    refused(TypeError, words, G.kd_loss, parts, H_T)
+    G.kd_loss(torch.cat(parts.unbind()), H_T)
+    assert graphkd._checks.describe(parts) == "nested tensor of 2 parts"
