@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from graphkd._checks import check_devices, check_row_ids, describe
-from graphkd._precision import traced
+from graphkd._precision import exact, traced
 from graphkd.functional._rows import group_numbers, select_rows
 from graphkd.graph import Edges, sort_edges
 from graphkd.similarity import unit_rows
 
 _INTEGERS = (torch.int32, torch.int64)
+# Of so many rows, sums are float64: beyond 2**24, float32 does not notice one more.
+_MANY = 2**22
 
 
 class LabelPositives(NamedTuple):
@@ -35,10 +37,11 @@ class LabelPositives(NamedTuple):
         group = group_numbers(self.labels)
         # One sum for each label; for a tracer, which must not look at values, one for each row.
         count = group.numel() if traced() or not group.numel() else int(group.max()) + 1
-        sums = q.new_zeros(count, q.size(1)).index_add(0, group, q)
-        sizes = q.new_zeros(count).index_add(0, group, torch.ones_like(q[:, 0]))
-        mean = torch.linalg.vecdot(p, sums.index_select(0, group)) / sizes.index_select(0, group)
-        gap = torch.linalg.vecdot(p, q) - mean
+        added = exact(q) if q.size(0) > _MANY else q
+        sums = added.new_zeros(count, q.size(1)).index_add(0, group, added)
+        sizes = group.new_zeros(count).index_add(0, group, torch.ones_like(group))
+        means = (sums / sizes.clamp(min=1)[:, None]).to(q.dtype)
+        gap = torch.linalg.vecdot(p, q) - torch.linalg.vecdot(p, means.index_select(0, group))
         return torch.where(self.labels < 0, 0.0, gap)
 
 
