@@ -26,7 +26,7 @@ VOCABULARY = {
 # A term whose mean runs over pairs of nodes falls as 1/N: at N nodes, similarity preserving needs a
 # factor of some 32 N. These bounds leave it free up to 3e8 nodes.
 _LEAST, _MOST = 1e-10, 1e10
-_NAMES = " Arguments go by name: let its forward take h_s, h_t, z_s, z_t, y, edge_index, index, ..."
+NAMES = " Arguments go by name: let its forward take h_s, h_t, z_s, z_t, y, edge_index, index, ..."
 
 
 class WeightedSum(WideBuffers):
@@ -161,7 +161,7 @@ class WeightedSum(WideBuffers):
                 raise TypeError(
                     f"WeightedSum: loss {name!r} ({type(loss).__name__}) needs {missing}=, which "
                     f"was not given; got {', '.join(arguments) or 'nothing'}."
-                    + ("" if missing in VOCABULARY else _NAMES)
+                    + ("" if missing in VOCABULARY else NAMES)
                 )
         own = {key: arguments[key] for key in takes if key in arguments}
         value: Any
