@@ -271,11 +271,13 @@ def check_weight(loss: str, name: str, weight: Any, like: Tensor, what: str) -> 
         )
 
 
-def check_row_ids(loss: str, name: str, ids: Any, like: Tensor, of: str, remedy: str) -> None:
+def check_row_ids(
+    loss: str, name: str, ids: Any, like: Tensor, of: str, remedy: str, several: str = ""
+) -> None:
     """Raise unless ``ids`` are integers, one for each row of ``like``."""
     good = is_dense(ids) and ids.dtype in (torch.int32, torch.int64)
     n, kind = like.size(0), f"an int64 tensor [N] of {of}"
-    check_entries(loss, name, ids, like, good, kind, lambda: for_ids(ids, n, remedy))
+    check_entries(loss, name, ids, like, good, kind, lambda: for_ids(ids, n, remedy, several))
 
 
 def check_node_ids(loss: str, name: str, ids: Any, like: Tensor, dim: int, remedy: str) -> None:

@@ -125,8 +125,11 @@ def _for_parts_of_edges(parts: list[Any] | tuple[Any, ...]) -> str:
     return "Pass one element, if each holds the edges of a layer or of a graph."
 
 
-def for_ids(ids: Any, rows: int, remedy: str) -> str:
-    """What to do about ids or labels of the wrong type or shape; the remedy, if nothing shows."""
+def for_ids(ids: Any, rows: int, remedy: str, several: str = "") -> str:
+    """What to do about ids or labels of the wrong type or shape; the remedy, if nothing shows.
+
+    ``several`` says more of rows with several labels.
+    """
     if isinstance(ids, Tensor) and ids.layout != torch.strided:
         return "Call .to_dense() on it."
     if not isinstance(ids, Tensor) or ids.dim() not in (1, 2):
@@ -134,7 +137,8 @@ def for_ids(ids: Any, rows: int, remedy: str) -> str:
     if ids.dim() == 2:
         if ids.size(0) == 2 != rows:
             return "If these are edges, pass them as edge_index=."
-        return "Call .view(-1) on it." if ids.size(1) == 1 else "Of one-hot rows, pass .argmax(1)."
+        one_hot = "Of one-hot rows, pass .argmax(1)."
+        return "Call .view(-1) on it." if ids.size(1) == 1 else one_hot + several
     if ids.dtype == torch.bool:
         return "If it is a mask of rows, pass it as index=; else call .long() on it."
     return remedy if ids.dtype in _INTEGERS else f"Call .long() on it. {remedy}"

@@ -91,3 +91,15 @@ def test_a_loss_of_ones_own_by_type_says_what_was_given() -> None:
     both = {"fit": (1.0, graphkd.FitNetLoss(4, 4)), "kd": (1.0, graphkd.KDLoss())}
     index = {"a": torch.arange(2)}
     refused(TypeError, words, graphkd.HeteroLoss({"a": both}), h, h, index_dict=index)
+
+
+def test_rows_of_several_labels_are_pairs() -> None:
+    labels = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 0, 1]])
+    known = labels.float().masked_fill(torch.rand(6, 3) < 0.1, torch.nan)
+    words = "Of one-hot rows, pass .argmax(1). Of rows with several labels, pass the pairs of rows"
+    for loss in (G.gcrd_loss, graphkd.GCRDLoss(4, 4)):
+        refused(ValueError, f"{words} that share one: positives=.", loss, H_S, H_T, labels=labels)
+        refused(TypeError, f"{words} that share one: positives=.", loss, H_S, H_T, labels=known)
+        share = (known == 1).float()
+        loss(H_S, H_T, positives=(share @ share.T).nonzero().T)
+    assert "positives" not in refused(ValueError, "argmax", G.dkd_loss, H_S, H_T, labels)

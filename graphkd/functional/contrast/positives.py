@@ -106,7 +106,8 @@ def resolve_positives(
         )
     if labels is not None:
         remedy = "Pass -1 for rows whose label is not known."
-        check_row_ids(loss, "labels", labels, like, "labels", remedy)
+        several = " Of rows with several labels, pass the pairs of rows that share one: positives=."
+        check_row_ids(loss, "labels", labels, like, "labels", remedy, several)
         return LabelPositives(loss, labels)
     if positives is None:
         return None
