@@ -67,7 +67,7 @@ def test_bad_index(loss: Loss, options: dict) -> None:
     for index, error, words in (
         (torch.tensor([0, 9]), IndexError, "row 9, but there are 9 rows"),
         (torch.tensor([-1, 2]), IndexError, "row -1"),
-        (torch.ones(8, dtype=torch.bool), IndexError, "one entry per row"),
+        (torch.ones(8, dtype=torch.bool), IndexError, "one entry per (row|anchor)"),
         (torch.ones(9, dtype=torch.uint8), TypeError, "bool"),
         (torch.rand(9), TypeError, "row numbers"),
         ((torch.arange(9) < 4).long(), ValueError, "a mask as integers. Call .bool()"),
