@@ -202,7 +202,6 @@ def test_a_label_of_more_rows_than_float32_can_count() -> None:
     n, rare = 2**24 + 2**22, 2**22
     q = torch.ones(n, 1)
     positives = LabelPositives("gcrd_loss", torch.zeros(n, dtype=torch.int32))
-    assert positives.gap(q, q, torch.mul)[[0, -1]].tolist() == [0, 0]
     q[-rare:] = -1  # a fifth of the rows, all after float32 has stopped to count
     gap = positives.gap(q, q, torch.mul)
     torch.testing.assert_close(gap[[0, -1]], torch.tensor([0.4, 1.6]))
