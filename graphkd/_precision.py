@@ -113,10 +113,10 @@ def student_and_teacher(h_s: Tensor, h_t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class WideBuffers(nn.Module):
-    """A Module whose averages stay as wide as they are under ``.half()`` and ``.bfloat16()``.
+    """A Module with buffers that stay as wide as they are under ``.half()`` and ``.bfloat16()``.
 
-    A small step of an average is less than half precision can tell. Saved averages that are
-    narrower than float32 become float32.
+    They are averages, of norms or of a bank's rows: a small step of an average is less than half
+    precision can tell. Saved ones that are narrower than float32 become float32.
     """
 
     _wide: ClassVar[tuple[str, ...]]

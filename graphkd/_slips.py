@@ -163,7 +163,10 @@ def for_weight(weight: Any, n: int, what: str, columns: int | None = None) -> st
     if what == "anchor":
         return "Cut the weights of all nodes to the anchors, the rows of context: weight[anchors]."
     if weight.dim() == 1 and weight.numel() == columns:
-        return "It has one for each column: weight tells rows apart, and no classes or features."
+        return (
+            "It has one for each column: weight tells rows apart, and no classes or features. If "
+            "it is of the rows that index selects, pass the weights of all rows."
+        )
     return "Pass the weights of all rows, also where index selects some."
 
 

@@ -151,6 +151,8 @@ def test_a_loss_that_keeps_rows_by_node_id_is_of_one_node_type(kind: type, layer
     with pytest.raises(ValueError, match=r"node type 'author' and edge type \('paper', 'cites'"):
         HeteroLoss({"author": (1.0, loss), CITES: (1.0, loss)})
     HeteroLoss({"paper": (1.0, loss), CITES: (1.0, loss)})  # the ids of papers, twice
+    kd = KDLoss(torch.nn.Parameter(torch.ones(5)))  # of each row, and by no id
+    HeteroLoss({"author": (1.0, kd), "paper": (1.0, kd)})
 
     h_s, h_t, _ = inputs()
     names = "author", "paper"

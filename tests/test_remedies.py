@@ -28,6 +28,8 @@ def test_weights_of_classes_are_not_of_rows() -> None:
         refused(ValueError, words_of_rows, loss, H_S, H_T, weight=torch.ones(5))
         some = {"weight": torch.ones(2), "index": torch.tensor([0, 3])}
         refused(ValueError, words_of_rows, loss, H_S, H_T, **some)
+        some = {"weight": torch.ones(4), "index": torch.arange(4)}
+        refused(ValueError, "index selects, pass the weights of all", loss, H_S, H_T, **some)
 
 
 def test_llps_rows_are_anchors() -> None:

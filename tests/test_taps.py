@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import gc
+import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -298,3 +300,19 @@ def test_functions_of_the_parameters_and_traces() -> None:
         got = torch.func.grad(loss)(parameters)["0.weight"]
         want = torch.autograd.grad(net[0](X).square().sum(), net[0].weight)[0]
         torch.testing.assert_close(got, want)
+
+
+def test_a_tap_that_nobody_holds_keeps_nothing_alive() -> None:
+    gc.disable()
+    try:
+        net = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        tap = Tap(net, "0")
+        net(X)
+        rows, layer = weakref.ref(tap.value), weakref.ref(net[0])
+        del tap
+        assert rows() is None
+        assert "forward" not in vars(net[0])
+        del net
+        assert layer() is None
+    finally:
+        gc.enable()

@@ -56,7 +56,9 @@ def test_what_is_computed_from_a_parameter_goes_into_the_call() -> None:
     for name, words in (("KD", "in each call of the loss"), ("G-CRD", "graphkd.functional with")):
         with pytest.raises(ValueError, match=rf"Pass an nn.Parameter; .*logarithm, .*{words}"):
             BUILT[name](log.exp())
-        BUILT[name](log.exp().detach())
+        loss = BUILT[name](log.exp().detach())
+        with pytest.raises(ValueError, match=words):
+            loss.temperature = log.exp()
         learned = BUILT[name](torch.nn.Parameter(torch.tensor(0.5)))
         for _ in range(2):
             learned(h_s, H_T).backward()
@@ -73,7 +75,7 @@ def test_it_may_be_set_to_a_number_in_each_epoch(name: str) -> None:
     for made in (torch.tensor(4.0), torch.nn.Parameter(torch.tensor(4.0)), 4.0):
         loss = BUILT[name](made)
         learns = list(loss.parameters())
-        for temperature in (2.0, 0.5, 1):
+        for temperature in (2.0, 0.5, 1, torch.tensor(3.0)):
             loss.temperature = temperature
             torch.testing.assert_close(loss(H_S, H_T), BUILT[name](temperature)(H_S, H_T))
         assert all(a is b for a, b in zip(learns, loss.parameters(), strict=True))
@@ -82,3 +84,6 @@ def test_it_may_be_set_to_a_number_in_each_epoch(name: str) -> None:
         loss.temperature = torch.tensor(0.5)
         torch.testing.assert_close(loss(H_S, H_T), BUILT[name](0.5)(H_S, H_T))
         assert loss.to("meta").temperature.device.type == "meta"
+    with torch.device("meta"):
+        loss = BUILT[name](torch.tensor(4.0))
+    assert loss.to_empty(device="cpu").temperature.device.type == "cpu"

@@ -46,3 +46,17 @@ def test_a_layer_in_float16_between_tensors_in_float32() -> None:
             z_s = 1e-3 * classify(h_s)
         factors.append(factors_of(h_s, z_s.float()))
     torch.testing.assert_close(*factors, rtol=1e-2, atol=0)
+
+
+def test_a_compiled_layer_in_float16() -> None:
+    """Autograd's graph does not show what is inside of compiled code."""
+    x, first, classify = torch.randn(N, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def last(h: Tensor, half: bool) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.float16, enabled=half):
+            return (1e-3 * classify(h)).float()
+
+    h_s = first(x) / 100
+    wanted = factors_of(h_s, last(h_s, half=False))
+    compiled = torch.compile(last, backend="aot_eager")
+    torch.testing.assert_close(factors_of(h_s, compiled(h_s, True)), wanted, rtol=1e-2, atol=0)

@@ -56,21 +56,21 @@ def _molecule(draw: random.Random) -> Data:
 
 
 def _labelled(graphs: list[Data]) -> list[Data]:
-    """The graphs with each bond both ways, and labels; all at once, which takes a tenth as long."""
-    all_ = Batch.from_data_list(graphs)
-    edge_index, bond = to_undirected(all_.edge_index, all_.edge_attr, num_nodes=all_.num_nodes)
-    step = to_dense_adj(edge_index, all_.batch, bond.view(-1).ne(1).float())
+    """The graphs with each bond both ways, and labels, all at once: one by one takes longer."""
+    batch = Batch.from_data_list(graphs)
+    edge_index, bond = to_undirected(batch.edge_index, batch.edge_attr, num_nodes=batch.num_nodes)
+    step = to_dense_adj(edge_index, batch.batch, bond.view(-1).ne(1).float())
     step = step + torch.eye(step.size(-1))
     apart = (step @ step @ step > 0) & (step @ step == 0)
-    element, _ = to_dense_batch(F.one_hot(all_.x.view(-1), 4).float(), all_.batch)
+    element, _ = to_dense_batch(F.one_hot(batch.x.view(-1), 4).float(), batch.batch)
     pairs = element.transpose(1, 2) @ apart.float() @ element  # of each two elements, in a graph
     y = pairs[:, [1, 2, 1], [2, 3, 3]].gt(0).float()
-    sizes = degree(all_.batch[edge_index[0]], len(graphs), torch.long).tolist()
-    parts = zip(
-        graphs, all_.ptr[:-1], edge_index.split(sizes, 1), bond.split(sizes), y, strict=True
+    sizes = degree(batch.batch[edge_index[0]], len(graphs), torch.long).tolist()
+    pieces = zip(
+        graphs, batch.ptr[:-1], edge_index.split(sizes, 1), bond.split(sizes), y, strict=True
     )
-    # What is taken from a tensor of all graphs is copied, lest a copy of a graph copies them all.
+    # Each piece is a copy: a view would carry the tensor of all graphs along when it is copied.
     return [
         Data(x=graph.x, edge_index=edges - first, edge_attr=kinds.clone(), y=label[None].clone())
-        for graph, first, edges, kinds, label in parts
+        for graph, first, edges, kinds, label in pieces
     ]

@@ -4,6 +4,7 @@ import datetime
 import importlib
 import shutil
 import sys
+import warnings
 from typing import Any
 
 import torch
@@ -132,6 +133,13 @@ def _add(
     for name, output in outputs.items():
         selection.check(name, output)
     if not partial.plan:
+        found = [output.cpu() for output in outputs.values()]
+        if teacher.tap and len(found) == 2 and found[0].equal(found[1]):
+            warnings.warn(
+                f"{_WHERE}: the layer {teacher.tap!r} gives the logits, so that h is z. Pass tap= "
+                "a layer before it, or tap=None for a store of logits.",
+                stacklevel=4,
+            )
         plan = {"recipe": recipe, "widths": widths, "rows": batches.counted}
         partial.begin(plan, batches.total_rows())
     elif partial.plan["widths"] != widths:

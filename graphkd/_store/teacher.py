@@ -86,12 +86,6 @@ class Teacher:
                 )
             check_matrix(_WHERE, name, output)
             found[name[0]] = output
-        if self.tap and len(found) == 2 and found["h"].equal(found["z"]):
-            warnings.warn(
-                f"{_WHERE}: the layer {self.tap!r} gives the logits, so that h is z. Pass tap= a "
-                "layer before it, or tap=None for a store of logits.",
-                stacklevel=2,
-            )
         return found
 
     def cast(self, name: str, rows: Tensor) -> Tensor:

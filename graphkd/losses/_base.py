@@ -33,35 +33,39 @@ class DistillationLoss(nn.Module):
         super().__init__()
         self._names = tuple(options)
         for name, value in options.items():
-            if isinstance(value, Tensor) and value.requires_grad and not value.is_leaf:
-                in_call = name in arguments_of(self)[0]
-                raise ValueError(
-                    f"{type(self).__name__}: {name} must be a number, a Parameter or a tensor that "
-                    f"is not computed from what learns; got {describe(value)} that is, which "
-                    "serves one backward pass only. Pass an nn.Parameter; to learn its logarithm, "
-                    + (
-                        f"pass {name}=log.exp() in each call of the loss."
-                        if in_call
-                        else f"call the function of graphkd.functional with {name}=log.exp()."
-                    )
-                )
             setattr(self, name, value)
         self._check()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self).get("_names", ()) and isinstance(value, Tensor):
+            self._refuse_computed(name, value)
         held = vars(self).get("_parameters", {}).get(name)
-        if held is not None and isinstance(value, Real):
-            with torch.no_grad():  # a number for a temperature that is a Parameter, which stays one
-                held.fill_(value)
+        is_tensor = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+        if held is not None and (is_tensor or isinstance(value, Real)):
+            with torch.no_grad():  # a value for a temperature that is a Parameter, which stays one
+                held.copy_(torch.as_tensor(value).expand_as(held))
+            self._check()
         else:
             super().__setattr__(name, value)
+
+    def _refuse_computed(self, name: str, value: Tensor) -> None:
+        if value.requires_grad and not value.is_leaf:
+            remedy = f"call the function of graphkd.functional with {name}=log.exp()."
+            if name in arguments_of(self)[0]:
+                remedy = f"pass {name}=log.exp() in each call of the loss."
+            raise ValueError(
+                f"{type(self).__name__}: {name} must be a number, a Parameter or a tensor that is "
+                f"not computed from what learns; got {describe(value)} that is, which serves one "
+                f"backward pass only. Pass an nn.Parameter; to learn its logarithm, {remedy}"
+            )
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move the tensors among the options, too; their dtype stays, as a number's does."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, value in self.options.items():
             if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-                setattr(self, name, value.to(fn(value).device))
+                moved = fn(value)
+                setattr(self, name, moved if value.is_meta else value.to(moved.device))
         return self
 
     def _check(self) -> None:

@@ -19,8 +19,12 @@ def through_float16(device: str, losses: Sequence[Tensor | None]) -> bool:
     casting = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     if casting and torch.get_autocast_dtype(device) == torch.float16:
         return True
-    received = (part for node in _nodes(losses) for part in node._input_metadata)
-    return any(getattr(part, "dtype", None) == torch.float16 for part in received)
+    return any(
+        # What is inside of compiled code is not known.
+        type(node).__name__.startswith("CompiledFunction")
+        or any(getattr(part, "dtype", None) == torch.float16 for part in node._input_metadata)
+        for node in _nodes(losses)
+    )
 
 
 def gradients_at(

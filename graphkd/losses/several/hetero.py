@@ -178,8 +178,8 @@ class HeteroLoss(nn.Module):
     def _refuse_missing(
         self, key: Type, loss: WeightedSum, own: dict[str, Any], given: dict[str, Any]
     ) -> None:
-        for one in loss.losses.values():
-            for missing in arguments_of(one)[1]:
+        for name, one in loss.losses.items():
+            for missing in loss._takes[name][1]:
                 if missing not in own:
                     got = ", ".join(name for name in given if name != missing) or "nothing"
                     raise TypeError(
@@ -236,7 +236,9 @@ class HeteroLoss(nn.Module):
 
     def _refuse_shared_rows(self, key: Type, loss: nn.Module) -> None:
         """Raise if the loss, or a part of it, keeps rows by the node ids of another type."""
-        kept = {id(part) for part in loss.modules() if getattr(part, "_own_buffers", ())}
+        # A temperature of each row is a loss's own, too, and no buffer.
+        own = ((part, getattr(part, "_own_buffers", ())) for part in loss.modules())
+        kept = {id(part) for part, names in own if {*names} & part._buffers.keys()}
         for other, name in self.names.items():
             of_one = _node_type(other) == _node_type(key)
             if not of_one and kept & {id(part) for part in self.losses[name].modules()}:
