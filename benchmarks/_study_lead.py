@@ -70,11 +70,12 @@ def draw_lead(found: list[Pair]) -> "Figure":
     from matplotlib import color_sequences
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.6, 3.5), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
     axes = figure.subplots(1, len(METHODS), sharey=True)
     # A data set has one colour, whatever its setting.
     sets = list(dict.fromkeys(column.dataset for _, column in found))
-    colours = dict(zip(sets, color_sequences["tab20"][::2] * 2, strict=False))
+    strong, pale = (color_sequences["tab20"][first::2] for first in (0, 1))
+    colours = dict(zip(sets, [*strong, *pale], strict=False))
     students = list(dict.fromkeys(column.student for _, column in found))
     markers = dict(zip(students, MARKERS, strict=False))
     for ax, method in zip(axes, METHODS, strict=True):
