@@ -37,13 +37,15 @@ class DistillationLoss(nn.Module):
         self._check()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in vars(self).get("_names", ()) and isinstance(value, Tensor):
-            self._refuse_computed(name, value)
-        held = vars(self).get("_parameters", {}).get(name)
+        held = None
+        if name in vars(self).get("_names", ()):
+            held = self._parameters.get(name)
+            if isinstance(value, Tensor):
+                self._refuse_computed(name, value)
         is_tensor = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
         if held is not None and (is_tensor or isinstance(value, Real)):
             with torch.no_grad():  # a value for a temperature that is a Parameter, which stays one
-                held.copy_(torch.as_tensor(value).expand_as(held))
+                held.copy_(value) if is_tensor else held.fill_(value)
             self._check()
         else:
             super().__setattr__(name, value)
