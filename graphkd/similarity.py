@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphkd._checks import check_positive, describe
-from graphkd._precision import differentiated, followed, quick, traced
+from graphkd._precision import differentiated, followed, quick
 
 Gamma: TypeAlias = float | Literal["median"]
 KernelFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -173,7 +173,7 @@ def unit_rows(h: Tensor) -> Tensor:
 def unit_and_inverse(h: Tensor) -> tuple[Tensor, Tensor]:
     """The rows divided by their norms, and the inverse norms: both zero for an all-zero row."""
     recorded = h.requires_grad and torch.is_grad_enabled()
-    if h.device.type == "cpu" and not (recorded or traced()) and h.size(0):
+    if h.device.type == "cpu" and not (recorded or followed()) and h.size(0):
         norm = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
         low, high = norm.aminmax()
         # Squares of such norms neither underflow nor overflow.
