@@ -83,13 +83,11 @@ class Own(nn.Module):
 
 def test_a_loss_of_ones_own_by_type_says_what_was_given() -> None:
     h = {"a": H_S}
-    words = (
-        "HeteroLoss, node type 'a': Own needs student=, which was not given for it; got h_s, h_t"
-    )
+    words = "HeteroLoss, node type 'a': Own needs student=, which was not given; got h_s, h_t"
     found = refused(TypeError, words, graphkd.HeteroLoss({"a": (1.0, Own())}), h, h)
     assert "let its forward take h_s, h_t" in found
     assert "WeightedSum" not in found
-    words = "KDLoss needs z_s=, which was not given for it; got h_s, h_t, index."
+    words = "KDLoss needs z_s=, which was not given; got h_s, h_t, index."
     both = {"fit": (1.0, graphkd.FitNetLoss(4, 4)), "kd": (1.0, graphkd.KDLoss())}
     index = {"a": torch.arange(2)}
     refused(TypeError, words, graphkd.HeteroLoss({"a": both}), h, h, index_dict=index)

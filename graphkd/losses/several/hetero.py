@@ -26,7 +26,12 @@ from graphkd.losses.several._by_type import (
     title,
     types_of,
 )
-from graphkd.losses.several.weighted import NAMES, VOCABULARY, WeightedSum, checked_weight
+from graphkd.losses.several.weighted import (
+    VOCABULARY,
+    WeightedSum,
+    checked_weight,
+    refuse_missing,
+)
 
 Part: TypeAlias = Tensor | dict[str, Tensor]
 
@@ -152,7 +157,9 @@ class HeteroLoss(nn.Module):
             if (of_one := self._of_one_type[key]) and is_pair(key, "h_s", by_type):
                 raise TypeError(joins_two(key, of_one))
             own |= {name: shared[name] for name in shared if name in self._takes[key]}
-            self._refuse_missing(key, loss, own, {**by_type, **shared})
+            for term, one in loss.losses.items():
+                who = f"HeteroLoss, {title(key)}: {type(one).__name__}"
+                refuse_missing(who, loss._takes[term][1], own, {**by_type, **shared})
             value, part = naming(key, loss, **own)
             total = total + self.weights[key] * value
             parts[key] = self._part(key, part)
@@ -174,19 +181,6 @@ class HeteroLoss(nn.Module):
                 "Correct its name, or build HeteroLoss with metadata=data.metadata(), so that a "
                 "type which a batch lacks counts as 0."
             )
-
-    def _refuse_missing(
-        self, key: Type, loss: WeightedSum, own: dict[str, Any], given: dict[str, Any]
-    ) -> None:
-        for name, one in loss.losses.items():
-            for missing in loss._takes[name][1]:
-                if missing not in own:
-                    got = ", ".join(name for name in given if name != missing) or "nothing"
-                    raise TypeError(
-                        f"HeteroLoss, {title(key)}: {type(one).__name__} needs {missing}=, which "
-                        f"was not given for it; got {got}."
-                        + ("" if missing in VOCABULARY else NAMES)
-                    )
 
     def _part(self, key: Type, part: dict[str, Tensor]) -> Part:
         return next(iter(part.values())) if key in self._single else part

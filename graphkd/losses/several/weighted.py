@@ -26,7 +26,7 @@ VOCABULARY = {
 # A term whose mean runs over pairs of nodes falls as 1/N: at N nodes, similarity preserving needs a
 # factor of some 32 N. These bounds leave it free up to 3e8 nodes.
 _LEAST, _MOST = 1e-10, 1e10
-NAMES = " Arguments go by name: let its forward take h_s, h_t, z_s, z_t, y, edge_index, index, ..."
+_NAMES = " Arguments go by name: let its forward take h_s, h_t, z_s, z_t, y, edge_index, index, ..."
 
 
 class WeightedSum(WideBuffers):
@@ -156,13 +156,8 @@ class WeightedSum(WideBuffers):
 
     def _term(self, name: str, loss: nn.Module, arguments: dict[str, Any]) -> Tensor:
         takes, needs = self._takes[name]
-        for missing in needs:
-            if missing not in arguments:
-                raise TypeError(
-                    f"WeightedSum: loss {name!r} ({type(loss).__name__}) needs {missing}=, which "
-                    f"was not given; got {', '.join(arguments) or 'nothing'}."
-                    + ("" if missing in VOCABULARY else NAMES)
-                )
+        who = f"WeightedSum: loss {name!r} ({type(loss).__name__})"
+        refuse_missing(who, needs, arguments, arguments)
         own = {key: arguments[key] for key in takes if key in arguments}
         value: Any
         if name == type(loss).__name__:
@@ -266,6 +261,17 @@ def _check_name(name: str) -> None:
             "WeightedSum: a term's name must be one that torch.nn.ModuleDict can hold, not empty, "
             f"without dots, and none of its own names; got {name!r}. Call it {better!r}."
         )
+
+
+def refuse_missing(who: str, needs: tuple[str, ...], own: Any, given: Any) -> None:
+    """Raise if a loss needs what is not among its own arguments; ``given`` are all of the call."""
+    for missing in needs:
+        if missing not in own:
+            got = ", ".join(name for name in given if name != missing) or "nothing"
+            raise TypeError(
+                f"{who} needs {missing}=, which was not given; got {got}."
+                + ("" if missing in VOCABULARY else _NAMES)
+            )
 
 
 def _arguments_of(name: str, loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
