@@ -14,10 +14,10 @@ from torch.utils.data import (
 )
 
 from graphkd._checks import describe
+from graphkd._store.teacher import WHERE
 from graphkd.rows import rows_of
 
 Ids = str | Callable[[Any], Tensor] | None
-_WHERE = "TeacherStore.build"
 
 
 class Selection(NamedTuple):
@@ -36,7 +36,7 @@ class Selection(NamedTuple):
         if self.fits(output):
             return
         raise ValueError(
-            f"{_WHERE}: {name} has {output.size(0)} rows in a batch of {self.total} rows, of "
+            f"{WHERE}: {name} has {output.size(0)} rows in a batch of {self.total} rows, of "
             f"which {len(self.ids)} are to be kept. Tap a layer with one row per id, or pass "
             "forward= that returns such rows."
         )
@@ -55,14 +55,14 @@ class Batches:
 
         if isinstance(source, Dataset):
             raise TypeError(
-                f"{_WHERE} takes a graph or a loader; got a {type(source).__name__}. Wrap it: "
+                f"{WHERE} takes a graph or a loader; got a {type(source).__name__}. Wrap it: "
                 "DataLoader(dataset, batch_size=64)."
             )
         self.source, self.ids = source, ids
         self.single = isinstance(source, (Data, HeteroData))
         if hasattr(source, "edge_label_index") and not self.single:
             raise TypeError(
-                f"{_WHERE}: the batches of a {type(source).__name__} have no seed nodes. Use a "
+                f"{WHERE}: the batches of a {type(source).__name__} have no seed nodes. Use a "
                 "NeighborLoader."
             )
         self._input = getattr(source, "input_data", None)
@@ -85,7 +85,7 @@ class Batches:
         """The holder of the rows' attributes: the batch, or its part for the input's node type."""
         if isinstance(batch, (Tensor, list, tuple)):
             raise TypeError(
-                f"{_WHERE}: a batch must be a Data or HeteroData; got {describe(batch)}. Pass "
+                f"{WHERE}: a batch must be a Data or HeteroData; got {describe(batch)}. Pass "
                 "Data(x=x, edge_index=edge_index), a loader of such graphs, or ids=, a function of "
                 "a batch of your own."
             )
@@ -95,13 +95,13 @@ class Batches:
             seeds = [t for t in batch.node_types if "batch_size" in batch[t]]
             if len(seeds) != 1:
                 raise ValueError(
-                    f"{_WHERE}: whose rows are kept? The batch has the node types "
+                    f"{WHERE}: whose rows are kept? The batch has the node types "
                     f"{', '.join(map(repr, batch.node_types))}. Pass node_type=."
                 )
             self.node_type = seeds[0]
         if self.node_type not in batch.node_types:
             raise ValueError(
-                f"{_WHERE}: node_type must be one of {', '.join(map(repr, batch.node_types))}; "
+                f"{WHERE}: node_type must be one of {', '.join(map(repr, batch.node_types))}; "
                 f"got {self.node_type!r}."
             )
         return batch[self.node_type]
@@ -122,7 +122,7 @@ class Batches:
         here, there = "y" in batch[self.node_type], any("y" in batch[kind] for kind in others)
         if here == there:
             raise ValueError(
-                f"{_WHERE}: the teacher's logits have {rows} rows, as many as there are nodes of "
+                f"{WHERE}: the teacher's logits have {rows} rows, as many as there are nodes of "
                 f"the types {', '.join(map(repr, [self.node_type, *others]))}. Pass forward=, "
                 "which returns them in a dict by node type."
             )
@@ -181,7 +181,7 @@ class Batches:
 
     def _count(self, batch: Any, store: Any, output_rows: int | None) -> Selection | None:
         if self.ids is not None:
-            raise ValueError(f"{_WHERE}: the batch has no attribute {self.ids!r}, passed as ids=.")
+            raise ValueError(f"{WHERE}: the batch has no attribute {self.ids!r}, passed as ids=.")
         graphs = getattr(batch, "num_graphs", None) if "ptr" in store else None
         if not self.single:
             self._check_order(graphs is not None)
@@ -215,7 +215,7 @@ class Batches:
             what = "no n_id, and come in another order than that of the data set"
             give = "each graph data.n_id = torch.tensor([i])"
         raise ValueError(
-            f"{_WHERE}: whose rows are these? The batches have {what}. Give {give} before the "
+            f"{WHERE}: whose rows are these? The batches have {what}. Give {give} before the "
             "loader is made, or pass ids=: the name of such an attribute, or a function of the "
             "batch."
         )
@@ -230,10 +230,10 @@ def _holds_graphs(dataset: Any) -> bool:
 
 def _checked(ids: Any, what: str) -> Tensor:
     if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"{_WHERE}: ids must be an int64 or int32 tensor; {what} {describe(ids)}.")
+        raise TypeError(f"{WHERE}: ids must be an int64 or int32 tensor; {what} {describe(ids)}.")
     if ids.dim() != 1:
-        raise ValueError(f"{_WHERE}: ids must be one-dimensional; {what} {describe(ids)}.")
+        raise ValueError(f"{WHERE}: ids must be one-dimensional; {what} {describe(ids)}.")
     numbers = ids.long().cpu()
     if len(ids) and int(ids.min()) < 0:
-        raise IndexError(f"{_WHERE}: ids must not be negative; {what} {int(ids.min())}.")
+        raise IndexError(f"{WHERE}: ids must not be negative; {what} {int(ids.min())}.")
     return numbers

@@ -21,10 +21,9 @@ from graphkd._store.fingerprints import (
     names_fingerprint,
     teacher_fingerprint,
 )
-from graphkd._store.teacher import Forward, Teacher
+from graphkd._store.teacher import WHERE, Forward, Teacher
 from graphkd._store.writer import PartialStore
 
-_WHERE = "TeacherStore.build"
 # A graph's rows are cast and written in slices of this size, to avoid a second copy.
 _SLICE = 2**16
 # A graph of more nodes has to be announced: such ids are rather hashes.
@@ -83,7 +82,7 @@ def run(
             bar.total = batches.total_rows()
             bar.update(_add(partial, teacher, batches, batch, recipe))
     if not partial.plan:
-        raise ValueError(f"{_WHERE}: there was no batch. Pass a loader that yields some.")
+        raise ValueError(f"{WHERE}: there was no batch. Pass a loader that yields some.")
     ids = partial.done.nonzero()
     num_rows = batches.total_rows()
     if num_rows is None:
@@ -133,10 +132,11 @@ def _add(
     for name, output in outputs.items():
         selection.check(name, output)
     if not partial.plan:
-        found = [output.cpu() for output in outputs.values()]
-        if teacher.tap and len(found) == 2 and found[0].equal(found[1]):
+        shapes = [output.shape for output in outputs.values()]
+        alike = len(shapes) == 2 and shapes[0] == shapes[1]
+        if teacher.tap and alike and outputs["h"].cpu().equal(outputs["z"].cpu()):
             warnings.warn(
-                f"{_WHERE}: the layer {teacher.tap!r} gives the logits, so that h is z. Pass tap= "
+                f"{WHERE}: the layer {teacher.tap!r} gives the logits, so that h is z. Pass tap= "
                 "a layer before it, or tap=None for a store of logits.",
                 stacklevel=4,
             )
@@ -144,7 +144,7 @@ def _add(
         partial.begin(plan, batches.total_rows())
     elif partial.plan["widths"] != widths:
         raise ValueError(
-            f"{_WHERE}: the teacher's outputs have the widths {widths}, and had "
+            f"{WHERE}: the teacher's outputs have the widths {widths}, and had "
             f"{partial.plan['widths']} before. Every batch must give the same."
         )
     if batches.total_rows() is None and len(todo):
@@ -159,8 +159,7 @@ def _check_count(num_rows: int) -> None:
     """Raise a ValueError if some bytes for each row do not fit into memory."""
     if 6 * num_rows > memory_of(torch.device("cpu")):
         raise ValueError(
-            f"{_WHERE}: a store of num_nodes={num_rows} rows is too large for this machine. "
-            f"{_DENSE}"
+            f"{WHERE}: a store of num_nodes={num_rows} rows is too large for this machine. {_DENSE}"
         )
 
 
@@ -170,7 +169,7 @@ def _check_disk(partial: PartialStore, largest: int) -> None:
     total = shutil.disk_usage(partial.folder).total
     if size > total:
         raise ValueError(
-            f"{_WHERE}: a batch holds the id {largest}. A store has a row for each id up to it, "
+            f"{WHERE}: a batch holds the id {largest}. A store has a row for each id up to it, "
             f"{size / 2**30:.4g} GiB, and the disk of {partial.folder} has {total / 2**30:.4g} "
             f"GiB. {_DENSE}"
         )
@@ -180,12 +179,12 @@ def _todo(partial: PartialStore, batches: Batches, selection: Selection) -> Tens
     limit = batches.total_rows()
     if limit is not None and len(selection.ids) and int(selection.ids.max()) >= limit:
         raise IndexError(
-            f"{_WHERE}: a batch holds the id {int(selection.ids.max())}, and there are {limit} "
+            f"{WHERE}: a batch holds the id {int(selection.ids.max())}, and there are {limit} "
             "nodes. Pass num_nodes= if the ids are of a larger graph."
         )
     if limit is None and len(selection.ids) and int(selection.ids.max()) >= _SURE:
         raise ValueError(
-            f"{_WHERE}: a batch holds the id {int(selection.ids.max())}, and a store has a row for "
+            f"{WHERE}: a batch holds the id {int(selection.ids.max())}, and a store has a row for "
             f"each id up to it. {_DENSE} If there are so many nodes, pass num_nodes=."
         )
     return partial.missing(selection.ids)

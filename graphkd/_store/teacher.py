@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from graphkd._checks import check_matrix, describe
 from graphkd.tap import Tap
 
-_WHERE = "TeacherStore.build"
+WHERE = "TeacherStore.build"
 
 Forward = Callable[[Any, Any], Any]
 
@@ -24,10 +24,10 @@ class Teacher:
         self, model: nn.Module, tap: str | None, forward: Forward | None, dtype: torch.dtype
     ) -> None:
         if not isinstance(model, nn.Module):
-            raise TypeError(f"{_WHERE}: teacher must be a torch.nn.Module; got {describe(model)}.")
+            raise TypeError(f"{WHERE}: teacher must be a torch.nn.Module; got {describe(model)}.")
         if forward is not None and not callable(forward):
             raise TypeError(
-                f"{_WHERE}: forward must be a function of model and batch; got {describe(forward)}."
+                f"{WHERE}: forward must be a function of model and batch; got {describe(forward)}."
             )
         if tap is not None:
             Tap(model, tap).close()  # raises now if there is no such layer
@@ -80,11 +80,11 @@ class Teacher:
             if not isinstance(output, Tensor):
                 got = output if isinstance(output, str) else describe(output)
                 raise TypeError(
-                    f"{_WHERE}: {name} must be a tensor; got {got}. Pass "
+                    f"{WHERE}: {name} must be a tensor; got {got}. Pass "
                     "forward=lambda model, batch: ... which returns the logits, or with tap=None "
                     "the pair (h, z)."
                 )
-            check_matrix(_WHERE, name, output)
+            check_matrix(WHERE, name, output)
             found[name[0]] = output
         return found
 
@@ -94,11 +94,11 @@ class Teacher:
         if cast.isfinite().all():
             return cast.cpu()
         if rows.isnan().any():
-            warnings.warn(f"{_WHERE}: {name} holds NaN; losses of such rows are NaN.", stacklevel=2)
+            warnings.warn(f"{WHERE}: {name} holds NaN; losses of such rows are NaN.", stacklevel=2)
         if (rows.isfinite() & ~cast.isfinite()).any():
             largest = rows[rows.isfinite()].abs().max().item()
             raise ValueError(
-                f"{_WHERE}: {name} reaches {largest:.4g}, which {self.dtype} cannot hold (at most "
+                f"{WHERE}: {name} reaches {largest:.4g}, which {self.dtype} cannot hold (at most "
                 f"{torch.finfo(self.dtype).max:.4g}). Pass dtype=torch.bfloat16 or torch.float32."
             )
         return cast.cpu()
@@ -110,7 +110,7 @@ def _call(model: Any, batch: Any) -> Any:
     graph = "edge_index" if any("edge_index" in store for store in edges) else "adj_t"
     if not any("x" in store for store in nodes) or not any(graph in store for store in edges):
         raise ValueError(
-            f"{_WHERE}: the batch has no x or no edge_index, so that model(x, edge_index) cannot "
+            f"{WHERE}: the batch has no x or no edge_index, so that model(x, edge_index) cannot "
             "be called. Pass forward=lambda model, batch: ..."
         )
     suffix = "_dict" if hasattr(batch, "node_types") else ""

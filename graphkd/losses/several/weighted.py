@@ -268,10 +268,8 @@ def refuse_missing(who: str, needs: tuple[str, ...], own: Any, given: Any) -> No
     for missing in needs:
         if missing not in own:
             got = ", ".join(name for name in given if name != missing) or "nothing"
-            raise TypeError(
-                f"{who} needs {missing}=, which was not given; got {got}."
-                + ("" if missing in VOCABULARY else _NAMES)
-            )
+            how = "" if missing in VOCABULARY else _NAMES
+            raise TypeError(f"{who} needs {missing}=, which was not given; got {got}.{how}")
 
 
 def _arguments_of(name: str, loss: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
