@@ -1,6 +1,6 @@
 """Whether no loss is slower than plain torch: the floors on speed, and whether each is reached.
 
-    python benchmarks/floors.py              # a quarter of an hour
+    python benchmarks/floors.py              # three minutes
     python benchmarks/floors.py fitnet gcrd  # the losses whose names begin so
     python benchmarks/floors.py --quick      # tiny sizes, to see that all of it runs
 

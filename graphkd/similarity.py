@@ -5,6 +5,7 @@ squared distance. Code that computes the statistic of many pairs (dense, in tile
 gets every kernel from the table ``KERNELS``.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -100,7 +101,8 @@ KERNELS: dict[str, Kernel] = {
             lambda t, gamma: (-gamma * t).exp_(),
             lambda t, k, gamma: k.mul_(-gamma),
             from_equal=lambda t, gamma: (-gamma * t).expm1(),
-            value_=lambda t, gamma: t.mul_(-gamma).exp_(),
+            # Processors take 2^x in less time than e^x, some in a third of it.
+            value_=lambda t, gamma: t.mul_(-gamma * math.log2(math.e)).exp2_(),
         ),
     )
 }

@@ -28,13 +28,13 @@ from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
 
 # A class with half a ratio below this has no probability beside the others.
 _BOUND = {torch.float32: -20.0, torch.float64: -40.0}
+# Processors take 2^x in less time than e^x, some in a third of it.
+_LOG2_E = math.log2(math.e)
 # Up to here, y − tanh y takes its continued fraction. Beyond, the plain difference has its digits.
 _NEAR = 0.5
 _FRACTION = {torch.float32: (7, 5, 3), torch.float64: (17, 15, 13, 11, 9, 7, 5, 3)}
 # Quick values above this have their digits; of n sigmoids, values above this times √n.
 _QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
-# A sum of exponentials above this has lost no class that counts.
-_LEAST = 1e-25
 # If the sums of both sides are apart by this factor, the logits less the maximum of their row have
 # a better difference.
 _FAR = 64.0
@@ -73,13 +73,16 @@ def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
     """
     if s.size(1) == 1:  # of one class, both are 1
         return torch.mul(difference, 0, out=out).sum(dim=1)
-    powers = torch.mul(s, scale).exp_(), torch.mul(t, scale).exp_()
+    # Less the student's maximum, which cancels, exponents are small where it counts, and so are
+    # their roundings.
+    base = scale * _LOG2_E
+    top = s.amax(dim=1, keepdim=True).mul_(-base)
+    powers = torch.add(top, s, alpha=base).exp2_(), torch.add(top, t, alpha=base).exp2_()
     sums = powers[0].sum(dim=1, keepdim=True), powers[1].sum(dim=1, keepdim=True)
     ratio, easy = torch.div(sums[0], sums[1]), None
     low, high = map(float, ratio.aminmax())
-    if not (low >= 1 / _FAR and high <= _FAR and float(sums[0].amin()) > _LEAST):
-        near = (ratio >= 1 / _FAR) & (ratio <= _FAR)
-        easy = (near & (sums[0] > _LEAST)).squeeze(1)
+    if not (low >= 1 / _FAR and high <= _FAR):
+        easy = ((ratio >= 1 / _FAR) & (ratio <= _FAR)).squeeze(1)
         if 2 * int(easy.sum()) < s.size(0):
             return _careful_softmax(s, t, difference, scale, out)
     values, finite = _values(*_of_classes(difference, scale, powers, sums, ratio), out)
@@ -235,7 +238,9 @@ def _tame_(y: Tensor, weight: Tensor) -> Tensor | None:
 
 def _pull(weight: Tensor, y: Tensor, dim: int, out: Tensor) -> Tensor:
     """Make q − p, whose sum is 0. Its sum before is twice what y is too large by in each row."""
-    torch.tanh(y, out=out).mul_(weight)
+    # tanh y = x / (−2 − x) with x = e⁻²ʸ − 1, which takes less time and has the same digits.
+    torch.mul(y, -2, out=out).expm1_()
+    out.div_(torch.rsub(out, -2)).mul_(weight)
     tilt = out.sum(dim=dim, keepdim=True)
     out.addcmul_(weight, tilt, value=-0.5)
     return tilt
