@@ -1,4 +1,4 @@
-"""What docs/study.md says of all data sets together, and its marked blocks."""
+"""What docs/study.md says of all data sets together, and the marked block of study_data.md."""
 
 import math
 from pathlib import Path
@@ -34,13 +34,13 @@ from study.statistics import (
 def study_blocks(folder: Path = FOLDER) -> dict[str, str]:
     """The marked blocks of the page; none without results."""
     found = read(folder)
-    if not found:
-        return {}
-    return {
-        "study summary": summary(found),
-        "study data sets": joined("## Data sets", *(section(one) for one in found)),
-        "study details": details(found),
-    }
+    return {"study summary": summary(found), "study details": details(found)} if found else {}
+
+
+def data_blocks(folder: Path = FOLDER) -> dict[str, str]:
+    """That of docs/study_data.md; none without results."""
+    found = read(folder)
+    return {"study data sets": joined(*(section(one) for one in found))} if found else {}
 
 
 # At a glance --------------------------------------------------------------------------------------
@@ -54,8 +54,8 @@ def summary(found: list[Found]) -> str:
     intro = f"""{sum(one.runs for one in found):,} runs on {sets} data
     {"set" if sets == 1 else "sets"}, {len(columns)} {"pair" if len(columns) == 1 else "pairs"} of
     teacher and student{rest}. The setting of every method, teacher and student was chosen on
-    validation data, in {trials(found)} trials each (each section names them);
-    then {listed(sorted({one.seeds for one in found}))} seeds were tested.{superseded(found)}
+    validation data, in {trials(found)} trials each ([each data set's section](study_data.md) names
+    them); then {listed(sorted({one.seeds for one in found}))} seeds were tested.{superseded(found)}
     Tables have mean ± standard deviation over the seeds; brackets are 95 % intervals of paired
     differences, each on its own. p is Wilcoxon's, corrected by Holm over the methods of a pair.
     Both cover what a seed draws: initial weights, dropout, the teacher, and the split if the data

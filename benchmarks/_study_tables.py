@@ -1,4 +1,4 @@
-"""The tables of one data set in docs/study.md, and what the parts of this page share."""
+"""The tables of one data set in docs/study_data.md, and what the study's pages share."""
 
 import shlex
 import sys
@@ -35,7 +35,7 @@ def section(found: Found) -> str:
     tabs |= {column.name: closer(column) for column in columns}
     items = (f":::{{tab-item}} {name}\n{content}\n:::" for name, content in tabs.items())
     return joined(
-        f"### {found.title}",
+        f"## {found.title}",
         prose(f"`{command(found)}`: {sizes(found)}"),
         models(found),
         scores(found, columns),

@@ -23,7 +23,7 @@ from _study_losses import loss_blocks, pages_of_losses
 from _study_parts import cost_blocks, inference_blocks, robustness_blocks
 from _study_settings import settings_blocks
 from _study_similarity import similarity_blocks
-from _study_summary import study_blocks
+from _study_summary import data_blocks, study_blocks
 from _tables import (
     balancing_section,
     demo_section,
@@ -48,6 +48,7 @@ STUDY = {
     ROOT / "docs" / "study.md": lambda: (
         headline_blocks() | study_blocks() | label_blocks() | cost_blocks() | inference_blocks()
     ),
+    ROOT / "docs" / "study_data.md": data_blocks,
     ROOT / "docs" / "study_gcrd.md": gcrd_blocks,
     ROOT / "docs" / "study_similarity.md": similarity_blocks,
     ROOT / "docs" / "study_robustness.md": robustness_blocks,

@@ -107,9 +107,9 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file(tmp_path, {name: MADE[name] for name in ("teacher", "none", "kd")}, "Three", ("MLP",),
          "production")  # fmt: skip
     summary = __import__("_study_summary")
-    blocks = summary.study_blocks(tmp_path)
-    assert list(blocks) == ["study summary", "study data sets", "study details"]
-    sections = blocks["study data sets"].split("\n### ")
+    blocks = summary.study_blocks(tmp_path) | summary.data_blocks(tmp_path)
+    assert list(blocks) == ["study summary", "study details", "study data sets"]
+    sections = ("\n" + blocks["study data sets"]).split("\n## ")
     titles = [one.splitlines()[0] for one in sections[1:]]
     assert titles == ["One", "Three, production", "Two:Half", "Zeta", "Zulu"]
     assert "over 4 data sets" in " ".join(blocks["study summary"].split())
@@ -132,7 +132,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with __import__("matplotlib").rc_context(figures.STYLE):
         check_chart(chart.draw_chart(statistics.read(tmp_path)))
     assert drawn == {word for text in blocks.values() for word in text.split() if ".svg" in word}
-    assert summary.study_blocks(tmp_path / "none") == {}
+    assert summary.study_blocks(tmp_path / "none") == summary.data_blocks(tmp_path / "none") == {}
 
 
 def test_counts_against_the_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
