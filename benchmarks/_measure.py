@@ -5,6 +5,7 @@ fresh process (Linux). On CUDA, time is between two events, and memory is the ri
 torch.cuda.max_memory_allocated.
 """
 
+import ctypes
 import gc
 import math
 import statistics
@@ -123,12 +124,15 @@ def available_bytes(device: str) -> float:
 
 
 def peak_rise(step: Step, device: str) -> float:
-    """MiB by which a step raises the memory peak of a process that has done nothing large yet."""
+    """MiB by which a step raises the memory peak of its process."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
+    # Memory that earlier work has freed goes back first; a step would take it up unseen.
+    if hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current size
     before = _proc("/proc/self/status", "VmHWM:")
     step()
