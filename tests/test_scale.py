@@ -87,3 +87,21 @@ def test_global_lsp_beyond_int32() -> None:
     torch.testing.assert_close(value, torch.tensor(2.0 * a * b / N**2))
     value.backward()
     assert h.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("backend", ["chunked", "reference"])
+@pytest.mark.parametrize("kernel", ["cosine", "rbf"])
+def test_a_hub_keeps_its_digits(kernel: str, backend: str) -> None:
+    """The values of its 100,000 edges, one by one in float32, would lose four of them."""
+    hub = torch.stack([torch.arange(1, 100_001), torch.zeros(100_000, dtype=torch.long)])
+    h_s, h_t = torch.randn(100_001, 8), torch.randn(100_001, 8)
+    value = G.lsp_loss(h_s, h_t, hub, kernel=kernel, backend=backend)
+    truth = G.lsp_loss(h_s.double(), h_t.double(), hub, kernel=kernel, backend=backend)
+    torch.testing.assert_close(value.double(), truth, rtol=3e-6, atol=0)
+
+
+def test_the_attention_of_a_large_graph_keeps_its_digits() -> None:
+    h_s, h_t, batch = torch.randn(10**6, 4), torch.randn(10**6, 4), torch.zeros(10**6).long()
+    value = G.attention_transfer_loss(h_s, h_t, batch=batch)
+    truth = G.attention_transfer_loss(h_s.double(), h_t.double(), batch=batch)
+    torch.testing.assert_close(value.double(), truth, rtol=1e-6, atol=0)

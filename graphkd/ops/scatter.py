@@ -4,7 +4,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from graphkd._precision import traced
+from graphkd._precision import exact, traced
 from graphkd.ops import segments
 
 
@@ -23,9 +23,9 @@ def _torch_scatter() -> ModuleType:
 
 
 def segment_sum(values: Tensor, segment: Tensor, count: int) -> Tensor:
-    """The sum of the values of each of ``count`` segments."""
-    total: Tensor = _torch_scatter().scatter_add(values, segment, dim_size=count)
-    return total
+    """The sum of the values of each of ``count`` segments, added up in float64."""
+    total: Tensor = _torch_scatter().scatter_add(exact(values), segment, dim_size=count)
+    return total.to(values.dtype)
 
 
 def segment_log_softmax(values: Tensor, segment: Tensor, count: int) -> Tensor:
