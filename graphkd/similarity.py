@@ -101,7 +101,7 @@ KERNELS: dict[str, Kernel] = {
             lambda t, gamma: (-gamma * t).exp_(),
             lambda t, k, gamma: k.mul_(-gamma),
             from_equal=lambda t, gamma: (-gamma * t).expm1(),
-            # Processors take 2^x in less time than e^x, some in a third of it.
+            # A CPU takes 2^x in less time than e^x, some in a third of it.
             value_=lambda t, gamma: t.mul_(-gamma * math.log2(math.e)).exp2_(),
         ),
     )

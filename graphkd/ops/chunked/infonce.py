@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import BLOCK, Tile, breadth, numbers, row_products, slices
+from graphkd.ops._blocks import BLOCK, Tile, breadth, exp_, numbers, row_products, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient_, unit_rows
 
 # Where a tile holds positives: its anchors and keys, if both count the same rows; or each anchor's
@@ -128,7 +128,7 @@ def mask_positives(tile: Tensor, at: Pairs, value: float) -> None:
 def _vanishing(exponents: Tensor, at: Pairs) -> Tensor:
     """The exponentials, none of them denormal: processors are very slow on denormal numbers."""
     least = math.log(torch.finfo(exponents.dtype).tiny) + 7
-    tile = exponents.clamp_(min=least).exp_()
+    tile = exp_(exponents.clamp_(min=least))
     mask_positives(tile, at, 0.0)
     return tile
 
@@ -168,7 +168,7 @@ class AnchorSums:
         """
         tile = _margins(room, self.scaled, shift, keys, at)
         if self.safe:
-            tile.exp_()
+            exp_(tile)
         else:
             rise = torch.maximum(self.peak, tile.amax(dim=1))
             shrink = (self.peak - rise).exp_()

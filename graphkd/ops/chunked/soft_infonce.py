@@ -24,7 +24,7 @@ from torch import Tensor
 
 from graphkd._precision import exact
 from graphkd.ops._autograd import fused
-from graphkd.ops._blocks import breadth, numbers, slices
+from graphkd.ops._blocks import breadth, exp_, numbers, slices
 from graphkd.ops.chunked.infonce import bounded, tile_height
 from graphkd.ops.divergence import kl_terms
 from graphkd.ops.reference.soft_infonce import Targets
@@ -205,7 +205,7 @@ class Comparison:
     def _log_sum(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         peak = logits.amax(dim=1, keepdim=True)
         powers = torch.sub(logits, peak, out=self.gap).clamp_(min=_VANISHED)
-        return exact(peak), exact(powers.exp_().sum(dim=1, keepdim=True))
+        return exact(peak), exact(exp_(powers).sum(dim=1, keepdim=True))
 
     def _compare(self, peak: Tensor, total: Tensor, c: Tensor) -> Tensor:
         """Turn s into b, and r − s into x, with c as it is known; gives a − b."""
@@ -213,9 +213,9 @@ class Comparison:
         self.x.sub_(c)
         self.b.sub_(peak.to(dtype))
         if not self._safe:
-            a = (self.b + self.x).sub_(total.log().to(dtype)).exp_()
+            a = exp_((self.b + self.x).sub_(total.log().to(dtype)))
             self.b.masked_fill_(self.b < _VANISHED, -torch.inf)
-        self.b.exp_().mul_(total.reciprocal().to(dtype))
+        exp_(self.b).mul_(total.reciprocal().to(dtype))
         torch.expm1(self.x.clamp_(min=_LOST[dtype]), out=self.gap).mul_(self.b)
         if a is not None:
             self.gap.copy_(torch.where(self.x > _FAR, a - self.b, self.gap))

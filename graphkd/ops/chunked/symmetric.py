@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from graphkd.ops._autograd import fused
-from graphkd.ops._blocks import Tile, breadth, numbers, row_products, slices
+from graphkd.ops._blocks import Tile, breadth, exp_, numbers, row_products, slices
 from graphkd.ops.chunked.infonce import bounded, divided, learned, mask_positives, normalized, sweep
 
 
@@ -93,7 +93,7 @@ def _sweep(
     room = Tile(p, height, width)
 
     def exponentials(i: slice, of: Tensor, j: slice) -> Tensor:
-        tile = room.products(p[i] / temperature, of[j]).sub_(1 / temperature).exp_()
+        tile = exp_(room.products(p[i] / temperature, of[j]).sub_(1 / temperature))
         if of is q:
             mask_positives(tile, (i, j), 0.0)
         return tile
