@@ -149,3 +149,20 @@ def test_soft_targets_of_hard_rows_beside_easy_ones(kind: str, case: str) -> Non
     gradients = [torch.autograd.grad(x.sum(), y)[0] for x, y in ((values, s), (wanted, truth))]
     off = (gradients[0] - gradients[1]).norm(dim=1)
     assert (off <= 1e-5 * gradients[1].norm(dim=1) + 1e-30).all()
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0, 30.0, 300.0, 2500.0])
+@pytest.mark.parametrize("apart", [1e-6, 1e-3])
+def test_kd_of_logits_of_any_size_keeps_its_digits_where_both_nearly_agree(
+    size: float, apart: float
+) -> None:
+    """Rows of large logits have one class that counts, and the value is that of the others."""
+    z_t = size * torch.randn(40, 20)
+    z_s = z_t + apart * size * torch.randn(40, 20)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        z = z_s.to(dtype).requires_grad_()
+        rows = G.kd_loss(z, z_t.to(dtype), temperature=1.0, reduction="none")
+        found.append((rows.detach().double(), torch.autograd.grad(rows.sum(), z)[0].double()))
+    for mine, truth in zip(*found, strict=True):
+        torch.testing.assert_close(mine, truth, rtol=0, atol=2e-6 * float(truth.norm()))

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphkd.ops._blocks import LOG2_E, exp_
+from graphkd.ops._blocks import LOG2_E
 from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
 
 # A class with half a ratio below this has no probability beside the others.
@@ -37,6 +37,9 @@ _QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
 # If the sums of both sides are apart by this factor, the logits less the maximum of their row have
 # a better difference.
 _FAR = 64.0
+# And if a maximum is larger, as a power of two: then often one class counts, and where both sides
+# nearly agree, the digits of the others decide.
+_LARGE = 127.0
 # Up to this half of the log-ratios, a short series has all digits of a divergence in float32.
 _CLOSE = 0.1
 # A sigmoid of a logit below this on both sides adds nothing to a sum in float32.
@@ -79,9 +82,10 @@ def softmax_rows(s: Tensor, t: Tensor, difference: Tensor, scale: float, out: Te
     powers = torch.add(top, s, alpha=base).exp2_(), torch.add(top, t, alpha=base).exp2_()
     sums = powers[0].sum(dim=1, keepdim=True), powers[1].sum(dim=1, keepdim=True)
     ratio, easy = torch.div(sums[0], sums[1]), None
-    low, high = map(float, ratio.aminmax())
-    if not (low >= 1 / _FAR and high <= _FAR):
-        easy = ((ratio >= 1 / _FAR) & (ratio <= _FAR)).squeeze(1)
+    low, high, least, most = map(float, (*ratio.aminmax(), *top.aminmax()))
+    if not (low >= 1 / _FAR and high <= _FAR and least >= -_LARGE and most <= _LARGE):
+        near = (ratio >= 1 / _FAR) & (ratio <= _FAR)
+        easy = (near & (top.abs() <= _LARGE)).squeeze(1)
         if 2 * int(easy.sum()) < s.size(0):
             return _careful_softmax(s, t, difference, scale, out)
     values, finite = _values(*_of_classes(difference, scale, powers, sums, ratio), out)
@@ -170,7 +174,7 @@ def _careful_softmax(s: Tensor, t: Tensor, difference: Tensor, scale: float, out
     far = apart.mul_(scale).abs_() > math.log(_FAR)
     if bool(far.any()):
         difference = torch.where(far, z - x, difference)
-    sums = exp_(x).sum(dim=1, keepdim=True), exp_(z).sum(dim=1, keepdim=True)
+    sums = x.exp_().sum(dim=1, keepdim=True), z.exp_().sum(dim=1, keepdim=True)
     weight, y = _of_classes(difference, 1.0, (x, z), sums, torch.div(*sums))
     lost = _tame_(y, weight)
     values, _ = _values(weight, y, out)
@@ -184,11 +188,12 @@ def _values(weight: Tensor, y: Tensor, out: Tensor) -> tuple[Tensor, bool]:
     low, high = map(float, values.aminmax())
     if high < _QUICK_SOFTMAX and _close(y, _CLOSE / 2):
         # Of the excess y − tanh y, two terms of its series are enough.
+        y.sub_(tilt, alpha=0.5)
         terms = torch.mul(y, y).mul_(-2 / 15).add_(1 / 3).mul_(y).mul_(y).mul_(weight)
         values = terms.add_(out).mul_(y).sum(dim=1).clamp_(min=0)
     elif not low >= _QUICK_SOFTMAX:
         few = (values < _QUICK_SOFTMAX).nonzero().squeeze(1)
-        parts = (x.index_select(0, few) for x in (weight, y, out))
+        parts = (x.index_select(0, few) for x in (weight, y.sub_(tilt, alpha=0.5), out))
         values[few] = _total(*parts).sum(dim=1).clamp_(min=0)
     return values, math.isfinite(low + high)
 
