@@ -85,14 +85,15 @@ def draw_lead(found: list[Pair]) -> "Figure":
             colour = colours[column.dataset]
             ax.plot([x, x], [y.low, y.high], color=colour, linewidth=1.4)
             marker = markers[column.student]
-            ax.plot(x, y.mean, marker, color=colour, markersize=6.5, markeredgecolor="white")
+            ax.plot(x, y.mean, marker, color=colour, markersize=6.5,
+                    markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
             if y.mean < LOW:
                 ax.annotate(f"{y.mean:.0f}".replace("-", "−") + " ", (x, LOW), ha="right",
                             va="bottom", color=colour)  # fmt: skip
     axes[0].text(30, 34, "all of the lead", ha="right", color=GREY)
     axes[0].set_ylabel("student distilled − alone, points")
     figure.supxlabel("teacher − student alone, points", size=9)
-    marks = [(name, "s", colour) for name, colour in colours.items()]
+    marks = [(name.rpartition(":")[2], "s", colour) for name, colour in colours.items()]
     marks += [(" ", "s", "white")] + [(name, mark, GREY) for name, mark in markers.items()]
     handles = [
         axes[0].plot([], [], marker=mark, color=colour, linestyle="", label=name)[0]

@@ -105,8 +105,9 @@ class Found(NamedTuple):
 
     @property
     def title(self) -> str:
-        setting = self.header["setting"]
-        return self.header["dataset"] + ("" if setting == "transductive" else f", {setting}")
+        """Its name for readers: "BBBP" of "MoleculeNet:BBBP"."""
+        name, setting = self.header["dataset"].rpartition(":")[2], self.header["setting"]
+        return name + ("" if setting == "transductive" else f", {setting}")
 
 
 def label(method: str) -> str:
