@@ -152,12 +152,14 @@ def test_soft_targets_of_hard_rows_beside_easy_ones(kind: str, case: str) -> Non
 
 
 @pytest.mark.parametrize("size", [1e-8, 1.0, 30.0, 300.0, 2500.0])
+@pytest.mark.parametrize("bias", [0.0, -70.0, 70.0])
 @pytest.mark.parametrize("apart", [1e-6, 1e-3])
 def test_kd_of_logits_of_any_size_keeps_its_digits_where_both_nearly_agree(
-    size: float, apart: float
+    size: float, apart: float, bias: float
 ) -> None:
     """Rows of large logits have one class that counts, and the value is that of the others."""
     z_t = size * torch.randn(40, 20)
+    z_t += bias - z_t.amax(dim=1, keepdim=True) if bias else 0.0
     z_s = z_t + apart * size * torch.randn(40, 20)
     found = []
     for dtype in (torch.float32, torch.float64):

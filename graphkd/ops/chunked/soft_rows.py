@@ -37,9 +37,9 @@ _QUICK_SOFTMAX, _QUICK_SIGMOID = 0.02, 0.02
 # If the sums of both sides are apart by this factor, the logits less the maximum of their row have
 # a better difference.
 _FAR = 64.0
-# And if a maximum is larger, as a power of two: then often one class counts, and where both sides
-# nearly agree, the digits of the others decide.
-_LARGE = 127.0
+# And if a maximum lies farther from 0, as a power of two: then often one class counts, and where
+# both sides nearly agree, the digits of the others decide.
+_LARGE = 83.0
 # Up to this half of the log-ratios, a short series has all digits of a divergence in float32.
 _CLOSE = 0.1
 # A sigmoid of a logit below this on both sides adds nothing to a sum in float32.
@@ -242,7 +242,7 @@ def _tame_(y: Tensor, weight: Tensor) -> Tensor | None:
 
 def _pull(weight: Tensor, y: Tensor, dim: int, out: Tensor) -> Tensor:
     """Make q − p, whose sum is 0. Its sum before is twice what y is too large by in each row."""
-    # tanh y = x / (−2 − x) with x = e⁻²ʸ − 1, which takes less time and has the same digits.
+    # tanh y = x / (−2 − x) with x = e⁻²ʸ − 1 takes less time, and rounds twice more.
     torch.mul(y, -2, out=out).expm1_()
     out.div_(torch.rsub(out, -2)).mul_(weight)
     tilt = out.sum(dim=dim, keepdim=True)
