@@ -27,8 +27,18 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def traced() -> bool:
-    """Whether operations are traced rather than run; then no value can be read."""
-    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    """Whether operations are traced rather than run, or vmapped; then no value can be read."""
+    compiling = torch.compiler.is_compiling()
+    return compiling or torch._C._len_torch_dispatch_stack() > 0 or _vmapped()
+
+
+def _vmapped() -> bool:
+    """Whether ``torch.func.vmap`` runs, which tells it by its stack of transforms alone."""
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    functorch: Any = torch._C._functorch
+    vmap = functorch.TransformType.Vmap
+    return any(level.key() == vmap for level in functorch.get_interpreter_stack())
 
 
 def followed() -> bool:
@@ -43,6 +53,15 @@ def followed() -> bool:
 def in_backward() -> bool:
     """Whether a backward pass is running, in which a checkpoint repeats what it left out."""
     return torch._C._current_graph_task_id() != -1
+
+
+def refuse_batches() -> None:
+    """Raise in vmap, of values or of their gradients: what runs in blocks takes one at a time."""
+    if not torch.compiler.is_compiling() and _vmapped():
+        raise NotImplementedError(
+            "graphkd: a loss that runs in blocks takes no batches of torch.func (vmap, jacrev). "
+            "Pass backend='reference', or go through the batch in a loop."
+        )
 
 
 def refuse_tangents(*args: Any) -> None:
@@ -63,14 +82,20 @@ def has_rows(h: Tensor) -> bool:
     return traced() or h.size(0) > 0
 
 
-def differentiated(function: type[torch.autograd.Function], *args: Any) -> Any:
+def differentiated(
+    function: type[torch.autograd.Function], *args: Any, lawful: bool = False
+) -> Any:
     """Apply a Function; run only its forward if none of its tensors needs a gradient.
 
     torch.compile cannot trace a Function in that case. Inside torch.func, ``apply`` is needed: it
-    unwraps the tensors.
+    unwraps the tensors. If the Function is ``lawful``, its forward is made of operations that torch
+    differentiates, and these run in vmap and in forward mode, for which a Function has no rule.
     """
     needed = any(isinstance(x, Tensor) and x.requires_grad for x in args)
     compiling = torch.compiler.is_compiling()
+    forward_ad: Any = torch.autograd.forward_ad
+    if lawful and not compiling and (forward_ad._current_level >= 0 or _vmapped()):
+        return function.forward(*args)
     plain = compiling or not torch._C._are_functorch_transforms_active()
     if plain and not needed:
         return function.forward(*args)

@@ -168,7 +168,7 @@ def unit_rows(h: Tensor) -> Tensor:
                 [0.0000, 0.0000],
                 [0.6000, 0.8000]])
     """
-    unit: Tensor = differentiated(_UnitRows, h)
+    unit: Tensor = differentiated(_UnitRows, h, lawful=True)
     return unit
 
 

@@ -105,6 +105,45 @@ def test_forward_derivatives(loss) -> None:
     torch.testing.assert_close(given, (gradient * along).sum())
 
 
+def pkt_reference(h_s, h_t):
+    return G.pkt_loss(h_s, h_t, backend="reference")
+
+
+def dkd_of_first(z_s, z_t):
+    return G.dkd_loss(z_s, z_t, torch.arange(6) % 4)
+
+
+@pytest.mark.parametrize(
+    "loss", [G.kd_loss, dkd_of_first, G.dist_loss, G.fitnet_loss, pkt_reference]
+)
+def test_transforms_of_torch_func(loss) -> None:
+    """An ensemble under vmap, and derivatives forward and twice, as of plain torch."""
+    x, y, along = torch.randn(3, 2, 6, 4, dtype=torch.float64).unbind()
+    each = [torch.func.grad_and_value(loss)(*pair) for pair in zip(x, y, strict=True)]
+    gradients, values = (torch.stack(parts) for parts in zip(*each, strict=True))
+    torch.testing.assert_close(torch.func.vmap(loss)(x, y), values)
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(x, y), gradients)
+
+    def of_first(z):
+        return loss(z, y[0])
+
+    _, tangent = torch.func.jvp(of_first, (x[0],), (along[0],))
+    torch.testing.assert_close(tangent, (gradients[0] * along[0]).sum())
+    wanted = torch.autograd.functional.hessian(of_first, x[0])
+    torch.testing.assert_close(torch.func.hessian(of_first)(x[0]), wanted)
+
+
+def test_vmap_of_blocks_is_refused() -> None:
+    x, y = torch.randn(2, 2, 6, 4).unbind()
+
+    def in_blocks(h):
+        return G.pkt_loss(h, y[0], backend="chunked", reduction="none")
+
+    for run, h in ((torch.func.vmap(in_blocks), x), (torch.func.jacrev(in_blocks), x[0])):
+        with pytest.raises(NotImplementedError, match=r"no batches of .*backend='reference'"):
+            run(h)
+
+
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_logits_may_change_in_place_after_kd(task: str) -> None:
     """As with plain torch: a buffer of the teacher's logits may be used again."""

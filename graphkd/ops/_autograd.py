@@ -16,6 +16,7 @@ from graphkd._precision import (
     full_precision,
     has_rows,
     quick,
+    refuse_batches,
     refuse_tangents,
     traced,
 )
@@ -222,6 +223,7 @@ def _joined(
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
+            refuse_batches()
             saved = ctx.saved_tensors  # once: a checkpoint gives them once
             kept, tensors, scalars = saved[: ctx.kept], iter(saved[ctx.kept :]), iter(ctx.scalars)
             args = [next(tensors) if is_tensor else next(scalars) for is_tensor in ctx.tensors]
@@ -240,6 +242,7 @@ def _joined(
     def apply_to(a: Tensor, b: Tensor, *extras: Any) -> Tensor:
         recording = torch.is_grad_enabled()
         needs = recording and a.requires_grad, recording and b.requires_grad
+        refuse_batches()
         refuse_tangents(a, b)
         # torch.compile cannot trace a Function that gets one tensor twice.
         output = differentiated(Primitive, *needs, a, b.view_as(b) if b is a else b, *extras)

@@ -57,7 +57,7 @@ class _Excess(torch.autograd.Function):
 
 
 def _excess(x: Tensor) -> Tensor:
-    value: Tensor = differentiated(_Excess, x)
+    value: Tensor = differentiated(_Excess, x, lawful=True)
     return value
 
 
