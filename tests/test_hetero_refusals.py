@@ -50,6 +50,25 @@ def test_types_that_a_batch_lacks_need_metadata() -> None:
         HeteroLoss(terms, metadata=["paper"])
 
 
+def test_outputs_that_are_none() -> None:
+    """PyG's HGTConv and HANConv give None for a type that got no messages: it is absent."""
+    h_s, h_t, edge_index = inputs()
+    terms = {"author": (1.0, FitNetLoss(4, 6)), "paper": (1.0, FitNetLoss(4, 6)),
+             WRITES: (1.0, LSPLoss())}  # fmt: skip
+    objective = HeteroLoss(terms, metadata=METADATA)
+    rows, targets = {**h_s, "author": None}, {**h_t, "author": None}
+    total, parts = objective(rows, targets, edge_index)
+    assert parts["author"] == parts[WRITES] == 0
+    assert total == parts["paper"] > 0
+    with pytest.raises(ValueError, match="h_s has 'paper'; h_t has 'paper'"):
+        HeteroLoss(terms)(rows, targets, edge_index)
+    for kind in ("author", WRITES):
+        one = HeteroLoss({kind: terms[kind]}, metadata=METADATA)
+        none = r"h_s has 'paper'. h_s\['author'\] is None.* Leave the type out of h_t too"
+        with pytest.raises(ValueError, match=none):
+            one(rows, h_t, edge_index)
+
+
 def test_what_it_refuses() -> None:
     h_s, h_t, edge_index = inputs()
     objective = everything()

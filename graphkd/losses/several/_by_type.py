@@ -55,7 +55,7 @@ def contents(key: Type, by_type: dict[str, Mapping[Any, Any]]) -> str:
     names = [name for name in (*OUTPUTS, "edge_index") if name in by_type]
     if isinstance(key, str):
         names = [name for name in names if name != "edge_index"]
-    held = (f"{name} has {listed(by_type[name])}" for name in names)
+    held = (f"{name} has {listed(_given(by_type[name]))}" for name in names)
     return "; ".join(held) or "no dictionary was given"
 
 
@@ -75,9 +75,26 @@ def own_arguments(
         if name not in own:
             raise ValueError(
                 f"HeteroLoss: {title(key)} is in {present[0]}, but {name} lacks it: {name} has "
-                f"{listed(by_type[name])}."
+                f"{listed(_given(by_type[name]))}." + _of_none(key, name, by_type[name], present[0])
             )
     return own
+
+
+def _given(values: Mapping[Any, Any]) -> list[Any]:
+    """The types that have a value: a model may give None for a type without messages."""
+    return [key for key, value in values.items() if value is not None]
+
+
+def _of_none(key: Type, name: str, values: Mapping[Any, Any], other: str) -> str:
+    """What to do where an output is None and that of the other side is not."""
+    ends = (key,) if isinstance(key, str) else (key[0], key[-1])
+    none = next((end for end in ends if end in values and values[end] is None), None)
+    if none is None:
+        return ""
+    return (
+        f" {name}[{none!r}] is None, as HANConv gives it for a type that no edge of the batch "
+        f"leads to. Leave the type out of {other} too."
+    )
 
 
 def _value_of(key: Type, name: str, values: Mapping[Any, Any]) -> Any:
@@ -87,7 +104,7 @@ def _value_of(key: Type, name: str, values: Mapping[Any, Any]) -> Any:
     src, _, dst = key
     if name not in ("h_s", "h_t") or src == dst:
         return values.get(dst)  # one entry per row or centre of the target type
-    if src not in values or dst not in values:
+    if values.get(src) is None or values.get(dst) is None:
         return None
     return _joined(key, name, values[src], values[dst])
 
