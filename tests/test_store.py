@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch.utils.data import DataLoader as TorchLoader
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 from torch_geometric.loader import NeighborLoader, RandomNodeLoader
 from torch_geometric.utils import to_torch_csr_tensor
 
@@ -98,6 +98,19 @@ def test_only_seeds_of_a_node_loader_are_kept(tmp_path, nodes, shuffle) -> None:
         check(store, h, z, mask)
         with pytest.raises(IndexError, match="holds 0, which no batch"):
             store[:]
+
+
+def test_parts_around_roots_need_the_nodes_ids(tmp_path) -> None:
+    """A ShaDowKHopSampler's parts overlap: to count their nodes would give rows to other nodes."""
+    data, teacher = karate(), gcn()
+    data.n_id = torch.arange(34)
+    batch = Batch.from_data_list([data, data])
+    batch.root_n_id, batch.n_id = torch.tensor([3, 34 + 5]), batch.n_id % 34
+    store = build(tmp_path, teacher, [batch], num_nodes=34)
+    check(store, *live(teacher, data.x, data.edge_index), ids=torch.tensor([5, 3]))
+    del batch.n_id
+    with pytest.raises(ValueError, match=r"no n_id\. Give the graph data\.n_id"):
+        build(tmp_path / "other", teacher, [batch], num_nodes=68)
 
 
 def test_seeds_that_a_transform_moved_are_found_by_id(tmp_path) -> None:

@@ -182,7 +182,9 @@ class Batches:
     def _count(self, batch: Any, store: Any, output_rows: int | None) -> Selection | None:
         if self.ids is not None:
             raise ValueError(f"{WHERE}: the batch has no attribute {self.ids!r}, passed as ids=.")
-        graphs = getattr(batch, "num_graphs", None) if "ptr" in store else None
+        # A ShaDowKHopSampler's parts are no graphs of a data set, and their nodes overlap.
+        parts = "root_n_id" in store
+        graphs = getattr(batch, "num_graphs", None) if "ptr" in store and not parts else None
         if not self.single:
             self._check_order(graphs is not None)
         nodes = int(store.num_nodes)
