@@ -21,7 +21,7 @@ from graphkd._store.files import (
     read_manifest,
     unpack_bits,
 )
-from graphkd._store.places import check_replaceable, check_store, is_taken, real_folder
+from graphkd._store.places import check_replaceable, check_store, from_home, is_taken, real_folder
 from graphkd._store.requests import check_graph, check_same, requested_ids
 from graphkd._store.teacher import Teacher
 from graphkd._store.writer import PartialStore
@@ -49,7 +49,7 @@ class TeacherStore:
     when it is first read.
 
     Args:
-        path: The folder that was given to :meth:`build`.
+        path: The folder that was given to :meth:`build`; ``~`` is the home folder.
         data: If given, the ``Data``, ``HeteroData`` or data set of graphs that the store must
             belong to. The number of nodes, the edges (in any order and format) and a sample of the
             features are compared; for a data set, its length and its first and last graph.
@@ -79,7 +79,7 @@ class TeacherStore:
     def __init__(
         self, path: str | os.PathLike[str], data: Any = None, *, num_nodes: int | None = None
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path = from_home(path).absolute()
         self.manifest: dict[str, Any] = read_manifest(self.path)
         """The contents of the store, and how they were made."""
         self.num_nodes: int = self.manifest["num_nodes"]

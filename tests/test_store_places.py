@@ -193,6 +193,17 @@ def test_a_forked_worker_does_not_keep_the_lock_of_a_stopped_build(tmp_path) -> 
         workers[0].join()
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch) -> None:
+    """As in the roots of PyG's data sets, and no folder of that name where Python runs."""
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    store = build("~/store")
+    assert store.path == tmp_path / "store"
+    torch.testing.assert_close(TeacherStore.open("~/store")[:].z, whole())
+    assert names(tmp_path) == ["store"]
+
+
 @pytest.mark.parametrize("kind", ["empty", "dangling", "relative", "store", "parent"])
 def test_a_link_stays_and_the_store_lies_where_it_leads(tmp_path, kind) -> None:
     there, link = tmp_path / "disk" / "there", tmp_path / "link"

@@ -29,6 +29,12 @@ from graphkd._store.files import (
 _FINISHED = (*(f"{name}.bin" for name in ARRAYS), BLOCKS, FILLED, MANIFEST)
 
 
+def from_home(path: str | os.PathLike[str]) -> Path:
+    """The path with the home folder for a leading ``~``, as in the roots of PyG's data sets."""
+    given = Path(path)
+    return given.expanduser() if given.parts[:1] == ("~",) else given
+
+
 def real_folder(path: str | os.PathLike[str]) -> Path:
     """The folder itself: a symbolic link stays, and the store lies where it leads."""
     if not isinstance(path, (str, os.PathLike)):
@@ -36,7 +42,7 @@ def real_folder(path: str | os.PathLike[str]) -> Path:
             f"TeacherStore.build: path must be the folder to make; got {describe(path)}. The order "
             "is path, teacher, data_or_loader."
         )
-    folder = Path(os.path.realpath(path))
+    folder = Path(os.path.realpath(from_home(path)))
     if folder.is_symlink():
         raise ValueError(
             f"TeacherStore.build: {path} is a symbolic link that leads back to itself. Remove it, "
