@@ -27,9 +27,10 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def traced() -> bool:
-    """Whether operations are traced rather than run, or vmapped; then no value can be read."""
-    compiling = torch.compiler.is_compiling()
-    return compiling or torch._C._len_torch_dispatch_stack() > 0 or _vmapped()
+    """Whether operations are traced, not run alone, or vmapped; then no value is to be read."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return True
+    return torch._C._get_tracing_state() is not None or _vmapped()
 
 
 def _vmapped() -> bool:

@@ -133,6 +133,15 @@ def test_transforms_of_torch_func(loss) -> None:
     torch.testing.assert_close(torch.func.hessian(of_first)(x[0]), wanted)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("loss", [G.kd_loss, dkd_of_first, G.fitnet_loss])
+def test_traces_of_torch_jit_decide_nothing_by_the_first_values(loss) -> None:
+    """A trace made near convergence, where the forms by hand take a shorter way."""
+    x, y, far = torch.randn(3, 6, 4).unbind()
+    traced = torch.jit.trace(loss, (y + 1e-3 * x, y), check_trace=False)
+    torch.testing.assert_close(traced(20 * far, y), loss(20 * far, y))
+
+
 def test_vmap_of_blocks_is_refused() -> None:
     x, y = torch.randn(2, 2, 6, 4).unbind()
 
