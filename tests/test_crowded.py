@@ -55,3 +55,26 @@ def test_lsp_keeps_the_digits_of_tight_clusters(kernel: str, bipartite: bool) ->
     truth = value_and_gradient(lambda h: loss(h, "reference"), h_s.double())
     for got, wanted in zip(value_and_gradient(loss, h_s), truth, strict=True):
         assert relative_error(got, wanted) < 1e-5
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+@pytest.mark.parametrize("origin", [100, 1000])
+def test_vqgraphs_rows_far_from_all_codes(origin: float, temperature: float) -> None:
+    """All distances are then large, and only their last digits tell the codes apart."""
+    h_s, h_t = torch.randn(2, 60, 8) + origin
+    codes = torch.randn(20, 8)
+
+    def distances(h: Tensor) -> Tensor:
+        gaps = (h.unsqueeze(1) - codes.double()).norm(dim=2)
+        return (-gaps / temperature).log_softmax(dim=1)
+
+    def plain(h: Tensor) -> Tensor:
+        log_p, log_q = distances(h), distances(h_t.double())
+        return temperature**2 * (log_q.exp() * (log_q - log_p)).sum(dim=1).mean()
+
+    truth, true_gradient = value_and_gradient(plain, h_s.double())
+    value, gradient = value_and_gradient(
+        lambda h: G.vqgraph_loss(h, h_t, codes, temperature=temperature), h_s
+    )
+    assert relative_error(value, truth) < 1e-6
+    assert relative_error(gradient, true_gradient) < 2e-4

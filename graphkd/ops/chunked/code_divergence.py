@@ -54,9 +54,11 @@ def _sweep(
     for i in slices(x_s.size(0), size):
         (statistic, near), (other, _) = (x.statistic(i, book, every) for x in (student, teacher))
         value, target = kernel.value(statistic, gamma), kernel.value(other, gamma)
-        # Near convergence, the digits of the difference count.
-        difference = ((target - value) * scale).to(x_s.dtype)
-        p, q = ((x * scale).to(x_s.dtype) for x in (value, target))
+        # Near convergence, the digits of the difference count; and of rows far from all codes, the
+        # digits beside what all codes share, which cancels.
+        logits = [value * scale, target * scale]
+        p, q = (x - x.amax(dim=1, keepdim=True) for x in logits)
+        difference, p, q = (x.to(x_s.dtype) for x in (q - p, p, q))
         rows[i], pull = divergence_and_slope(p, q, difference)
         if need_s:
             pull.mul_(scale)
