@@ -134,12 +134,15 @@ def test_transforms_of_torch_func(loss) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
-@pytest.mark.parametrize("loss", [G.kd_loss, dkd_of_first, G.fitnet_loss])
+@pytest.mark.parametrize("loss", [G.kd_loss, dkd_of_first, G.fitnet_loss, G.pkt_loss])
 def test_traces_of_torch_jit_decide_nothing_by_the_first_values(loss) -> None:
     """A trace made near convergence, where the forms by hand take a shorter way."""
     x, y, far = torch.randn(3, 6, 4).unbind()
     traced = torch.jit.trace(loss, (y + 1e-3 * x, y), check_trace=False)
-    torch.testing.assert_close(traced(20 * far, y), loss(20 * far, y))
+    far = (20 * far).requires_grad_()
+    value, wanted = traced(far, y), loss(far, y)
+    torch.testing.assert_close(value, wanted)
+    torch.testing.assert_close(*(torch.autograd.grad(v, far) for v in (value, wanted)))
 
 
 def test_vmap_of_blocks_is_refused() -> None:

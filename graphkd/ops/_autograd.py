@@ -42,7 +42,9 @@ def operator(
         opaque = getattr(torch.ops.graphkd, name).default
 
         def call(*args: Any) -> Any:
-            return opaque(*args) if traced() else body(*args)
+            # A trace of torch.jit would keep an operator, which has no gradient by itself.
+            alone = torch.compiler.is_compiling() or torch._C._get_tracing_state() is None
+            return opaque(*args) if alone and traced() else body(*args)
 
         return call
 
