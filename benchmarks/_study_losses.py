@@ -37,6 +37,7 @@ PAGES = {
 }
 COLLAPSED = 20.0  # points of standard deviation, which a few seeds at chance have
 STUDY = "{doc}`the study </study>`"
+GRAPHS = ", graphs"  # behind a pair's name: rows of graphs were compared
 
 
 def pages_of_losses() -> dict[Path, list[str]]:
@@ -63,7 +64,8 @@ def block(method: str, found: list[Found]) -> str:
     if not of:
         return prose(f"{STUDY.replace('the', 'The')} lists it; no pair has been run to the end.")
     of.sort(key=lambda pair: not in_points(pair[1]))
-    scored = [pair for pair in of if in_points(pair[1])]
+    # A pair counts once, by its nodes, where rows of graphs were compared as well.
+    scored = [pair for pair in of if in_points(pair[1]) and not pair[1].student.endswith(GRAPHS)]
     rows = []
     for name in (method, second(method)):
         # Against no distillation, a sum shows what KD gains.
@@ -102,7 +104,7 @@ def by_level(cells: dict[str, Cell], method: str) -> Iterator[tuple[str, dict[st
     if method in nodes:
         yield "", nodes
     if method in graphs:
-        yield ", graphs", nodes | graphs
+        yield GRAPHS, nodes | graphs
 
 
 def second(method: str) -> str:

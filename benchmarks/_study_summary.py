@@ -83,25 +83,26 @@ def superseded(found: list[Found]) -> str:
 def counts(columns: list[Column]) -> str:
     """For each method: in how many pairs it is better than KD, and worse."""
     columns = [column for column in columns if "kd" in column.cells and len(column.cells) > 2]
+    scored = [column for column in columns if in_points(column)]
     if not columns:
         return "No method beside KD is complete in any pair yet."
-    against = [differences(column.cells, "kd") for column in columns]
-    students = list(dict.fromkeys(column.student for column in columns))
+    against = [differences(column.cells, "kd") for column in scored]
+    students = list(dict.fromkeys(column.student for column in scored))
     rows = []
-    for method in methods(columns):
+    for method in methods(scored):
         row = [label(method)]
         for student in [*students, None]:
             of = [
                 one[method]
-                for column, one in zip(columns, against, strict=True)
+                for column, one in zip(scored, against, strict=True)
                 if method in one and student in (None, column.student)
             ]
             row.append(counted(of))
         rows.append(row)
     return joined(
-        prose("""In how many pairs of teacher and student a method is *better* than KD · *not told
-        apart* from it · *worse*, at p < 0.05. In up to one pair of twenty, chance alone gives some
-        method such a p."""),
+        prose("""In how many pairs of teacher and student with scores in per cent a method is
+        *better* than KD · *not told apart* from it · *worse*, at p < 0.05. In up to one pair of
+        twenty, chance alone gives some method such a p."""),
         table(["method", *(f"{name} student" for name in students), "all"], rows),
         prose("""Every pair, the difference to KD in points (an error: in per cent of KD's),
         KD's own to no distillation. Numbers in bold have p < 0.05."""),

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -99,6 +100,19 @@ def test_blocks_of_losses(tmp_path: Path) -> None:
     assert {*page.PAGES} == single
     for path, methods in page.pages_of_losses().items():
         assert all(f"<!-- study of {method} -->" in path.read_text() for method in methods)
+
+
+def test_losses_are_counted_alike_on_their_pages_and_in_the_study() -> None:
+    """On the results of the repository: a pair counts once, and if its scores are in per cent."""
+    losses, summary = __import__("_study_losses"), __import__("_study_summary")
+    row = re.compile(r"^\| ([^|]+) \|.* (\d+ · \d+ · \d+) \|$", re.MULTILINE)
+    glance = summary.study_blocks()["study summary"].partition("Every pair, the difference")[0]
+    in_study = dict(row.findall(glance.replace("\u00a0", " ")))
+    assert len(in_study) > 10
+    for text in losses.loss_blocks().values():
+        found = dict(row.findall(text.partition(":::::")[0].replace("\u00a0", " ")))
+        found.pop("KD", None)  # whose count is against no distillation
+        assert found.items() <= in_study.items()
 
 
 def test_weights_that_were_tried(tmp_path: Path) -> None:
