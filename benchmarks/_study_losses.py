@@ -5,6 +5,7 @@ from pathlib import Path
 
 from _study_tables import (
     FOLDER,
+    above_and_below,
     counted,
     dropdown,
     in_points,
@@ -72,15 +73,27 @@ def block(method: str, found: list[Found]) -> str:
         bases = (NONE, "kd") if name == method else (None, "kd")
         counts = [counted(against(scored, name, base)) if base else "" for base in bases]
         rows += [[label(name), *counts]] if any(counts) else []
-    text = f"""In how many pairs of {STUDY} it is *above* · *not told apart from* · *below* the
-    other, at p < 0.05, corrected for the methods of the pair; all settings were chosen on
-    validation rows. What is not told apart may differ by as much as its interval holds."""
+    text = f"""{in_words(method, scored)} At p < 0.05, corrected for the methods of a pair; all
+    settings were chosen on validation rows. What is not told apart may differ by as much as its
+    interval holds. In how many pairs *above* · *not told apart* · *below*:"""
     both = (table(*half) for half in (differing(method, of), chosen(method, of)))
     return joined(
         prose(text),
         table(["", "no distillation", "KD"], rows),
         dropdown("Pair by pair", joined(prose(how_to_read(of)), *both)),
     )
+
+
+def in_words(method: str, scored: list[tuple[Found, Column]]) -> str:
+    """In how many pairs its students are better, and worse, than those alone and those of KD."""
+    found = []
+    for base, whose in ((NONE, "students alone"), ("kd", "those of KD")):
+        gains = against(scored, method, base)
+        if gains:
+            above, below = (count or "none" for count in above_and_below(gains))
+            found.append(f"better than {whose} in {above}, and worse in {below}")
+    many = f"{len(scored)} pairs" if len(scored) > 1 else "one pair"
+    return f"""**In {many} of {STUDY}, students of {label(method)} are {"; ".join(found)}.**"""
 
 
 def how_to_read(of: list[tuple[Found, Column]]) -> str:

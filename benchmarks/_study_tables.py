@@ -217,9 +217,15 @@ def sure(found: Difference) -> bool:
     return found.p < SMALL
 
 
+def above_and_below(gains: list[Difference]) -> tuple[int, int]:
+    """In how many pairs a method is above another, and below."""
+    above, below = (sum(sure(one) and sign * one.mean > 0 for one in gains) for sign in (1, -1))
+    return above, below
+
+
 def counted(gains: list[Difference]) -> str:
     """In how many pairs a method is above another, not told apart from it, and below."""
-    above, below = (sum(sure(one) and sign * one.mean > 0 for one in gains) for sign in (1, -1))
+    above, below = above_and_below(gains)
     return f"{above} · {len(gains) - above - below} · {below}" if gains else ""
 
 
