@@ -4,6 +4,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from _study_guide import guide
 from _study_lead import SHOWN, counts
 from _study_tables import FOLDER, in_points, interval, pair_names, places, table
 from study.report import decimal, score
@@ -25,7 +26,11 @@ def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
     found = shown(folder)
     if not found:
         return {}
-    return {"study counts": counts(found), "study headline": headline(found)}
+    return {
+        "study counts": counts(found),
+        "study headline": headline(found),
+        "study guide": guide(found),
+    }
 
 
 def shown(folder: Path) -> list[tuple[Found, Column]]:
