@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from _study_losses import COLLAPSED
-from _study_tables import counted, sure
-from _tables import prose
+from _study_tables import counted, sure, table
+from _tables import joined, prose
 from study.statistics import COMPARED, NONE, Column, Found, differences, label
 
 from graphkd.diagnostics.plots._axes import GREY, open_frame
@@ -25,28 +24,19 @@ Pair = tuple[Found, Column]
 
 
 def counts(found: list[Pair]) -> str:
-    """In how many pairs a teacher that is far ahead brings more than a half of its lead."""
+    """In how many pairs a method brings half of a lead that is far, and is better or worse."""
     columns = [column for _, column in found]
     far = [column for column in columns if column.gap >= FAR]
-    half = {name: sum(brings_half(column, name) for column in far) for name in SHOWN[1:]}
-    others = [column for column in columns if column not in far]
-    others.sort(key=lambda column: differences(column.cells, NONE)["kd"].mean)
-    ends = [kd_changes(column) for column in (others[:1] + others[-1:])]
-    changes = f"; with a smaller lead, KD changes the mean by {' to '.join(ends)} points"
-    rest = changes if ends else ""
-    return prose(
-        f"""In {len(far)} of {len(found)} pairs the teacher is {FAR} points or more ahead. There KD
-        brings more than a half of its lead (p < 0.05) in {half["kd"]}, G-CRD in {half["gcrd"]}, and
-        their sum in {half["kd+gcrd"]}{rest}. At p < 0.05, KD is above no distillation in
-        {told(columns, "kd", NONE)}; G-CRD above KD in {told(columns, "gcrd", "kd")}; the sum above
-        KD in {told(columns, "kd+gcrd", "kd")}."""
-    )
-
-
-def kd_changes(column: Column) -> str:
-    """The mean difference to no distillation, and whether a few seeds make it."""
-    mean = f"{differences(column.cells, NONE)['kd'].mean:+.1f}".replace("-", "−")
-    return f"{mean} (where seeds collapsed)" if column.cells["kd"].sd > COLLAPSED else mean
+    rows = []
+    for name in SHOWN[1:]:
+        half = sum(brings_half(column, name) for column in far)
+        than = [counted([differences(one.cells, base)[name] for one in columns])
+                if base != name else "" for base in (NONE, "kd")]  # fmt: skip
+        rows.append([label(name), f"{half} of {len(far)}", *than])
+    text = f"""In how many of {len(found)} pairs a method is *better* · *not told apart* · *worse*,
+    and brings more than half of a lead of {FAR} points or more, each at p < 0.05:"""
+    heads = ["", "half of the lead", "than no distillation", "than KD"]
+    return joined(prose(text), table(heads, rows))
 
 
 def brings_half(column: Column, method: str) -> bool:
@@ -56,13 +46,6 @@ def brings_half(column: Column, method: str) -> bool:
             if seed in teaching}  # fmt: skip
     gain = differences(column.cells | {NONE: alone._replace(scores=half)}, NONE)[method]
     return sure(gain) and gain.mean > 0
-
-
-def told(columns: list[Column], method: str, other: str) -> str:
-    """In how many pairs a method is above another, and below it."""
-    gains = [differences(one.cells, other)[method] for one in columns]
-    above, _, below = counted(gains).split(" · ")
-    return f"{above} and below it in {below}"
 
 
 def draw_lead(found: list[Pair]) -> "Figure":

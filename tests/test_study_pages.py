@@ -117,9 +117,9 @@ def test_the_guide_says_how_its_rules_fared(tmp_path: Path) -> None:
     text = flat(__import__("_study_headline").headline_blocks(tmp_path)["study guide"])
     # On "beyond", KD brings two of ten points. On "same", G-CRD's mean is that of KD.
     assert "Rule 1 holds in 1 of 2, rule 2 in 1 of 1, rule 3 in 2 of 4, rule 4 in 1 of 2." in text
-    assert "| far, GCN | +10.0 | yes: +10.00 [+10.00, +10.00] | yes: −1.00" in text
-    assert "| beyond, GCN | +10.0 | **no**: +2.00 [+2.00, +2.00] | | **no**: +2.00" in text
-    assert "| little, GCN | +2.0 | | | **no**: +1.00 [+1.00, +1.00] | **no**: +3.00" in text
+    assert "| far, GCN | +10.0 | ✓ +10.0 [+10.0, +10.0] | ✓ −1.0 [−1.0, −1.0] | ✓ +0.0" in text
+    assert "| beyond, GCN | +10.0 | ✗ +2.0 [+2.0, +2.0] | | ✗ +2.0" in text
+    assert "| little, GCN | +2.0 | | | ✗ +1.0 [+1.0, +1.0] | ✗ +3.0" in text
 
 
 def test_losses_are_counted_alike_on_their_pages_and_in_the_study() -> None:
