@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from graphkd._powers import exp_
 from graphkd.ops._autograd import empty_gradient, fused
-from graphkd.ops._blocks import BLOCK, Tile, breadth, exp_, numbers, row_products, slices
+from graphkd.ops._blocks import BLOCK, Tile, breadth, numbers, row_products, slices
 from graphkd.similarity import unit_and_inverse, unit_gradient_, unit_rows
 
 # Where a tile holds positives: its anchors and keys, if both count the same rows; or each anchor's

@@ -22,9 +22,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from graphkd._powers import exp_
 from graphkd._precision import exact
 from graphkd.ops._autograd import fused
-from graphkd.ops._blocks import breadth, exp_, numbers, slices
+from graphkd.ops._blocks import breadth, numbers, slices
 from graphkd.ops.chunked.infonce import bounded, tile_height
 from graphkd.ops.divergence import kl_terms
 from graphkd.ops.reference.soft_infonce import Targets

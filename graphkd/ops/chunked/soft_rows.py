@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphkd.ops._blocks import LOG2_E
+from graphkd._powers import LOG2_E
 from graphkd.ops.divergence import kl_slope, kl_terms, log_ratio
 
 # A class with half a ratio below this has no probability beside the others.

@@ -9,8 +9,9 @@ import math
 import torch
 from torch import Tensor
 
+from graphkd._powers import exp_
 from graphkd.ops._autograd import fused
-from graphkd.ops._blocks import Tile, breadth, exp_, numbers, row_products, slices
+from graphkd.ops._blocks import Tile, breadth, numbers, row_products, slices
 from graphkd.ops.chunked.infonce import bounded, divided, learned, mask_positives, normalized, sweep
 
 
