@@ -156,6 +156,16 @@ def test_what_it_refuses_to_be_built_of() -> None:
         HeteroLoss({"paper": (float("inf"), KDLoss())})
 
 
+def test_a_balanced_sum_is_of_one_type() -> None:
+    kd = KDLoss()
+    both = WeightedSum(balance=True, kd=(1.0, kd))
+    with pytest.raises(ValueError, match=r"got one for node type 'author' and node type 'paper'"):
+        HeteroLoss({"author": (1.0, both), "paper": (1.0, both)})
+    for balance in (True, False):
+        sums = [WeightedSum(balance=balance, kd=(1.0, kd)) for _ in range(2)]
+        HeteroLoss({"author": (1.0, sums[0]), "paper": (1.0, sums[balance])})
+
+
 @pytest.mark.parametrize("layered", [False, True])
 @pytest.mark.parametrize("kind", [CRDLoss, GCRDLoss])
 def test_a_loss_that_keeps_rows_by_node_id_is_of_one_node_type(kind: type, layered: bool) -> None:

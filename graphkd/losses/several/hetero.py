@@ -81,8 +81,8 @@ class HeteroLoss(nn.Module):
 
     Raises:
         ValueError: If there is no loss, a type is not in ``metadata`` or in a dictionary, a loss
-            that keeps rows by node id is given to two node types, or a loss refuses its values.
-            Errors name the type.
+            that keeps rows by node id is given to two node types or a balanced sum to two types,
+            or a loss refuses its values. Errors name the type.
         TypeError: If a term has none of the three forms, an argument is unknown, missing or not a
             dictionary, a node type has a loss that needs edges, or an edge type between two node
             types one that compares the nodes of one: of the losses here, LSP alone takes pairs.
@@ -210,6 +210,13 @@ class HeteroLoss(nn.Module):
         loss, weight = naming(key, _weighted_sum, term)
         if isinstance(term, tuple) and loss is not term[1]:
             self._single.add(key)
+        twin = next((other for other, n in self.names.items() if self.losses[n] is loss), None)
+        if loss.balance and twin is not None:
+            raise ValueError(
+                "HeteroLoss: a WeightedSum(balance=True) keeps averages of one type's gradients; "
+                f"got one for {title(twin)} and {title(key)}. Build a sum for each; their losses "
+                "may be the same."
+            )
         self._takes[key] = {"task_loss", "h_s"} if loss.balance else {"task_loss"}
         for one in loss.losses.values():
             self._refuse_shared_rows(key, one)
