@@ -27,10 +27,15 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def traced() -> bool:
-    """Whether operations are traced, not run alone, or vmapped; then no value is to be read."""
+    """Whether torch traces or vmaps the operations, so that no value is to be read."""
+    return _symbolic() or _vmapped()
+
+
+def _symbolic() -> bool:
+    """Whether sizes may be symbols, too."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
         return True
-    return torch._C._get_tracing_state() is not None or _vmapped()
+    return torch._C._get_tracing_state() is not None
 
 
 def _vmapped() -> bool:
@@ -80,7 +85,7 @@ def refuse_tangents(*args: Any) -> None:
 
 def has_rows(h: Tensor) -> bool:
     """Whether there is a row; True while traced, because there may be one."""
-    return traced() or h.size(0) > 0
+    return _symbolic() or h.size(0) > 0
 
 
 def differentiated(

@@ -227,6 +227,11 @@ def resolve_edges(
         _edge_weights(loss, edge_weight, graph, graph.edges.src)
         edges = graph.edges
     elif traced():
+        if any(isinstance(count, Tensor) for count in (num_src, num_dst)):
+            raise TypeError(
+                f"{loss}: torch.jit.trace hands over no number of nodes. Pass Graph(edge_index, "
+                "num_nodes=N), made before the trace."
+            )
         # Values cannot be read; the operators check them when they run.
         src, dst = source_target(graph, num_src, num_dst)
         weight = _edge_weights(loss, edge_weight, graph, src)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 import graphkd.functional as G
+from graphkd import Graph
 from graphkd.functional.features.fitnet import match_rows
 from graphkd.ops import _blocks, chunked, reference, row_primitives
 from graphkd.ops.reference.soft_targets import Softening
@@ -143,6 +144,22 @@ def test_traces_of_torch_jit_decide_nothing_by_the_first_values(loss) -> None:
     value, wanted = traced(far, y), loss(far, y)
     torch.testing.assert_close(value, wanted)
     torch.testing.assert_close(*(torch.autograd.grad(v, far) for v in (value, wanted)))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_a_trace_of_torch_jit_along_edges_wants_a_graph() -> None:
+    x, y = torch.randn(2, 6, 4).unbind()
+    edges, x = torch.randint(6, (2, 20)), x.requires_grad_()
+    with pytest.raises(TypeError, match=r"lsp_loss: torch.jit.trace .* Graph"):
+        torch.jit.trace(lambda x, y: G.lsp_loss(x, y, edges), (x, y), check_trace=False)
+    graph = Graph(edges, num_nodes=6)
+    traced = torch.jit.trace(lambda x, y: G.lsp_loss(x, y, graph), (x, y), check_trace=False)
+    torch.testing.assert_close(traced(2 * x, y), G.lsp_loss(2 * x, y, graph))
+
+
+def test_vmap_of_no_rows() -> None:
+    rows = torch.randn(3, 0, 4)
+    assert (torch.func.vmap(G.dist_loss)(rows, rows) == 0).all()
 
 
 def test_vmap_of_blocks_is_refused() -> None:

@@ -13,7 +13,7 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch.masked import masked_tensor
 from torch_geometric import EdgeIndex, Index
 from torch_geometric.data import Data
-from torch_geometric.nn import GCN
+from torch_geometric.nn import GAT, GCN
 
 from graphkd._store import fingerprints
 from graphkd._store.fingerprints import teacher_fingerprint
@@ -163,6 +163,21 @@ def test_a_sharded_teacher_builds_a_store(tmp_path, mesh) -> None:
         setattr(teacher[0], parameter, nn.Parameter(shards))
     store = build(tmp_path, teacher, data, tap=None, forward=forward)
     torch.testing.assert_close(store[:].z, expected)
+
+
+def test_what_the_default_call_leaves_out_is_told(tmp_path) -> None:
+    data = karate()
+    data.edge_attr = torch.rand(data.num_edges, 3)
+    teacher = GAT(data.num_features, 8, 2, 4, edge_dim=3).eval()
+    with pytest.warns(UserWarning, match=r"have edge_attr, .* batch.edge_index, edge_attr=batch"):
+        build(tmp_path / "without", teacher, data, tap="act")
+
+    class OfBatch(nn.Module):
+        def forward(self, batch: Data) -> Tensor:
+            return batch.x
+
+    with pytest.raises(TypeError, match=r"forward\(batch: .* Pass forward="):
+        build(tmp_path / "other", OfBatch(), data, tap=None)
 
 
 def test_a_layer_that_gives_the_logits_is_told(tmp_path, recwarn) -> None:

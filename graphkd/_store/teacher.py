@@ -1,6 +1,7 @@
 """The teacher of a store: the model, the layer that gives h, and what it gives for a batch."""
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from graphkd._checks import check_matrix, describe
 from graphkd.tap import Tap
 
 WHERE = "TeacherStore.build"
+_OF_EDGES = ("edge_weight", "edge_attr")  # what PyG's models may take beside x and edge_index
 
 Forward = Callable[[Any, Any], Any]
 
@@ -114,4 +116,29 @@ def _call(model: Any, batch: Any) -> Any:
             "be called. Pass forward=lambda model, batch: ..."
         )
     suffix = "_dict" if hasattr(batch, "node_types") else ""
-    return model(getattr(batch, f"x{suffix}"), getattr(batch, f"{graph}{suffix}"))
+    given = getattr(batch, f"x{suffix}"), getattr(batch, f"{graph}{suffix}")
+    held = [name + suffix for name in _OF_EDGES if any(name in store for store in edges)]
+    _check_call(model, given, held)
+    return model(*given)
+
+
+def _check_call(model: Any, given: tuple[Any, Any], left: list[str]) -> None:
+    """Raise if the teacher takes no such arguments; warn of what else it takes and is ``left``."""
+    try:
+        signature = inspect.signature(model.forward)
+    except (AttributeError, TypeError, ValueError):  # compiled by another language, or no Module
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        raise TypeError(
+            f"{WHERE}: model(x, edge_index) cannot be called, as forward{signature} has other "
+            "arguments. Pass forward=lambda model, batch: ..."
+        ) from error
+    if lost := [name for name in left if name in signature.parameters]:
+        warnings.warn(
+            f"{WHERE}: the data have {' and '.join(lost)}, which the teacher takes, and "
+            "model(x, edge_index) leaves out. Pass forward=lambda model, batch: "
+            f"model(batch.x, batch.edge_index, {', '.join(f'{n}=batch.{n}' for n in lost)}).",
+            stacklevel=2,
+        )

@@ -27,8 +27,8 @@ def operator(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as ``torch.ops.graphkd.<name>``.
 
-    A call goes through torch's dispatcher only if something traces or intercepts it: the dispatcher
-    takes longer than a loss of a few hundred rows.
+    A call goes through torch's dispatcher only if something but torch.jit traces or intercepts it:
+    the dispatcher takes longer than a loss of a few hundred rows.
 
     Args:
         name: The operator's name.
@@ -43,8 +43,8 @@ def operator(
 
         def call(*args: Any) -> Any:
             # A trace of torch.jit would keep an operator, which has no gradient by itself.
-            alone = torch.compiler.is_compiling() or torch._C._get_tracing_state() is None
-            return opaque(*args) if alone and traced() else body(*args)
+            by_jit = not torch.compiler.is_compiling() and torch._C._get_tracing_state() is not None
+            return body(*args) if by_jit or not traced() else opaque(*args)
 
         return call
 

@@ -87,13 +87,14 @@ def _given(values: Mapping[Any, Any]) -> list[Any]:
 
 def _of_none(key: Type, name: str, values: Mapping[Any, Any], other: str) -> str:
     """What to do where an output is None and that of the other side is not."""
-    ends = (key,) if isinstance(key, str) else (key[0], key[-1])
+    ends = (key,) if isinstance(key, str) else (key[0], key[-1]) if name[0] == "h" else (key[-1],)
     none = next((end for end in ends if end in values and values[end] is None), None)
     if none is None:
         return ""
     return (
         f" {name}[{none!r}] is None, as HANConv gives it for a type that no edge of the batch "
-        f"leads to. Leave the type out of {other} too."
+        f"leads to. Leave the type out of {other} too, and build HeteroLoss with "
+        "metadata=data.metadata()."
     )
 
 

@@ -55,9 +55,10 @@ class HeteroLoss(nn.Module):
     type's own entry leaves it unweighted. An argument that is not by type, such as ``generator=``,
     goes to every loss that takes it.
 
-    A type with no rows, no edges or no selected rows counts as 0. A type that no dictionary has is
-    an error, unless ``metadata`` says that the type exists: then it counts as 0. The heads of such
-    types get zero gradients, which DistributedDataParallel waits for.
+    A type with no rows, no edges or no selected rows counts as 0. A type that no dictionary has, or
+    whose output is None, as HGTConv gives it, is an error, unless ``metadata`` says that the type
+    exists: then it counts as 0. The heads of such types get zero gradients, which
+    DistributedDataParallel waits for.
 
     Args:
         losses: By type, either ``(weight, loss)``, or ``{name: (weight, loss)}`` for several
@@ -176,10 +177,11 @@ class HeteroLoss(nn.Module):
                         "nodes or edges with zero rows."
                     )
         if self.metadata is None:
+            known = any(key in values for values in by_type.values())  # with None as its output
             raise ValueError(
                 f"HeteroLoss: {title(key)} is not in this batch: {contents(key, by_type)}. "
-                "Correct its name, or build HeteroLoss with metadata=data.metadata(), so that a "
-                "type which a batch lacks counts as 0."
+                f"{'Build' if known else 'Correct its name, or build'} HeteroLoss with "
+                "metadata=data.metadata(), so that a type which a batch lacks counts as 0."
             )
 
     def _part(self, key: Type, part: dict[str, Tensor]) -> Part:

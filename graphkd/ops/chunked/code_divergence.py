@@ -56,9 +56,9 @@ def _sweep(
         value, target = kernel.value(statistic, gamma), kernel.value(other, gamma)
         # Near convergence, the digits of the difference count; and of rows far from all codes, the
         # digits beside what all codes share, which cancels.
-        logits = [value * scale, target * scale]
-        p, q = (x - x.amax(dim=1, keepdim=True) for x in logits)
-        difference, p, q = (x.to(x_s.dtype) for x in (q - p, p, q))
+        logits = (x * scale for x in (value, target))
+        p, q = ((x - x.amax(dim=1, keepdim=True)).to(x_s.dtype) for x in logits)
+        difference = ((target - value) * scale).to(x_s.dtype)
         rows[i], pull = divergence_and_slope(p, q, difference)
         if need_s:
             pull.mul_(scale)
