@@ -8,7 +8,7 @@ from _study_guide import guide
 from _study_lead import SHOWN, counts
 from _study_tables import FOLDER, in_points, interval, pair_names, places, table
 from study.report import decimal, score
-from study.statistics import NONE, Column, Found, difference, label, read
+from study.statistics import NONE, Column, Found, difference, differences, label, read
 
 from graphkd.diagnostics.plots._axes import COLOURS, GREY, open_frame
 
@@ -30,6 +30,7 @@ def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
         "study counts": counts(found),
         "study headline": headline(found),
         "study guide": guide(found),
+        "study production": production(found),
     }
 
 
@@ -57,6 +58,22 @@ def headline(found: list[tuple[Found, Column]]) -> str:
         )
     sums = "KD + G-CRD − KD", "teacher − alone"
     return table(["data, student", "teacher", "alone", *map(label, SHOWN[1:]), *sums], rows)
+
+
+def production(found: list[tuple[Found, Column]]) -> str:
+    """What is gained on nodes that neither model saw in training."""
+    pairs = ("kd", NONE), ("gcrd", NONE), ("gcrd", "kd"), ("kd+gcrd", "kd")
+    rows = []
+    for one, column in found:
+        if column.setting == "production":
+            gains = (interval(differences(column.cells, base)[method], 0)[0]
+                     for method, base in pairs)  # fmt: skip
+            name = one.title.removesuffix(", production")
+            rows.append([f"{name}, {column.name}", decimal(column.gap, 1, "+"), *gains])
+    heads = (
+        f"{label(method)} − {'none' if base == NONE else label(base)}" for method, base in pairs
+    )
+    return table(["data, student", "lead", *heads], rows) if rows else "No pair has been run."
 
 
 def draw_headline(found: list[tuple[Found, Column]]) -> "Figure":

@@ -68,8 +68,10 @@ def draw_lead(found: list[Pair]) -> "Figure":
             colour = colours[column.dataset]
             ax.plot([x, x], [y.low, y.high], color=colour, linewidth=1.4)
             marker = markers[column.student]
-            ax.plot(x, y.mean, marker, color=colour, markersize=6.5,
-                    markeredgecolor="white", markeredgewidth=0.6)  # fmt: skip
+            # Those of unseen nodes are hollow.
+            ends = ("white", colour) if column.setting == "production" else (colour, "white")
+            ax.plot(x, y.mean, marker, markersize=6.5, markerfacecolor=ends[0],
+                    markeredgecolor=ends[1], markeredgewidth=1)  # fmt: skip
             if y.mean < LOW:
                 ax.annotate(f"{y.mean:.0f}".replace("-", "−") + " ", (x, LOW), ha="right",
                             va="bottom", color=colour)  # fmt: skip
@@ -82,6 +84,7 @@ def draw_lead(found: list[Pair]) -> "Figure":
         axes[0].plot([], [], marker=mark, color=colour, linestyle="", label=name)[0]
         for name, mark, colour in marks
     ]
+    handles += axes[0].plot([], [], "o", markerfacecolor="white", color=GREY, label="unseen nodes")
     figure.legend(handles=handles, loc="outside right upper", frameon=False)
     return figure
 

@@ -85,15 +85,20 @@ def block(method: str, found: list[Found]) -> str:
 
 
 def in_words(method: str, scored: list[tuple[Found, Column]]) -> str:
-    """In how many pairs its students are better, and worse, than those alone and those of KD."""
-    found = []
-    for base, whose in ((NONE, "students alone"), ("kd", "those of KD")):
-        gains = against(scored, method, base)
-        if gains:
-            above, below = (count or "none" for count in above_and_below(gains))
-            found.append(f"better than {whose} in {above}, and worse in {below}")
-    many = f"{len(scored)} pairs" if len(scored) > 1 else "one pair"
-    return f"""**In {many} of {STUDY}, students of {label(method)} are {"; ".join(found)}.**"""
+    """In how many pairs it is better, and worse, than no distillation and than KD."""
+    outcomes = []
+    for base, other in ((NONE, "no distillation"), ("kd", "KD")):
+        if not (gains := against(scored, method, base)):
+            continue
+        above, below = (count or "none" for count in above_and_below(gains))
+        if len(scored) > 1:
+            outcomes.append(f"better than {other} in {above} and worse in {below}")
+        else:
+            how = {(1, "none"): "better than", ("none", 1): "worse than"}
+            outcomes.append(f"{how.get((above, below), 'not told apart from')} {other}")
+    pairs = f"{len(scored)} pairs" if len(scored) > 1 else "one pair"
+    where = f"In {pairs} of {STUDY}, {label(method)} is"
+    return f"**{where} {'; '.join(outcomes)}.**" if outcomes else ""
 
 
 def how_to_read(of: list[tuple[Found, Column]]) -> str:
