@@ -53,7 +53,7 @@ def draw_lead(found: list[Pair]) -> "Figure":
     from matplotlib import color_sequences
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.3), layout="constrained")
     axes = figure.subplots(1, len(METHODS), sharey=True)
     # A data set has one colour, whatever its setting.
     sets = list(dict.fromkeys(column.dataset for _, column in found))
