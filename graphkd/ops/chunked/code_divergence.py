@@ -56,9 +56,11 @@ def _sweep(
         value, target = kernel.value(statistic, gamma), kernel.value(other, gamma)
         # Near convergence, the digits of the difference count; and of rows far from all codes, the
         # digits beside what all codes share, which cancels.
-        logits = (x * scale for x in (value, target))
-        p, q = ((x - x.amax(dim=1, keepdim=True)).to(x_s.dtype) for x in logits)
-        difference = ((target - value) * scale).to(x_s.dtype)
+        tops = [(x * sign).amax(dim=1, keepdim=True).mul_(sign) for x in (value, target)]
+        p, q = (
+            ((x - top) * scale).to(x_s.dtype) for x, top in zip((value, target), tops, strict=True)
+        )
+        difference = ((target - value - (tops[1] - tops[0])) * scale).to(x_s.dtype)
         rows[i], pull = divergence_and_slope(p, q, difference)
         if need_s:
             pull.mul_(scale)
