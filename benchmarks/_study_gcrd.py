@@ -162,8 +162,8 @@ def across(found: list[tuple[Found, Column]]) -> str:
         return ""
     text = """Variants that several pairs have. In how many of them a variant is *above* · *not told
     apart from* · *below* G-CRD and KD, at p < 0.05, corrected for the variants of the pair; below,
-    the differences, mean and 95 % interval over the seeds. A variant's settings are tuned with as
-    many trials. The picture ends at six points; where a seed has collapsed, an interval goes
+    the differences, mean and 95 % interval over the seeds, in bold where they count as above or
+    below. A variant's settings are tuned with as many trials. The picture ends at six points; where a seed has collapsed, an interval goes
     farther."""
     rows = []
     for name in alone:
@@ -184,11 +184,19 @@ def across(found: list[tuple[Found, Column]]) -> str:
 
 
 def minus(found: list[tuple[Found, Column]], names: list[str], base: str) -> str:
+    """Bold marks what is counted as above or below; sums are not counted."""
     rows = []
     for (_, column), title in zip(found, pair_names(found), strict=True):
-        gains = [gained(column, name, base) for name in names]
-        if any(gains):
-            rows.append([title, *(interval(gain, 1)[0].replace("**", "") for gain in gains)])
+        counts = compared(column, variants(), base) if base in column.cells else {}
+        gains = {name: gained(column, name, base) for name in names}
+        if any(gains.values()):
+            cells = [
+                interval(counts[name], 1)[0]
+                if name in counts
+                else interval(gain, 1)[0].replace("**", "")
+                for name, gain in gains.items()
+            ]
+            rows.append([title, *cells])
     return table(["pair", *map(shown, names)], rows)
 
 

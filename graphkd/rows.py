@@ -54,17 +54,23 @@ def rows_of(ids: Tensor, n_id: Tensor) -> Tensor:
     last = n_id.numel() - 1
     place = torch.searchsorted(ordered, ids).clamp(max=last)
     if not traced():
-        _refuse(
-            ids[ordered[place] != ids],
-            f"is not in the batch of {n_id.numel()} rows. If input_nodes is a tensor of ids, "
-            "batch.input_id are places in it: pass input_nodes[batch.input_id]",
-        )
+        absent = ids[ordered[place] != ids]
+        _refuse(absent, f"is not in the batch of {last + 1} rows. {_remedy(absent, ids, n_id)}")
         again = ordered[(place + 1).clamp(max=last)] == ids
         _refuse(
             ids[again & (place < last)],
             "has several rows, as in a disjoint batch. Its seeds are rows 0 to batch.batch_size",
         )
     return order[place]
+
+
+def _remedy(absent: Tensor, ids: Tensor, n_id: Tensor) -> str:
+    if absent.numel() and bool(torch.isin(n_id, ids).all()):
+        return "All of its rows are among ids: pass ids first, rows_of(ids, n_id)"
+    return (
+        "If input_nodes is a tensor of ids, batch.input_id are places in it: pass "
+        "input_nodes[batch.input_id]"
+    )
 
 
 def _refuse(ids: Tensor, why: str) -> None:

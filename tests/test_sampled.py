@@ -191,6 +191,7 @@ def test_rows_of() -> None:
         ([1, 4], [1, 2, 3], ValueError, "node 4 is not in the batch of 3 rows"),
         ([9], [], ValueError, "node 9 is not in the batch, which has no rows"),
         ([0], [1, 2], ValueError, r"input_nodes\[batch.input_id\]"),
+        ([9, 1, 4], [1, 4], ValueError, r"pass ids first, rows_of\(ids, n_id\)"),
         ([5, 2], [2, 5, 3, 2], ValueError, "node 2 has several rows"),
         ([[1]], [1, 2], ValueError, "ids must be one-dimensional"),
         ([1.0], [1, 2], TypeError, "ids must be an int64 tensor"),
