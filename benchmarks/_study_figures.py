@@ -164,7 +164,9 @@ def glance(found: list[Found]) -> Figure:
     centres = [0.5, *(1.75 + k for k in range(len(every)))]
     for (i, j), value in np.ndenumerate(values):
         if not np.isnan(value):
-            text = f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
+            value = round(value, 1) + 0.0
+            # A third digit would not fit the cell.
+            text = f"{value:+.{int(abs(value) < 10)}f}".replace("-", "−")
             ax.text(centres[j], i + 0.5, text, ha="center", va="center_baseline", size=SMALL_TEXT,
                     weight="bold" if bold[i, j] else "normal",
                     color="white" if abs(value) > DARK else "black")  # fmt: skip

@@ -163,8 +163,8 @@ def across(found: list[tuple[Found, Column]]) -> str:
     text = """Variants that several pairs have. In how many of them a variant is *above* · *not told
     apart from* · *below* G-CRD and KD, at p < 0.05, corrected for the variants of the pair; below,
     the differences, mean and 95 % interval over the seeds, in bold where they count as above or
-    below. A variant's settings are tuned with as many trials. The picture ends at six points; where a seed has collapsed, an interval goes
-    farther."""
+    below. A variant's settings are tuned with as many trials. The picture ends at six points; where
+    a seed has collapsed, an interval goes farther."""
     rows = []
     for name in alone:
         of = [column for _, column in found if name in column.cells]
