@@ -50,6 +50,37 @@ def test_attributes_are_read_if_there_are_no_other_features(
     assert first.x.size(1) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "received"),
+    [
+        ("Made:one", ("one", None, 0.5)),
+        ("Made:one,feature=bert", ("one", "bert", 0.5)),
+        ("Made:name=one,share=(2,(3,.5))", ("one", None, (2, (3, 0.5)))),
+    ],
+)
+def test_arguments_stand_behind_a_name(
+    name: str, received: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Made(list):
+        def __init__(self, name: str, feature: str | None = None, share: float = 0.5):
+            self.append((name, feature, share))
+
+    pygs_class(monkeypatch, Made)
+    assert files.read(name, "") == {"all": [received]}
+
+
+def test_last_nodes_without_edges_are_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made(list):
+        def __init__(self) -> None:
+            edges = torch.arange(90).view(1, -1).repeat(2, 1)
+            self.append(Data(edge_index=edges, y=torch.arange(100) % 2))
+
+    pygs_class(monkeypatch, Made)
+    data._prepared.cache_clear(), data.load.cache_clear()
+    problem = data.problem("Made", "", 0)
+    assert problem.learn[0].x.size(0) == 100
+
+
 def test_halves_that_a_flag_chooses_are_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     class Made(list):
         def __init__(self, train: bool = True):

@@ -128,7 +128,7 @@ def test_graphs_that_do_not_fit_are_refused_in_a_line(graph: dict, message: str)
     ("name", "message"),
     [
         ("TUDataset", "name one, as in TUDataset:NAME"),
-        ("UPFD:politifact", "more than a name: feature"),
+        ("UPFD:politifact", "needs UPFD:politifact,feature=VALUE"),
         ("MoleculeNet:nothing", "could not be read: MoleculeNet has no nothing"),
         ("Nothing", "no data set of PyG's"),
     ],

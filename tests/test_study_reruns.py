@@ -265,3 +265,4 @@ def test_labels_and_codes_that_stand_for_something_else() -> None:
 def test_no_edges_are_added_where_there_are_none() -> None:
     empty = Data(x=torch.ones(4, 2), edge_index=torch.zeros(2, 0).long(), y=torch.arange(4) % 2)
     assert corrupt.corrupted(empty, {"add": 0.5}, 0).num_edges == 0
+    assert corrupt.corrupted(empty, {"rewire": 0.5}, 0).num_edges == 0

@@ -1,5 +1,6 @@
 """The study's scheduling: who writes a file, runs that stand there twice, processes that end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from filelock import FileLock
 
 from examples.study import plan, report, schedule, search, statistics, work
@@ -64,6 +66,29 @@ def test_what_another_study_has_written_until_the_lock_is_held_counts(tmp_path: 
     text = early.path.read_text()
     run(early, [ALONE._replace(model="SIGN")])
     assert early.path.read_text().startswith(text)
+
+
+def test_students_of_another_teacher_do_not_come_into_the_file(tmp_path: Path) -> None:
+    """As where another processor trains it anew."""
+    one, limits = results(tmp_path), LIMITS._replace(folder=str(tmp_path))
+    teacher, options = ALONE._replace(model="GAT", is_teacher=True), {"dropout": 0.2}
+    one.lines[teacher] = [{"phase": "test", "options": options, "seed": 0, "validation": 81.0}]
+    state = work.teachers_folder(teacher, json.dumps(options), 0, limits) / "model.pt"
+    given = Job("Made", "transductive", "MLP", "GAT", "kd"), 0, Known({}, options), one, limits
+    schedule.check_teacher(*given)  # its outputs are not there, so nothing is known
+    work.keep(torch.nn.Linear(1, 1), state, 81.0)
+    schedule.check_teacher(*given)
+    work.keep(torch.nn.Linear(1, 1), state, 80.5)
+    with pytest.raises(
+        SystemExit, match=r"GAT of seed 0 validates at 81.0 there, and at 80.5 here"
+    ):
+        schedule.check_teacher(*given)
+
+
+def test_a_file_of_other_limits_is_not_continued(tmp_path: Path) -> None:
+    run(results(tmp_path), [ALONE])
+    with pytest.raises(SystemExit, match=r"was made with epochs 400: pass the same, or another"):
+        schedule.Results(tmp_path, *ALONE[:2], LIMITS._replace(epochs=7))
 
 
 def test_a_job_that_is_named_twice_runs_once(tmp_path: Path) -> None:

@@ -206,7 +206,11 @@ def main() -> None:
         report.show(args.out, args.datasets)
         return
     torch.set_num_threads(1)
-    args.out.mkdir(parents=True, exist_ok=True)
+    for folder in (args.out, args.work):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(f"{folder} cannot be made: {error}.") from None
     try:
         _run(args)
     except KeyboardInterrupt:

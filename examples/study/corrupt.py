@@ -46,6 +46,8 @@ def add(data: Data, share: float) -> None:
 
 def rewire(data: Data, share: float) -> None:
     """Edges go as by `remove`, and as many come in as by `add`."""
+    if not data.num_edges:
+        return
     before, undirected = data.edge_index, data.is_undirected()
     _, new = add_random_edge(before, share, undirected, data.num_nodes)
     kept, _ = dropout_edge(before, share, undirected)

@@ -244,6 +244,8 @@ def _prepared(name: str, root: str) -> Data:
     data = copy.copy(load(name, root)["all"][0])
     graphs.complete(name, [data])
     data.y = graphs.of_nodes(data.y)
+    if data.x is None and len(data.y) > data.num_nodes:  # the last nodes have no edges
+        data.num_nodes = len(data.y)
     data.pop("edge_weight", None)  # of the models, one alone would see it
     if data.x is None or 0 in data.x.shape[1:]:
         return _described(data.update({"has_features": False}))

@@ -5,6 +5,7 @@ A name is that of a class of PyG's, with the set's own name behind a colon if th
 work too ("Cora", "Photo"), as do those of ogb ("ogbn-arxiv", "ogbg-molhiv"). "Digits" ships inside
 scikit-learn; "Papers", of several node types, "Tiles" of points, "Molecules", and "Communities" of
 nodes with several labels are generated; "IGN" are LiDAR tiles, and "S3DIS" is cut by its areas.
+Other arguments of a class follow: "UPFD:politifact,feature=bert", "FakeDataset:num_graphs=9".
 Files lie in ROOT/CLASS, those of ogb in ROOT/NAME.
 """
 
@@ -28,6 +29,7 @@ from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 from . import hetero, points
 from .generated import communities, molecules
 from .graphs import PARTS
+from .methods import arguments
 
 SHORT = {
     **{name: f"Planetoid:{name}" for name in ("Cora", "CiteSeer", "PubMed")},
@@ -95,7 +97,10 @@ def read(name: str, root: str) -> dict[str, list[Any]]:
         needs = inspect.signature(make).parameters
         given: dict[str, Any] = {"root": str(Path(root) / kind)} if "root" in needs else {}
         given |= {"hetero": True} if "hetero" in needs else {}
-        if "name" in needs and not own:
+        pieces = own.split(",")
+        own = "" if "=" in pieces[0] else pieces.pop(0)
+        given |= arguments(",".join(pieces))
+        if "name" in needs and not (own or "name" in given):
             raise SystemExit(f"{name} is several data sets: name one, as in {kind}:NAME.")
         if own:  # a name, or a flag as in "ZINC:subset"
             given |= {"name": own} if "name" in needs else {own: True}
@@ -103,7 +108,8 @@ def read(name: str, root: str) -> dict[str, list[Any]]:
             k for k, x in needs.items() if x.default is x.empty and x.kind is not x.VAR_KEYWORD
         }
         if missing := sorted(asked - given.keys()):
-            raise SystemExit(f"{name} needs more than a name: {', '.join(missing)}.")
+            lacks = ",".join(f"{argument}=VALUE" for argument in missing)
+            raise SystemExit(f"{name} needs {kind}:{own + ',' * bool(own)}{lacks}.")
         make = _telling(make, name)
         return _parts(make, needs, given)
     except ImportError as error:
@@ -127,7 +133,8 @@ def _parts(make: type, needs: Any, given: dict[str, Any]) -> dict[str, list[Any]
     """The graphs of a class of data sets, called with what it needs."""
     default = {name: parameter.default for name, parameter in needs.items()}
     # "CSL" has no parts, and gives all of its graphs for each.
-    if default.get("split", "") in ("train", "trainval", None) and given.get("name") != "CSL":
+    parted = default.get("split", "") in ("train", "trainval", None) and "split" not in given
+    if parted and given.get("name") != "CSL":
         try:
             return {part: [*make(**given, split=part)] for part in PARTS}
         except ValueError:

@@ -9,6 +9,7 @@ take the tensors of each step by the names of their arguments. The others get mo
 """
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -270,11 +271,14 @@ def beside_kd(method: str) -> bool:
 def named(part: str) -> tuple[str, dict[str, Any]]:
     """("gcrd", {"head": "student"}) from "gcrd[head=student]"."""
     name, _, inside = part.removesuffix("]").partition("[")
-    arguments = {}
-    for one in filter(None, inside.split(",")):
-        key, _, value = one.partition("=")
-        arguments[key] = _value(value)
-    return name, arguments
+    return name, arguments(inside)
+
+
+def arguments(text: str) -> dict[str, Any]:
+    """{"head": "student", "sizes": (9, 5)} from "head=student,sizes=(9,5)"."""
+    every = re.split(r",(?=\w+=)", text)  # at commas before a name
+    pairs = (one.partition("=") for one in every if one)
+    return {key: _value(value) for key, _, value in pairs}
 
 
 def _value(text: str) -> Any:

@@ -79,8 +79,11 @@ class Results:
         self.header, self.lines = parsed(whole, self.path)
         self.given = {line.get("given") for lines in self.lines.values() for line in lines}
         now = self.limits._asdict()
-        if self.header and any(self.header["limits"][name] != now[name] for name in FIXED):
-            raise SystemExit(f"{self.path} was made with other limits: pass another --out.")
+        then = self.header["limits"] if self.header else now
+        if others := [f"{name} {then[name]}" for name in FIXED if then[name] != now[name]]:
+            raise SystemExit(
+                f"{self.path} was made with {', '.join(others)}: pass the same, or another --out."
+            )
 
     def add(self, job: Job, line: Line, given: Known | None = None) -> None:
         """Write a run, and before the first with a name for what others chose, what that is."""
@@ -181,6 +184,30 @@ def known(job: Job, lines: Lines, limits: Limits) -> Known | None:
     return found
 
 
+def check_teacher(job: Job, seed: int, needed: Any, file: Results, limits: Limits) -> None:
+    """Raise SystemExit if the file's runs had another teacher than this run.
+
+    Another processor or another version may train another one, where its outputs have been lost.
+    Then runs of a seed are no pairs.
+    """
+    options = getattr(needed, "teacher", None)
+    if job.teacher is None or options is None:
+        return
+    teacher = Job(job.dataset, job.setting, job.teacher, is_teacher=True)
+    folder = work.teachers_folder(teacher, json.dumps(options), seed, limits)
+    score = folder / "validation.json"
+    now = json.loads(score.read_text()) if score.exists() else None
+    for line in file.lines.get(teacher, []):
+        then = line.get("validation")
+        same = (line["seed"], line["options"]) == (seed, options)
+        if same and now is not None and then not in (None, now):
+            raise SystemExit(
+                f"{file.path}: the {job.teacher} of seed {seed} validates at {then} there, and at "
+                f"{now} here, trained by another machine or version. Students of both do not "
+                "pair: pass another --out."
+            )
+
+
 def run(
     jobs: list[Job],
     results: list[Results],
@@ -233,6 +260,7 @@ def _run(
 
         def keep(job: Job, line: Line) -> None:
             file, given = of[job.dataset, job.setting], None
+            check_teacher(job, line["seed"], needed(job), file, limits(job))
             if "given" in line and line["given"] not in file.given:
                 given = needed(job)
             file.add(job, line, getattr(given, "known", given))

@@ -183,7 +183,7 @@ def one_run(
         line["similarity"] = similarity.measured(model, problem)
     if test and job.is_teacher and model is not None:  # its students need not train it again
         folder = teachers_folder(job, json.dumps(options), seed, limits)
-        keep(model, folder / "model.pt")
+        keep(model, folder / "model.pt", line["validation"])
         if problem.task != "hetero":
             stores(model, problem, folder)
     return line
@@ -304,8 +304,8 @@ def _taught(
     if state.exists():
         model.load_state_dict(torch.load(state, weights_only=True))
     else:
-        model, problem, _ = train(job, options, seed, Known(), limits)
-        keep(model, state)
+        model, problem, found = train(job, options, seed, Known(), limits)
+        keep(model, state, digits(found.validation))
     if problem.task == "hetero":
         graph = hetero.taught(problem.learn[0], graphkd.freeze(model), folder / "node")
         h_t = graph.h_node[graph.target]
@@ -332,9 +332,10 @@ def teachers_folder(job: Job, options_text: str, seed: int, limits: Limits) -> P
     return Path(limits.folder) / f"{name}-{unique.hexdigest()[:10]}-{seed}"
 
 
-def keep(model: nn.Module, state: Path) -> None:
-    """Write a model's parameters, whole or not at all."""
+def keep(model: nn.Module, state: Path, validation: float) -> None:
+    """Write a teacher's score, and its parameters whole or not at all."""
     state.parent.mkdir(parents=True, exist_ok=True)
+    state.with_name("validation.json").write_text(json.dumps(validation))
     torch.save(model.state_dict(), partial := state.with_name(f"model.{os.getpid()}.partial"))
     partial.replace(state)
 
