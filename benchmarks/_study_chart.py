@@ -57,7 +57,7 @@ def draw_chart(found: list[Found]) -> "Figure":
         ax.text(x, y, text, ha="center", va="bottom", fontsize=8.5)
     note = f"""Of {len(pairs_of(found))} pairs of teacher and student, as far as they
     were run: in how many a loss is above · not told apart from · below the other, at p < 0.05,
-    corrected for the methods of the pair."""
+    corrected by Holm."""
     ax.text(LEFT[2], MIDDLE[0], "\n".join(textwrap.wrap(" ".join(note.split()), 58)), va="center",
             color=TEXT)  # fmt: skip
     return figure

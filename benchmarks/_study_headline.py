@@ -31,6 +31,7 @@ def headline_blocks(folder: Path = FOLDER) -> dict[str, str]:
         "study headline": headline(found),
         "study guide": guide(found),
         "study production": production(found),
+        "study embeddings": embeddings(found),
     }
 
 
@@ -74,6 +75,18 @@ def production(found: list[tuple[Found, Column]]) -> str:
         f"{label(method)} − {'none' if base == NONE else label(base)}" for method, base in pairs
     )
     return table(["data, student", "lead", *heads], rows) if rows else "No pair has been run."
+
+
+def embeddings(found: list[tuple[Found, Column]]) -> str:
+    """What the paper's losses of embeddings bring without KD, where any but G-CRD was run."""
+    losses = "fitnet", "at", "lsp", "glsp"
+    methods = "kd", "gcrd", *losses
+    rows = []
+    for name, (_, column) in zip(pair_names(found), found, strict=True):
+        if {*losses} & column.cells.keys():
+            gains = differences(column.cells, NONE)
+            rows.append([name, *(interval(gains.get(method), 0)[0] for method in methods)])
+    return table(["data, student", *map(label, methods)], rows) if rows else "No pair has been run."
 
 
 def draw_headline(found: list[tuple[Found, Column]]) -> "Figure":

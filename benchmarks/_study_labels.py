@@ -45,7 +45,7 @@ def label_blocks(folder: Path = FOLDER) -> dict[str, str]:
         return {}
     text = """The same teacher and student, tuned anew at each number of labelled nodes; test nodes
     stay, and as many validate, as far as they are left. Differences are paired over the seeds,
-    means with their 95 % intervals; bold marks p < 0.05, corrected for the methods of a pair.
+    means with their 95 % intervals; bold marks p < 0.05, corrected by Holm.
     `python -m examples.study --datasets "Digits[labelled=20]" --teachers GraphSAGE --students MLP
     --methods kd gcrd --out benchmarks/results/study/labels` prints a row; with another `--out` it
     runs it anew."""

@@ -73,7 +73,7 @@ def block(method: str, found: list[Found]) -> str:
         bases = (NONE, "kd") if name == method else (None, "kd")
         counts = [counted(against(scored, name, base)) if base else "" for base in bases]
         rows += [[label(name), *counts]] if any(counts) else []
-    text = f"""{in_words(method, scored)} At p < 0.05, corrected for the methods of a pair; all
+    text = f"""{in_words(method, scored)} At p < 0.05, corrected by Holm; all
     settings were chosen on validation rows. What is not told apart may differ by as much as its
     interval holds. In how many pairs *above* · *not told apart* · *below*:"""
     both = (table(*half) for half in (differing(method, of), chosen(method, of)))

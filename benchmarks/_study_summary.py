@@ -57,10 +57,12 @@ def summary(found: list[Found]) -> str:
     validation data, in {trials(found)} trials each ([each data set's section](study_data.md) names
     them); then {listed(sorted({one.seeds for one in found}))} seeds were tested.{superseded(found)}
     Tables have mean ± standard deviation over the seeds; brackets are 95 % intervals of paired
-    differences, each on its own. p is Wilcoxon's, corrected by Holm over the methods of a pair.
+    differences, each on its own. p is Wilcoxon's, corrected by Holm: KD, G-CRD and
+    their sum among themselves, another method over all of its pair.
     Both cover what a seed draws: initial weights, dropout, the teacher, and the split if the data
-    set has none. They do not cover other test rows: all seeds share them, and in the production
-    setting draw which of them are unseen."""
+    set has none. They cover neither other test rows (all seeds share them, and in the production
+    setting draw which of them are unseen) nor another choice of settings. The seeds of the trials
+    are also the first that are tested, for every method alike."""
     return joined(
         "## At a glance",
         prose(intro),

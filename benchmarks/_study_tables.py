@@ -21,7 +21,7 @@ from study.statistics import (
     Found,
     differences,
     label,
-    smallest_p,
+    smallest,
 )
 
 FOLDER = RESULTS / "study"
@@ -125,11 +125,13 @@ def scores(found: Found, columns: list[Column]) -> str:
 
 def bound(columns: list[Column]) -> str:
     """The smallest p that can be, by the number of methods."""
-    limits = {len(column.cells) - 2: max(len(cell.scores) for cell in column.cells.values())
-              for column in columns if len(column.cells) > 2}  # fmt: skip
-    parts = [f"{smallest_p(n, tests):.2g} for {tests} methods and {n} seeds"
-             for tests, n in sorted(limits.items())]  # fmt: skip
+    limits = {tests: least for column in columns for tests, least in smallest(column.cells).items()}
+    parts = [f"{limits[tests]:.2g} among {counted_methods(tests)}" for tests in sorted(limits)]
     return f"No p can be below {', '.join(parts)}." if parts else ""
+
+
+def counted_methods(n: int) -> str:
+    return "1 method" if n == 1 else f"{n} methods"
 
 
 def missing(found: Found) -> str:

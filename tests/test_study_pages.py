@@ -81,7 +81,7 @@ def test_variants_over_several_pairs(tmp_path: Path) -> None:
     page = __import__("_study_gcrd")
     text = flat(page.gcrd_blocks(tmp_path)["ablation across"])
     assert "| G-CRD, head linear | 2 | 1 · 0 · 1 | 0 · 1 · 1 |" in text
-    assert "| One, GCN | −4.00 [−4.00, −4.00] | | Two, GCN | +1.00 [+1.00, +1.00] |" in text
+    assert "| One, GCN | **−4.00 [−4.00, −4.00]** | | Two, GCN | **+1.00 [+1.00, +1.00]** |" in text
     assert len(page.draw_variants(page.ablated(tmp_path)).axes) == 2
 
 

@@ -2,18 +2,19 @@
 
 import math
 from pathlib import Path
+from statistics import mode
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .statistics import NONE, Cell, Column, Difference, Found, differences, label, read, smallest_p
+from .statistics import NONE, Cell, Column, Difference, Found, differences, label, read, smallest
 
 NOTE = """Scores are mean ± standard deviation over the seeds. Differences are paired by seed; \
-their ± is half the width of the 95 % interval, which covers what a seed draws and no other test \
-rows. p: Wilcoxon's signed-rank test, with Holm's correction over the methods of a table; bold \
-below 0.05."""
+their ± is half the width of the 95 % interval, which covers what a seed draws, and neither other \
+test rows nor another choice of settings. p: Wilcoxon's signed-rank test, with Holm's correction: \
+KD, G-CRD and their sum among themselves, another method among all of a table; bold below 0.05."""
 
 
 def show(folder: Path, names: list[str] | None = None) -> None:
@@ -55,13 +56,16 @@ def notes(column: Column) -> list[str]:
     if column.close:
         ahead = decimal(column.gap, 1, "+")
         lines.append(f"The teacher minus the student alone is {ahead}, below two points.")
-    n, methods = max((len(one.scores) for one in cells.values()), default=0), len(cells) - 2
-    if methods > 0:
-        least = smallest_p(n, methods)
-        tests = "1 method" if methods == 1 else f"{methods} methods"
-        lines.append(f"{n} seeds and {tests} allow no p against KD below {least:.2g}.")
-    trials = sorted({one.trials for one in cells.values()})
-    lines.append(f"Trials of a method: {' or '.join(map(str, trials))}.")
+    n = max((len(one.scores) for one in cells.values()), default=0)
+    lines += [
+        f"{n} seeds and {tests} method{'s' * (tests > 1)} allow no p against KD below {least:.2g}."
+        for tests, least in smallest(cells).items()
+    ]
+    trials = {label(name): one.trials for name, one in cells.items()}
+    usual = mode(trials.values())
+    trials["the teacher"] = column.teaching.trials if column.teaching else usual
+    others = [f", of {name} {n}" for name, n in trials.items() if n != usual]
+    lines.append(f"Trials of a method: {usual}{''.join(others)}.")
     listed = {
         "Runs that failed": {name: one.failed for name, one in cells.items()},
         "At the edge of what was tried": {name: one.edges for name, one in cells.items()},

@@ -8,8 +8,9 @@ model alone. Everything here is a function of the lines of a file, and reads the
   what a seed draws: initial weights, dropout, the teacher, and where the data set has no split of
   its own, the rows to learn from and to validate on. It does not cover other test rows or another
   choice of settings.
-- Its p is that of Wilcoxon's signed-rank test, two-sided and exact, times Holm's factor for the
-  methods of the column. From n seeds it cannot be below 2 / 2^n before the correction.
+- Its p is that of Wilcoxon's signed-rank test, two-sided and exact, times Holm's factor: for KD,
+  G-CRD and their sum among themselves, for another method among all of the column. From n seeds it
+  cannot be below 2 / 2^n before the correction.
 - A run that failed counts as worse than any score, as in the search. Means and differences are
   over the seeds that did not fail, and its cell says so. ranks.py has the ranks over data sets.
 """
@@ -34,6 +35,7 @@ TWICE = {plan.NONE_TWICE: "No distillation, twice tuned", plan.TWICE: "KD, twice
 NAMED = TWICE | {plan.PAPER_GCRD: "G-CRD, paper's τ"}
 ANY = Limits("", "", trials=0)  # a choice is the best of the trials that there are
 COMPARED = (NONE, "kd", "gcrd")  # what the columns have that are counted and ranked
+FIRST = ("kd", "gcrd", "kd+gcrd")  # what the study asks about first
 
 
 class Cell(NamedTuple):
@@ -305,9 +307,11 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def differences(cells: dict[str, Cell], base: str) -> dict[str, Difference]:
-    """Every method of a column minus one of them, corrected for their number.
+    """Every method of a column minus one of them; each p is corrected by Holm.
 
-    "No distillation" is compared only if it is the base.
+    The methods of FIRST are a family of their own, so that what is said of them does not depend on
+    what else a column has; any other method is corrected for all of them. "No distillation" is
+    compared only if it is the base.
     """
     if base not in cells:
         return {}
@@ -317,10 +321,21 @@ def differences(cells: dict[str, Cell], base: str) -> dict[str, Difference]:
         for name, one in cells.items()
         if name not in (base, NONE) and one.scores.keys() & of.keys()
     }
-    corrected = holm([one.p for one in found.values()])
-    return {
-        name: one._replace(p=p) for (name, one), p in zip(found.items(), corrected, strict=True)
-    }
+    first = {name: one for name, one in found.items() if name in FIRST}
+    return _corrected(found) | _corrected(first)
+
+
+def _corrected(found: dict[str, Difference]) -> dict[str, Difference]:
+    ps = holm([one.p for one in found.values()])
+    return {name: one._replace(p=p) for (name, one), p in zip(found.items(), ps, strict=True)}
+
+
+def smallest(cells: dict[str, Cell]) -> dict[int, float]:
+    """The smallest p against KD that the seeds allow, by the number of methods in a family."""
+    n = max((len(one.scores) for one in cells.values()), default=0)
+    methods = cells.keys() - {NONE, "kd"}
+    families = [methods & {*FIRST}, methods if methods - {*FIRST} else set()]
+    return {len(one): smallest_p(n, len(one)) for one in families if one}
 
 
 def smallest_p(n: int, methods: int) -> float:
