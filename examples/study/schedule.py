@@ -266,8 +266,10 @@ def _run(
             file.add(job, line, getattr(given, "known", given))
             progress.advance(bar)
             now = int(progress.tasks[bar].completed)
+            most = max(now, total)  # more, if more trials change a choice
+            progress.update(bar, total=most)
             if now % TOLD == 0 and not progress.console.is_terminal:  # which would show the bar
-                progress.console.print(f"{now} of {total} runs")
+                progress.console.print(f"{now} of {most} runs")
 
         if processes == 1:
             for job in jobs:
