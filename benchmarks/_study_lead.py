@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from _study_tables import counted, sure, table
 from _tables import joined, prose
-from study.statistics import COMPARED, NONE, Column, Found, differences, label
+from study.statistics import FIRST, NONE, Column, Found, differences, label
 
 from graphkd.diagnostics.plots._axes import GREY, open_frame
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PICTURE = "study_lead.svg"
 METHODS = ["kd", "gcrd"]  # of the figure
-SHOWN = [*COMPARED, "kd+gcrd"]  # what the pairs have that are counted and drawn
+SHOWN = [NONE, *FIRST]  # what the pairs have that are counted and drawn
 FAR = 4  # points: a teacher is far ahead
 LOW, HIGH = -5, 50  # of the figure, in points
 TICKS = [-5, -2, -1, 0, 1, 2, 5, 10, 20, 40]

@@ -199,7 +199,7 @@ def test_lines_of_a_choice_that_more_trials_have_changed_do_not_count(
 
 def test_other_limits_need_another_folder(whole: Path, tmp_path: Path) -> None:
     (tmp_path / whole.name).write_text(whole.read_text())
-    with pytest.raises(SystemExit, match="made with epochs .*: pass the same, or another --out"):
+    with pytest.raises(SystemExit, match=r"made with epochs .*: pass the same, or another --out"):
         ran(tmp_path, epochs=4)
 
 
