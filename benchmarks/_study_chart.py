@@ -98,8 +98,8 @@ def boxes(found: list[Found]) -> list[Box]:
             on("kd", "gcrd", "kd+gcrd")),
         Box(3, 1, "Last: further losses\nfor MLPs", on("kd", *plan.FOR_MLP)),
         Box(1, 2, "GCRDLoss, temperature\naround 0.5 to 1", on(NONE, "gcrd")),
-        Box(2, 2, "FitNetLoss,\nGlobalLSPLoss", on(NONE, "fitnet", "glsp")),
-        Box(3, 2, "Last: LSPLoss,\nAttentionTransferLoss", on(NONE, "lsp", "at")),
+        Box(2, 2, "FitNetLoss, with\na large weight for MLPs", on(NONE, "fitnet")),
+        Box(3, 2, "Last: Global LSP,\nLSP, attention transfer", on(NONE, "glsp", "lsp", "at")),
     ]  # fmt: skip
 
 
