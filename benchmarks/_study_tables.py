@@ -12,7 +12,7 @@ from _tables import table as wrapped
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 from study import plan
-from study.report import decimal, places, score
+from study.report import bound, decimal, places, score
 from study.statistics import (
     NONE,
     Cell,
@@ -21,7 +21,6 @@ from study.statistics import (
     Found,
     differences,
     label,
-    smallest,
 )
 
 FOLDER = RESULTS / "study"
@@ -117,21 +116,12 @@ def scores(found: Found, columns: list[Column]) -> str:
                 mark = " ▲" if one[method].mean > 0 else " ▼"
             row.append(score(cell) + mark + ("\\*" if cell.failed else "") if cell else "")
         rows.append(row)
+    least = bound(columns)
+    resolution = f"No p can be below {least}." if least else ""
     return joined(
         table(["method", *(column.name for column in columns)], rows),
-        prose("▲ ▼: above, below KD with p < 0.05. " + bound(columns)),
+        prose(f"▲ ▼: above, below KD with p < 0.05. {resolution}"),
     )
-
-
-def bound(columns: list[Column]) -> str:
-    """The smallest p that can be, by the number of methods."""
-    limits = {tests: least for column in columns for tests, least in smallest(column.cells).items()}
-    parts = [f"{limits[tests]:.2g} among {counted_methods(tests)}" for tests in sorted(limits)]
-    return f"No p can be below {', '.join(parts)}." if parts else ""
-
-
-def counted_methods(n: int) -> str:
-    return "1 method" if n == 1 else f"{n} methods"
 
 
 def missing(found: Found) -> str:

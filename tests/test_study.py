@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.study import data, fit, methods, plan, schedule, search, work
+from examples.study.names import named
 from examples.study.work import Job, Known, Limits
 
 WEIGHT = search.Axis(1.0, 10**0.5)
@@ -77,7 +78,7 @@ def test_unknown_names_are_told(name: str, message: str) -> None:
 
 
 def test_arguments_may_stand_behind_a_methods_name() -> None:
-    name, arguments = methods.named("gcrd[temperature=0.1,head=student,symmetric=True]")
+    name, arguments = named("gcrd[temperature=0.1,head=student,symmetric=True]")
     assert name == "gcrd"
     assert arguments == {"temperature": 0.1, "head": "student", "symmetric": True}
 
@@ -207,7 +208,7 @@ def test_the_teachers_rows_are_its_outputs_in_evaluation_mode(tmp_path: Path) ->
     some = limits(tmp_path)
     chosen = search.options(plan.TEACHERS["GAT"].axes, (1, 0, 0, 0, 0, 0))
     job = Job("Digits", "production", "GAT", is_teacher=True)
-    model, problem, _ = work.train(job, chosen, 1, Known(), some)
+    model, problem, found = work.train(job, chosen, 1, Known(), some)
     student = Job("Digits", "production", "MLP", "GAT", "kd")
     for _ in range(2):  # made, then read
         taught, _ = work.taught(student, 1, Known(teacher=chosen), some)
@@ -215,6 +216,9 @@ def test_the_teachers_rows_are_its_outputs_in_evaluation_mode(tmp_path: Path) ->
             z = model.eval()(problem.learn[0])
         assert taught.learn[0].z_t.equal(z)
         work._taught.cache_clear()
+    # By its score, a file's students know whether it is theirs.
+    folder = work.teachers_folder(job, json.dumps(chosen), 1, some)
+    assert json.loads((folder / "validation.json").read_text()) == work.digits(found.validation)
 
 
 @pytest.mark.parametrize("method", [*plan.methods_for("MLP"), "gcrd[positives=edges]"])

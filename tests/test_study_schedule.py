@@ -68,21 +68,35 @@ def test_what_another_study_has_written_until_the_lock_is_held_counts(tmp_path: 
     assert early.path.read_text().startswith(text)
 
 
-def test_students_of_another_teacher_do_not_come_into_the_file(tmp_path: Path) -> None:
-    """As where another processor trains it anew."""
-    one, limits = results(tmp_path), LIMITS._replace(folder=str(tmp_path))
-    teacher, options = ALONE._replace(model="GAT", is_teacher=True), {"dropout": 0.2}
-    one.lines[teacher] = [{"phase": "test", "options": options, "seed": 0, "validation": 81.0}]
-    state = work.teachers_folder(teacher, json.dumps(options), 0, limits) / "model.pt"
-    given = Job("Made", "transductive", "MLP", "GAT", "kd"), 0, Known({}, options), one, limits
-    schedule.check_teacher(*given)  # its outputs are not there, so nothing is known
-    work.keep(torch.nn.Linear(1, 1), state, 81.0)
-    schedule.check_teacher(*given)
-    work.keep(torch.nn.Linear(1, 1), state, 80.5)
-    with pytest.raises(
-        SystemExit, match=r"GAT of seed 0 validates at 81.0 there, and at 80.5 here"
-    ):
-        schedule.check_teacher(*given)
+@pytest.mark.parametrize("now", [None, 81.0, 80.5])
+def test_students_of_another_teacher_do_not_come_into_the_file(
+    tmp_path: Path, now: float | None
+) -> None:
+    """As where another processor trains it anew. Without its score, nothing is known of it."""
+    one, options = results(tmp_path), {"dropout": 0.2}
+    one.limits = LIMITS._replace(folder=str(tmp_path))
+    teacher = ALONE._replace(model="GAT", is_teacher=True)
+    one.add(teacher, {"phase": "test", "options": options, "seed": 0, "validation": 81.0})
+    if now is not None:
+        folder = work.teachers_folder(teacher, json.dumps(options), 0, one.limits)
+        work.keep(torch.nn.Linear(1, 1), folder / "model.pt", now)
+    student, before = Job("Made", "transductive", "MLP", "GAT", "kd"), one.path.read_text()
+
+    def remaining(*_: Any) -> Iterator[dict[str, Any]]:
+        yield {"phase": "trial", "options": {}, "seed": 0, "validation": 1.0}
+
+    def go() -> None:
+        known = Known({}, options)
+        schedule.run([student], [one], 1, remaining, lambda *_: 1, lambda job: known)
+
+    if now != 80.5:
+        go()
+        assert one.path.read_text() > before
+        return
+    told = r"GAT of seed 0 validates at 81.0 there, and at 80.5 here"
+    with pytest.raises(SystemExit, match=told):
+        go()
+    assert one.path.read_text() == before
 
 
 def test_a_file_of_other_limits_is_not_continued(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ import torch
 
 from . import Help, ablation, after, data, facts, fit, fits, methods, plan, report, schedule
 from .methods import beside_kd
+from .names import named
 from .work import Job, Limits
 
 
@@ -48,11 +49,11 @@ def models_of(dataset: str, args: argparse.Namespace) -> tuple[data.Problem, lis
     own = problem.tasks
     teachers = [name for name in args.teachers if plan.TEACHERS[name].task in own]
     students = [name for name in args.students if plan.STUDENTS[name].task in own]
-    for what, found, named in (
+    for what, found, known in (
         ("teacher", teachers, plan.TEACHERS), ("student", students, plan.STUDENTS),
     ):  # fmt: skip
         if not found:
-            fitting = [name for name, spec in named.items() if spec.task in own]
+            fitting = [name for name, spec in known.items() if spec.task in own]
             raise SystemExit(f"{dataset} has no {what} but {', '.join(fitting)}.")
     return (problem, teachers[:1], students[:1]) if args.smoke else (problem, teachers, students)
 
@@ -102,7 +103,7 @@ def a_method(text: str) -> str:
     for part in methods.parts(plan.loss_of(text)):
         if not re.fullmatch(r"\w+(\[\w+=[^],=[]+(,\w+=[^],=[]+)*\])?", part):
             raise argparse.ArgumentTypeError(f"{part} is not LOSS or LOSS[NAME=VALUE,...]")
-        name, _ = methods.named(part)
+        name, _ = named(part)
         if name not in methods.LOSSES:
             known = ", ".join(methods.LOSSES)
             raise argparse.ArgumentTypeError(f"{name} is no loss of methods.py: {known}")

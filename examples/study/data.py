@@ -21,7 +21,7 @@ from . import graphs, hetero, points
 from .corrupt import corrupted
 from .files import read
 from .graphs import PARTS, are_yes_or_no
-from .methods import named
+from .names import named
 from .splits import fewer, known, shuffled, split
 
 LABELLED = 20  # nodes of a class, if there is no split

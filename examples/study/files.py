@@ -29,7 +29,7 @@ from torch_geometric.utils import from_scipy_sparse_matrix, to_undirected
 from . import hetero, points
 from .generated import communities, molecules
 from .graphs import PARTS
-from .methods import arguments
+from .names import arguments
 
 SHORT = {
     **{name: f"Planetoid:{name}" for name in ("Cora", "CiteSeer", "PubMed")},

@@ -6,7 +6,8 @@ from torch_geometric.nn import GCN
 
 from . import methods, plan
 from .data import Problem
-from .methods import BESIDE, Case, Setting, Teacher, named, parts
+from .methods import BESIDE, Case, Setting, Teacher, parts
+from .names import named
 
 
 def lacking(method: str, problem: Problem) -> str | None:

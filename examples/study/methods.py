@@ -8,8 +8,6 @@ Every loss is a line `graphkd.SomeLoss(...)` here. Most need only the widths of 
 take the tensors of each step by the names of their arguments. The others get more from `Case`.
 """
 
-import ast
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -22,6 +20,8 @@ from torch_geometric.data import Data
 
 import graphkd
 import graphkd.functional as G
+
+from .names import named
 
 LABELS = {"none": "No distillation", "kd": "KD", "fitnet": "FitNet", "at": "AT", "lsp": "LSP"}
 LABELS |= {"glsp": "Global LSP", "gcrd": "G-CRD"}
@@ -266,26 +266,6 @@ def parts(method: str) -> list[str]:
 def beside_kd(method: str) -> bool:
     """Whether KD is a part of the method, with the setting that it has alone."""
     return len(parts(method)) > 1 and "kd" in parts(method)
-
-
-def named(part: str) -> tuple[str, dict[str, Any]]:
-    """("gcrd", {"head": "student"}) from "gcrd[head=student]"."""
-    name, _, inside = part.removesuffix("]").partition("[")
-    return name, arguments(inside)
-
-
-def arguments(text: str) -> dict[str, Any]:
-    """{"head": "student", "sizes": (9, 5)} from "head=student,sizes=(9,5)"."""
-    every = re.split(r",(?=\w+=)", text)  # at commas before a name
-    pairs = (one.partition("=") for one in every if one)
-    return {key: _value(value) for key, _, value in pairs}
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def needs(method: str) -> list[str]:

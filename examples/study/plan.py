@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any, NamedTuple
 
-from .methods import BALANCED, CORE, RANGES, named, parts
+from .methods import BALANCED, CORE, RANGES, parts
+from .names import named
 from .search import Axes, Axis
 
 TRIALS, TUNING_SEEDS, SEEDS = 20, 3, 10

@@ -26,7 +26,8 @@ import numpy as np
 from scipy import stats
 
 from . import plan, schedule, search, work
-from .methods import BALANCED, LABELS, named
+from .methods import BALANCED, LABELS
+from .names import named
 from .schedule import Lines
 from .work import Job, Known, Limits, Line
 
